@@ -1,0 +1,1 @@
+"""Amaranth gateware of Organza's accelerators. Importing this package never imports PyTorch."""

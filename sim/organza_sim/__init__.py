@@ -1,0 +1,1 @@
+"""Simulation of Organza's accelerators: Verilator runs, testbenches, cocotb benches and proofs."""
