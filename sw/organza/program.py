@@ -1,0 +1,203 @@
+"""The Program: the integer meaning of a generator, and the only thing that software and hardware share.
+
+A Program is a chain of Convolve nodes. Each carries a weight code and an epilogue; tensors between nodes are `Fixed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from organza.codes import Linear
+from organza.epilogue import Epilogue
+from organza.formats import Fixed
+from organza.geometry import Axis
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Convolve:
+    """Every linear layer: convolution, transposed convolution or fully connected.
+
+    Parameters
+    ----------
+    name : where it came from, e.g. the module path; unique in a Program.
+    y, x : vertical and horizontal `Axis`.
+    groups : channel groups; divides both channel counts.
+    code : weight code; integers of shape (ci, co // groups, ky, kx).
+    epilogue : requantisation, one entry per output channel.
+    input, output : formats of the tensors read and written.
+
+    Raises
+    ------
+    TypeError, ValueError : naming the node and the rule that does not hold.
+    """
+
+    name: str
+    y: Axis
+    x: Axis
+    groups: int
+    code: Linear
+    epilogue: Epilogue
+    input: Fixed
+    output: Fixed
+
+    def __post_init__(self) -> None:
+        ci, cog, ky, kx = self.code.shape
+        if isinstance(self.groups, bool) or not isinstance(self.groups, int):
+            raise TypeError(f"{self.name}: groups must be an integer, not {self.groups!r}")
+        if self.groups < 1 or ci % self.groups:
+            raise ValueError(f"{self.name}: groups must divide the {ci} input channels, not {self.groups}")
+        if (ky, kx) != (self.y.kernel, self.x.kernel):
+            raise ValueError(
+                f"{self.name}: weights must be {self.y.kernel}×{self.x.kernel} taps, not {ky}×{kx}"
+            )
+        if len(self.epilogue.bias) != self.co:
+            raise ValueError(
+                f"{self.name}: epilogue must have {self.co} entries, not {len(self.epilogue.bias)}"
+            )
+        low, high = self.epilogue.range
+        if low < self.output.low or high > self.output.high:
+            raise ValueError(
+                f"{self.name}: epilogue range {low}…{high} must fit the output format "
+                f"{self.output.low}…{self.output.high}"
+            )
+        if self.sum_bound.max() >= 1 << 52:
+            raise ValueError(f"{self.name}: sums must stay below 2**52, not reach {self.sum_bound.max()}")
+        widest = int((self.sum_bound * np.maximum(1, np.abs(self.multipliers).max(0))).max())
+        if widest >= 1 << 62:
+            raise ValueError(f"{self.name}: products must stay below 2**62, not reach {widest}")
+
+    @property
+    def multipliers(self) -> np.ndarray:
+        """Positive and negative multipliers, shape (2, co)."""
+        return np.stack([self.epilogue.positive, self.epilogue.negative])
+
+    @property
+    def ci(self) -> int:
+        """Input channels."""
+        return self.code.shape[0]
+
+    @property
+    def co(self) -> int:
+        """Output channels."""
+        return self.code.shape[1] * self.groups
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(ci, height, width)"""
+        return self.ci, self.y.size, self.x.size
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(co, height, width)"""
+        return self.co, self.y.output, self.x.output
+
+    @property
+    def macs(self) -> int:
+        """Effectual MACs per image: weights × positions that meet a real input."""
+        ci, cog, _, _ = self.code.shape
+        return ci * cog * self.y.tap_count * self.x.tap_count
+
+    @property
+    def macs_output_counted(self) -> int:
+        """MACs per image counted at output positions (inserted zeros and padding included)."""
+        ci, cog, ky, kx = self.code.shape
+        return ci * cog * ky * kx * self.y.output * self.x.output
+
+    @cached_property
+    def sum_bound(self) -> np.ndarray:
+        """Largest |acc + bias| that inputs of the input format can cause, shape (co,)."""
+        weights = np.abs(self.code.integers())
+        ci, cog, ky, kx = weights.shape
+        per_output = weights.reshape(self.groups, ci // self.groups, cog, ky, kx).sum((1, 3, 4)).reshape(-1)
+        return per_output * self.input.magnitude + np.abs(self.epilogue.bias)
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Signed accumulator width that cannot overflow, bias included."""
+        return int(self.sum_bound.max()).bit_length() + 1
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits the chip must hold: weights, bias, multipliers, shifts and the table."""
+        e = self.epilogue
+        constants = self.co * (self.accumulator_bits + 2 * 16 + 6)
+        table = 0 if e.table is None else len(e.table) * self.output.bits
+        return self.code.stored_bits + constants + table
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A chain of nodes.
+
+    Raises ValueError when it is empty, a name repeats, or neighbours disagree on shape or format.
+    """
+
+    nodes: tuple[Convolve, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", tuple(self.nodes))
+        if not self.nodes:
+            raise ValueError("Program must have at least one node")
+        names = [node.name for node in self.nodes]
+        if len(set(names)) != len(names):
+            raise ValueError(f"Program node names must be unique, not {names}")
+        for left, right in zip(self.nodes, self.nodes[1:], strict=False):
+            if left.output_shape != right.input_shape:
+                raise ValueError(
+                    f"{right.name}: input must be {left.output_shape} as {left.name} makes it, "
+                    f"not {right.input_shape}"
+                )
+            if left.output != right.input:
+                raise ValueError(
+                    f"{right.name}: input format must be {left.output} as {left.name} makes it, "
+                    f"not {right.input}"
+                )
+
+    @property
+    def input(self) -> Fixed:
+        """Format of the input tensor."""
+        return self.nodes[0].input
+
+    @property
+    def output(self) -> Fixed:
+        """Format of the output tensor."""
+        return self.nodes[-1].output
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one input."""
+        return self.nodes[0].input_shape
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one output."""
+        return self.nodes[-1].output_shape
+
+    @property
+    def macs(self) -> int:
+        """Effectual MACs per image."""
+        return sum(node.macs for node in self.nodes)
+
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        """Input integers, int64, of real inputs of shape (N, channels, height, width)."""
+        x = np.asarray(x, dtype=np.float64)
+        if x.ndim != 4 or x.shape[1:] != self.input_shape:
+            raise ValueError(f"Inputs must have shape (N, {', '.join(map(str, self.input_shape))}), not {x.shape}")
+        return self.input.quantize(x)
+
+    def dequantize(self, y: np.ndarray) -> np.ndarray:
+        """Real outputs of integer outputs."""
+        return self.output.dequantize(y)
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """Integer outputs (N, co, height, width) of integer inputs (N, ci, height, width); the reference."""
+        return self.run_layers(x)[-1]
+
+    def run_layers(self, x: np.ndarray) -> list[np.ndarray]:
+        """Integer outputs of every node, in order."""
+        from organza.reference import run_layers
+
+        return run_layers(self, x)
