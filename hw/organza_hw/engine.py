@@ -1,0 +1,231 @@
+"""One layer in gateware: ring, sequencer, weights, lanes, accumulators, epilogue, output rows."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from organza.schedule import Schedule
+from organza_hw.accumulators import Accumulators
+from organza_hw.epilogue import Constants, EpilogueUnit
+from organza_hw.joint import joint_signature
+from organza_hw.lanes.multiply import MultiplyLanes
+from organza_hw.output_rows import OutputRows
+from organza_hw.rom import Rom
+from organza_hw.row_buffer import RingLayout, RowBuffer
+from organza_hw.sequencer import ADDRESS_LATENCY, Sequencer, SequencerTables
+
+READ_LATENCY = 2  # memory, operand register
+
+
+def fixed_shape(fixed):
+    """Amaranth Shape of an `organza.formats.Fixed`."""
+    return Shape(fixed.bits, fixed.signed)
+
+
+def output_latency(schedule: Schedule) -> int:
+    """Cycles from the last issue of an output row to the write that completes the row."""
+    table = schedule.node.epilogue.table is not None
+    return (
+        ADDRESS_LATENCY + READ_LATENCY + MultiplyLanes.latency(schedule.ti)
+        + 1 + schedule.drain  # shadow copy, then all steps of the tile
+        + EpilogueUnit.LATENCY + table
+    )  # fmt: skip
+
+
+def _delay(m, value, cycles, name):
+    """`value` some cycles later."""
+    for cycle in range(cycles):
+        held = Signal.like(value, name=f"{name}_{cycle}")
+        m.d.sync += held.eq(value)
+        value = held
+    return value
+
+
+class Engine(wiring.Component):
+    """A Convolve on Ti × To × P lanes.
+
+    Throughput: `schedule.cycles` an image, images back to back without a gap. Latency: see `organza_sim.cycles`. Full
+    back-pressure on both sides: an output row starts only when the two output rows have a free one, so the datapath never
+    stops on the way.
+
+    Parameters
+    ----------
+    schedule : layer and lanes. n_in, n_out : channels a beat at `i` and `o`. depth : rows of the ring.
+    file : prefix of the files that hold weights, constants and tables; None puts them into the netlist.
+
+    Members
+    -------
+    i, o : streams of `joint_signature`.
+    """
+
+    def __init__(self, schedule: Schedule, *, n_in, n_out, depth, file=None):
+        node = schedule.node
+        self.schedule = schedule
+        self.ring = RingLayout(schedule, n=n_in, depth=depth)
+        self.n_out = n_out
+        if not schedule.e <= n_out <= node.co:
+            raise ValueError(f"{node.name}: n_out must be between E = {schedule.e} and {node.co}, not {n_out}")
+        shape_in, shape_out = fixed_shape(node.input), fixed_shape(node.output)
+        self.sum_bits = node.accumulator_bits
+        bits = node.code.bits
+        self.weight_shape = data.ArrayLayout(data.ArrayLayout(signed(bits), schedule.ti), schedule.to)
+
+        words = node.code.words(schedule.ti, schedule.to, node.groups)
+        mask = (1 << bits) - 1
+        packed = pack_words(words.reshape(len(words), -1) & mask, bits)
+        self.weights = Rom(width=self.weight_shape.size, words=packed, file=file and f"{file}_weights.hex")
+
+        pieces = self._pieces()
+        self.constants = Constants(
+            node.epilogue, e=schedule.e,
+            chunks=[channels for channels, _ in pieces], extra=[extra for _, extra in pieces],
+        )  # fmt: skip
+        self.constant_rom = Rom(
+            width=max(self.constants.layout.size, 1), words=self.constants.words,
+            file=file and f"{file}_constants.hex",
+        )  # fmt: skip
+        word = data.View(self.constants.layout, Signal(self.constants.layout.size))
+        shapes = {
+            name: Shape.cast(self.constants.take(word, 0, name).shape())
+            for name in ("bias", "positive", "negative", "shift")
+        }
+        self.units = [
+            EpilogueUnit(node.epilogue, sum_bits=self.sum_bits, output=shape_out, **shapes,
+                         file=file and f"{file}_table.hex")
+            for _ in range(schedule.e)
+        ]  # fmt: skip
+        written = [extra for _, extra in pieces if extra["count"]]
+        self.output = OutputRows(
+            shape=shape_out, n=n_out, channels=node.co, height=node.y.output, width=node.x.output, e=schedule.e,
+            offsets={extra["offset"] for extra in written},
+            straddle=any(extra["offset"] + extra["count"] > n_out for extra in written),
+        )  # fmt: skip
+        super().__init__({
+            "i": In(joint_signature(shape_in, n_in)),
+            "o": Out(joint_signature(shape_out, n_out)),
+        })  # fmt: skip
+
+    def _pieces(self):
+        """For every epilogue step of every tile: its channels, and where the output row takes them."""
+        schedule, node = self.schedule, self.schedule.node
+        group = node.co // node.groups
+        made = []
+        for g in range(node.groups):
+            for tile in range(schedule.co_tiles // node.groups):
+                for chunk in range(schedule.chunks):
+                    first = tile * schedule.to + chunk * schedule.e
+                    last = min(first + schedule.e, (tile + 1) * schedule.to, group)
+                    channels = list(range(g * group + first, g * group + last))
+                    start = channels[0] if channels else 0
+                    made.append((channels, {"word": start // self.n_out, "offset": start % self.n_out,
+                                            "count": len(channels)}))  # fmt: skip
+        return made
+
+    @property
+    def roms(self) -> list[Rom]:
+        """Memories that have a file."""
+        return [rom for rom in (self.weights, self.constant_rom, self.units[0].rom) if rom is not None and rom.file]
+
+    def elaborate(self, platform):
+        m = Module()
+        schedule, ring = self.schedule, self.ring
+        node = schedule.node
+        m.submodules.ring = buffer = RowBuffer(ring, fixed_shape(node.input))
+        tables = SequencerTables(ring, pixel_beats=self.output.pixel_beats)
+        m.submodules.sequencer = sequencer = Sequencer(tables, weight_words=len(self.weights.words))
+        m.submodules.weights = self.weights
+        m.submodules.lanes = lanes = MultiplyLanes(
+            activation=fixed_shape(node.input), weight=signed(node.code.bits),
+            ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits,
+        )  # fmt: skip
+        tile_layout = data.StructLayout({
+            "constant": sequencer.issue.constant.shape(), "pixel": sequencer.issue.pixel.shape(),
+            "pixels": sequencer.issue.pixels.shape(), "row_end": 1,
+        })  # fmt: skip
+        m.submodules.accumulators = accumulators = Accumulators(
+            bits=self.sum_bits, to=schedule.to, p=schedule.p, e=schedule.e, tile_layout=tile_layout
+        )
+        m.submodules.constants = self.constant_rom
+        m.submodules.output = output = self.output
+
+        wiring.connect(m, wiring.flipped(self.i), buffer.i)
+        wiring.connect(m, output.o, wiring.flipped(self.o))
+        m.d.comb += [
+            sequencer.row_written.eq(buffer.row_written),
+            sequencer.row_freed.eq(output.row_freed),
+            buffer.release.eq(sequencer.release),
+            buffer.r_addr.eq(sequencer.ring_addr),
+            self.weights.addr.eq(sequencer.weight_addr),
+        ]
+
+        # Operands: turn the banks so that pixel lane p gets its column; a tap that does not exist reads as zero.
+        turn = _delay(m, sequencer.issue.turn, 1, "turn")
+        mask = _delay(m, sequencer.issue.mask, 1, "mask")
+        weights = Signal(self.weight_shape)
+        m.d.sync += weights.as_value().eq(self.weights.data)
+        activations = Signal.like(lanes.activations)
+        with m.Switch(turn):
+            for number in sorted({column["turn"] for column in tables.columns}):
+                with m.Case(number):
+                    for lane in range(schedule.p):
+                        bank = (number + lane * node.x.pitch) % ring.banks
+                        m.d.sync += activations[lane].as_value().eq(
+                            Mux(mask[lane], buffer.r_data[bank].as_value(), 0)
+                        )
+        m.d.comb += [lanes.activations.eq(activations), lanes.weights.eq(weights)]
+
+        issue = _delay(m, sequencer.issue, READ_LATENCY + MultiplyLanes.latency(schedule.ti), "issue")
+        m.d.comb += [
+            accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
+            accumulators.sums.eq(lanes.sums),
+            accumulators.tile.constant.eq(issue.constant), accumulators.tile.pixel.eq(issue.pixel),
+            accumulators.tile.pixels.eq(issue.pixels), accumulators.tile.row_end.eq(issue.row_end),
+        ]  # fmt: skip
+
+        # Epilogue: constants are read while the sums wait one cycle.
+        tile, step = accumulators.o_tile, schedule.node.x.phases * output.pixel_beats
+        behind = Signal(range(max(schedule.p * step, 2)))  # output pixels of the tile already passed
+        half = Signal()  # which of the two output rows
+        done = Signal()
+        m.d.comb += [
+            self.constant_rom.addr.eq(tile.constant + accumulators.o_chunk),
+            done.eq(accumulators.o_valid & accumulators.o_last & tile.row_end),
+        ]
+        with m.If(accumulators.o_valid & (accumulators.o_chunk == schedule.chunks - 1)):
+            m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + step))
+        with m.If(done):
+            m.d.sync += half.eq(~half)
+        sums = Signal.like(accumulators.o_sums)
+        place = Signal.like(output.w_addr)
+        exists = Signal()
+        m.d.sync += [
+            sums.eq(accumulators.o_sums),
+            place.eq(tile.pixel + behind + Mux(half, output.row_words, 0)),
+            exists.eq(accumulators.o_valid & (accumulators.o_pixel < tile.pixels)),
+        ]
+        word = data.View(self.constants.layout, self.constant_rom.data[: self.constants.layout.size])
+        for number, unit in enumerate(self.units):
+            m.submodules[f"unit{number}"] = unit
+            m.d.comb += [unit.sum.eq(sums[number]), output.w_data[number].eq(unit.q)]
+            for name in ("bias", "positive", "negative", "shift"):
+                m.d.comb += getattr(unit, name).eq(self.constants.take(word, number, name))
+        latency = self.units[0].latency
+        address = Signal.like(output.w_addr)
+        m.d.sync += address.eq(place + word.word)
+        m.d.comb += [
+            output.w_en.eq(_delay(m, exists, latency, "exists")),
+            output.w_addr.eq(_delay(m, address, latency - 1, "address")),
+            output.w_offset.eq(_delay(m, word.offset, latency, "offset")),
+            output.w_count.eq(_delay(m, word.count, latency, "count")),
+            output.w_last.eq(_delay(m, done, latency + 1, "done")),
+        ]
+        return m
+
+
+def pack_words(fields, bits):
+    """Python integers of rows of unsigned fields of `bits` each, first field lowest."""
+    import numpy as np
+
+    planes = (fields[:, :, None] >> np.arange(bits)) & 1
+    packed = np.packbits(planes.reshape(len(fields), -1).astype(np.uint8), axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed]

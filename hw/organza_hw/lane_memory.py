@@ -1,0 +1,99 @@
+"""A memory whose words are `lanes` values wide, written a few consecutive values at a time at any lane offset.
+
+Both row memories of an engine are made of it: the ring writes n (or fewer) channels and reads Ti, the output rows write
+E channels and read n, whatever these numbers are.
+"""
+
+from dataclasses import dataclass
+
+from amaranth import *
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+
+@dataclass(frozen=True)
+class Piece:
+    """`count` consecutive values that start at lane `offset` of word `word` and may run on into the next word."""
+
+    word: int
+    offset: int
+    count: int
+
+
+class LaneMemory(wiring.Component):
+    """One write port with a lane offset, one read port.
+
+    Latency: written values can be read from the next cycle on; reads take one cycle. No same-cycle read-write of a word.
+
+    Parameters
+    ----------
+    shape : amaranth Shape of a value. depth : words. lanes : values a word. width : values a write, at most `lanes`.
+    offsets : the lane offsets that can occur (fewer make a smaller rotation network).
+    straddle : whether a write can run over the end of a word.
+
+    Members
+    -------
+    w_en, w_addr, w_offset, w_count, w_data : write `w_count` values from lane `w_offset` of word `w_addr` on.
+    r_en, r_addr, r_data : read; `r_data` holds while `r_en` is low.
+    """
+
+    def __init__(self, *, shape, depth, lanes, width, offsets, straddle):
+        if not 1 <= width <= lanes:
+            raise ValueError(f"LaneMemory width must be between 1 and {lanes} lanes, not {width}")
+        self.shape, self.depth, self.lanes, self.width = Shape.cast(shape), depth, lanes, width
+        self.offsets, self.straddle = sorted(set(offsets)), straddle
+        address = range(max(depth, 2))
+        super().__init__({
+            "w_en": In(1),
+            "w_addr": In(address),
+            "w_offset": In(range(max(lanes, 2))),
+            "w_count": In(range(width + 1)),
+            "w_data": In(data.ArrayLayout(self.shape, width)),
+            "r_en": In(1),
+            "r_addr": In(address),
+            "r_data": Out(data.ArrayLayout(self.shape, lanes)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        word = Signal(data.ArrayLayout(self.shape, self.lanes))
+        enable = Signal(self.lanes)
+        carry = Signal(self.lanes)  # lanes that belong to the next word
+        with m.Switch(self.w_offset):
+            for offset in self.offsets:
+                with m.Case(offset):
+                    for lane in range(self.lanes):
+                        source = (lane - offset) % self.lanes
+                        if source < self.width:
+                            m.d.comb += [
+                                word[lane].eq(self.w_data[source]),
+                                enable[lane].eq(self.w_en & (self.w_count > source)),
+                                carry[lane].eq(lane < offset),
+                            ]
+        bits = self.shape.width
+        if self.straddle:
+            for lane in range(self.lanes):
+                ram = memory.Memory(shape=bits, depth=self.depth, init=[])
+                m.submodules[f"lane{lane}"] = ram
+                write, read = ram.write_port(), ram.read_port()
+                m.d.comb += [
+                    write.en.eq(enable[lane]),
+                    write.addr.eq(self.w_addr + carry[lane]),
+                    write.data.eq(word.as_value()[lane * bits : (lane + 1) * bits]),
+                    read.en.eq(self.r_en),
+                    read.addr.eq(self.r_addr),
+                    self.r_data.as_value()[lane * bits : (lane + 1) * bits].eq(read.data),
+                ]
+        else:
+            ram = memory.Memory(shape=data.ArrayLayout(bits, self.lanes), depth=self.depth, init=[])
+            m.submodules.words = ram
+            write, read = ram.write_port(granularity=1), ram.read_port()
+            m.d.comb += [
+                write.en.eq(enable),
+                write.addr.eq(self.w_addr),
+                write.data.eq(word.as_value()),
+                read.en.eq(self.r_en),
+                read.addr.eq(self.r_addr),
+                self.r_data.eq(read.data),
+            ]
+        return m

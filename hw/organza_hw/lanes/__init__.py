@@ -1,0 +1,1 @@
+"""Arithmetic of the lanes, one file for each kind."""

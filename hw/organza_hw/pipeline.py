@@ -1,0 +1,61 @@
+"""Engines in a row, one for each layer: the whole generator."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from organza.plan import Plan
+from organza.program import Program
+from organza_hw.engine import Engine, fixed_shape
+from organza_hw.joint import joint_payload, joint_signature
+
+
+class Pipeline(wiring.Component):
+    """The accelerator that `plan` describes for `program`.
+
+    Throughput: one image every `plan.interval` cycles. Full back-pressure. Joint k is visible inside as the wires
+    ``joint{k}_payload``, ``joint{k}_valid``, ``joint{k}_ready``: 0 is the input, the last one the output.
+
+    Parameters
+    ----------
+    files : keep weights, constants and tables in files (see `Rom`) named after the layer's number, or in the netlist.
+
+    Members
+    -------
+    i, o : streams of `joint_signature`.
+    """
+
+    def __init__(self, program: Program, plan: Plan, *, files: bool = True):
+        self.program, self.plan = program, plan
+        self.engines = [
+            Engine(schedule, n_in=before.n, n_out=after.n, depth=before.depth, file=f"layer{k}" if files else None)
+            for k, (schedule, before, after) in enumerate(
+                zip(plan.schedules(program), plan.joints, plan.joints[1:], strict=False)
+            )
+        ]
+        super().__init__({
+            "i": In(joint_signature(fixed_shape(program.input), plan.joints[0].n)),
+            "o": Out(joint_signature(fixed_shape(program.output), plan.joints[-1].n)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        source = self.i
+        for k, engine in enumerate(self.engines):
+            m.submodules[f"layer{k}"] = engine
+            self._joint(m, k, source, engine.i)
+            source = engine.o
+        self._joint(m, len(self.engines), source, self.o)
+        return m
+
+    @staticmethod
+    def _joint(m, number, source, sink):
+        """Connect through named wires, so that simulators find every joint."""
+        layout = joint_payload(source.payload.data.shape().elem_shape, source.payload.data.shape().length)
+        payload = Signal(layout, name=f"joint{number}_payload")
+        valid = Signal(name=f"joint{number}_valid")
+        ready = Signal(name=f"joint{number}_ready")
+        m.d.comb += [
+            payload.eq(source.payload), valid.eq(source.valid), source.ready.eq(ready),
+            sink.payload.eq(payload), sink.valid.eq(valid), ready.eq(sink.ready),
+        ]  # fmt: skip

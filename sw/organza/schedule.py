@@ -1,0 +1,179 @@
+"""The order in which one engine visits a layer: which tiles, which taps, which rows must be there.
+
+An engine has Ti × To × P lanes: Ti input channels, To output channels and P consecutive same-phase pixels of one output
+row. It is output stationary and visits only taps that exist:
+
+    for every output row: for every output-channel tile (groups outermost): for every block of P pixels:
+        for every vertical tap, horizontal tap, input-channel tile: one issue
+
+Everything here is static. The gateware turns it into tables and counters, the cycle model adds it up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from organza.geometry import Axis
+from organza.program import Convolve
+
+
+def ceil_div(a: int, b: int) -> int:
+    """Smallest integer not below a / b."""
+    return -(-a // b)
+
+
+@dataclass(frozen=True)
+class ColumnTap:
+    """One horizontal tap of a block: kernel column, input column of pixel lane 0, and the lanes where it exists."""
+
+    k: int
+    column: int
+    mask: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Up to P output pixels ``first, first + phases, …`` of one row and the union of their horizontal taps."""
+
+    first: int
+    pixels: int
+    taps: tuple[ColumnTap, ...]
+
+
+def blocks(axis: Axis, p: int) -> list[Block]:
+    """Blocks of one output row, phase by phase, of at most `p` pixels."""
+    made = []
+    for phase in range(min(axis.phases, axis.output)):
+        positions = range(phase, axis.output, axis.phases)
+        for start in range(0, len(positions), p):
+            chosen = positions[start : start + p]
+            existing = [dict(axis.table[x]) for x in chosen]
+            taps = []
+            for k in sorted(set().union(*existing)):
+                column = (chosen[0] * axis.down + axis.crop_before - k) // axis.up
+                mask = tuple(lane < len(chosen) and k in existing[lane] for lane in range(p))
+                taps.append(ColumnTap(k, column, mask))
+            made.append(Block(chosen[0], len(chosen), tuple(taps)))
+    return made
+
+
+@dataclass(frozen=True)
+class RowNeeds:
+    """Input rows of one output row.
+
+    window : rows that must have arrived, counted from the oldest row still held, before the row may start.
+    release : oldest rows that are no longer needed once the row has been read.
+    """
+
+    window: int
+    release: int
+
+
+def row_needs(axis: Axis) -> list[RowNeeds]:
+    """`RowNeeds` of every output row. The last row waits for the whole image, then releases all of it."""
+    lows = [min((i for _, i in taps), default=axis.size) for taps in axis.table]
+    highs = [max((i + 1 for _, i in taps), default=0) for taps in axis.table]
+    held, needed = [0] * (axis.output + 1), 0
+    oldest = axis.size
+    for y in reversed(range(axis.output)):
+        oldest = min(oldest, lows[y])
+        held[y] = oldest if y else 0
+    held[axis.output] = axis.size
+    made = []
+    for y in range(axis.output):
+        needed = max(needed, highs[y], held[y + 1])  # a row can only be released once it has arrived
+        made.append(RowNeeds(max(needed - held[y], 0), held[y + 1] - held[y]))
+    return made
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Schedule:
+    """A layer on Ti × To × P lanes with E epilogue units.
+
+    Raises ValueError for lane counts below 1 or beyond the layer's channels and pixels.
+    """
+
+    node: Convolve
+    ti: int
+    to: int
+    p: int = 1
+    e: int = 1
+
+    def __post_init__(self) -> None:
+        node = self.node
+        for name, most in (
+            ("ti", node.ci // node.groups),
+            ("to", node.co // node.groups),
+            ("p", node.x.output),
+            ("e", self.to),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{node.name}: {name} must be an integer, not {value!r}")
+            if not 1 <= value <= most:
+                raise ValueError(f"{node.name}: {name} must be between 1 and {most}, not {value}")
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers."""
+        return self.ti * self.to * self.p
+
+    @property
+    def ci_tiles(self) -> int:
+        """Issues per tap."""
+        return ceil_div(self.node.ci // self.node.groups, self.ti)
+
+    @property
+    def co_tiles(self) -> int:
+        """Output-channel tiles of all groups."""
+        return self.node.groups * ceil_div(self.node.co // self.node.groups, self.to)
+
+    @property
+    def chunks(self) -> int:
+        """Epilogue steps per pixel of a tile."""
+        return ceil_div(self.to, self.e)
+
+    @property
+    def drain(self) -> int:
+        """Cycles in which the epilogue empties a tile: the least cycles a tile can take."""
+        return self.p * self.chunks
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Blocks of a row."""
+        return blocks(self.node.x, self.p)
+
+    @cached_property
+    def rows(self) -> list[RowNeeds]:
+        """Input rows needed by every output row."""
+        return row_needs(self.node.y)
+
+    def tile_issues(self, row_taps: int, column_taps: int) -> int:
+        """Issues of one tile; a tile without any tap has one that loads zero."""
+        return max(row_taps * column_taps * self.ci_tiles, 1)
+
+    def _row(self, row_taps: int) -> tuple[int, int]:
+        issues = [self.tile_issues(row_taps, len(block.taps)) for block in self.blocks]
+        return self.co_tiles * sum(issues), self.co_tiles * sum(max(n, self.drain) for n in issues)
+
+    @cached_property
+    def row_costs(self) -> list[int]:
+        """Cycles of every output row."""
+        costs = {n: self._row(n)[1] for n in {len(taps) for taps in self.node.y.table}}
+        return [costs[len(taps)] for taps in self.node.y.table]
+
+    @property
+    def issues(self) -> int:
+        """Issues per image."""
+        return sum(self._row(len(taps))[0] for taps in self.node.y.table)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles per image while nothing outside the engine holds it up: the closed form."""
+        return sum(self.row_costs)
+
+    @cached_property
+    def least_depth(self) -> int:
+        """Rows a ring must hold so that every output row can start."""
+        return max(1, *(row.window for row in self.rows))
