@@ -1,0 +1,91 @@
+"""A generator after folding: layers of one linear operation and one activation, in floating point."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from organza.geometry import Axis
+from organza.graph import Activation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FloatLayer:
+    """One linear operation and one activation, in the convention of `Convolve`.
+
+    weights : float64 [ci, co // groups, ky, kx].
+    bias : float64 (co,).
+    y, x : vertical and horizontal `Axis`.
+    activation : slopes are (1,) or (co,).
+    passthrough : whether every output is one of the inputs, so that formats carry over unchanged.
+    """
+
+    name: str
+    weights: np.ndarray
+    bias: np.ndarray
+    y: Axis
+    x: Axis
+    groups: int = 1
+    activation: Activation = dataclasses.field(default_factory=Activation)
+    passthrough: bool = False
+
+    @property
+    def co(self) -> int:
+        """Output channels."""
+        return len(self.bias)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(ci, height, width)"""
+        return self.weights.shape[0], self.y.size, self.x.size
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(co, height, width)"""
+        return self.co, self.y.output, self.x.output
+
+    @property
+    def slopes(self) -> np.ndarray:
+        """Slope for negative values, one entry per output channel."""
+        return np.broadcast_to(self.activation.slope, (self.co,))
+
+
+def float_run(
+    layers: list[FloatLayer], x: Tensor | np.ndarray, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """The folded model in floating point: (N, co, height, width) of inputs (N, ...)."""
+    value = torch.as_tensor(x).to(dtype)
+    value = value.reshape(len(value), *layers[0].input_shape)
+    with torch.no_grad():
+        for layer in layers:
+            value = activate(layer, linear(layer, value))
+    return value
+
+
+def linear(layer: FloatLayer, x: Tensor) -> Tensor:
+    """Sums before the activation, (N, co, height, width), of `x` (N, ci, height, width)."""
+    weights = torch.from_numpy(np.ascontiguousarray(layer.weights)).to(x)
+    axes = layer.y, layer.x
+    full = torch.nn.functional.conv_transpose2d(
+        x, weights, stride=(axes[0].up, axes[1].up), groups=layer.groups
+    )
+    # Positions that negative crops append hold the bias alone.
+    pads = [max(0, -c) for axis in (axes[1], axes[0]) for c in (axis.crop_before, axis.crop_after)]
+    full = torch.nn.functional.pad(full, pads)
+    rows, columns = (
+        slice(max(0, axis.crop_before), max(0, axis.crop_before) + axis.full, axis.down)
+        for axis in axes
+    )
+    return full[:, :, rows, columns] + torch.from_numpy(layer.bias).to(x)[:, None, None]
+
+
+def activate(layer: FloatLayer, v: Tensor) -> Tensor:
+    """The activation of sums `v` (N, co, height, width)."""
+    if layer.activation.kind != "slope":
+        return torch.tanh(v) if layer.activation.kind == "tanh" else torch.sigmoid(v)
+    slopes = torch.from_numpy(layer.slopes.copy()).to(v)[:, None, None]
+    return torch.where(v >= 0, v, v * slopes)
