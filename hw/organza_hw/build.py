@@ -1,0 +1,50 @@
+"""From Program and Plan to Verilog and memory images: a pure function of the two."""
+
+from dataclasses import dataclass
+
+from organza.plan import Plan
+from organza.program import Program
+from organza_hw.pipeline import Pipeline
+from organza_hw.rom import VERILOG
+from organza_hw.verilog import to_verilog
+
+TOP = "generator"
+
+
+@dataclass(frozen=True, eq=False)
+class Chip:
+    """A generated accelerator.
+
+    program, plan : what it was made from. files : memory images by file name, to be in the working directory of a
+    simulator or synthesis run. memory_bits : bits of all of them.
+    """
+
+    program: Program
+    plan: Plan
+    source: str
+    files: dict[str, str]
+    memory_bits: int
+
+    def verilog(self) -> str:
+        """Verilog of the top module ``generator`` and all below it."""
+        return self.source
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of one image, from the exact cycle model."""
+        return self.plan.cycles
+
+
+def build(program: Program, plan: Plan) -> Chip:
+    """Generate the accelerator that `plan` describes.
+
+    Raises ValueError when the Plan does not fit the Program.
+    """
+    pipeline = Pipeline(program, plan)
+    roms = {rom.file: rom for engine in pipeline.engines for rom in engine.roms}
+    return Chip(
+        program, plan,
+        source=f"{to_verilog(pipeline, TOP)}\n{VERILOG}",
+        files={name: rom.hex for name, rom in roms.items()},
+        memory_bits=sum(rom.width * len(rom.words) for rom in roms.values()),
+    )  # fmt: skip

@@ -1,0 +1,211 @@
+"""The planner: lanes, beats and rings for every layer, so that images follow each other as fast as a budget allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from organza.geometry import Axis
+from organza.plan import EnginePlan, JointPlan, LayerPlan, Plan
+from organza.program import Convolve, Program
+from organza.program_file import program_hash
+from organza.schedule import Schedule, blocks, ceil_div
+from organza_hw.row_buffer import RingLayout
+from organza_hw.sequencer import OUTPUT_ROWS
+from organza_sim.cycles import Timing, run_recurrence
+
+DEFAULT_LANES = 133  # of 96…160 lanes the best utilisation of the shipped generator
+WIDEST_BEAT = 16
+LATENCY_SLACK = 0.005
+STEADY_IMAGES = 6
+
+
+@dataclass(frozen=True, order=True)
+class Tiling:
+    """Ti × To × P lanes for a layer and the cycles they take; ordered by cycles, then lanes, then pixel lanes."""
+
+    cycles: int
+    lanes: int
+    p: int
+    to: int
+    ti: int
+
+
+def _useful(extent: int, most: int) -> list[int]:
+    """Smallest tile for each number of tiles that `extent` channels can be cut into, up to `most`."""
+    return sorted({ceil_div(extent, tiles) for tiles in range(1, extent + 1) if ceil_div(extent, tiles) <= most})
+
+
+def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, int]]:
+    """For every useful P: horizontal taps that exist in any pixel of a block, summed, and blocks without any."""
+    longest = ceil_div(axis.output, axis.phases)
+    made = {}
+    for p in _useful(longest, most):
+        row = blocks(axis, p)
+        made[p] = sum(len(block.taps) for block in row), sum(not block.taps for block in row)
+    return made
+
+
+def tilings(node: Convolve, budget: int) -> list[Tiling]:
+    """Tilings of a layer that no other one beats in both lanes and cycles, fewest lanes first.
+
+    `Schedule.cycles` for enough epilogue units, evaluated for all tilings at once.
+    """
+    cig, cog = node.ci // node.groups, node.co // node.groups
+    row_taps = node.y.tap_count
+    empty_rows = sum(not taps for taps in node.y.table)
+    rows = node.y.output
+    found: dict[int, Tiling] = {}
+    for p, (column_taps, empty_blocks) in _pixel_sums(node.x, min(budget, node.x.output)).items():
+        row_blocks = len(blocks(node.x, p))
+        empty = empty_rows * row_blocks + (rows - empty_rows) * empty_blocks
+        for to in _useful(cog, budget // p):
+            for ti in _useful(cig, budget // (p * to)):
+                issues = ceil_div(cig, ti) * row_taps * column_taps + empty
+                lanes = ti * to * p
+                option = Tiling(node.groups * ceil_div(cog, to) * issues, lanes, p, to, ti)
+                if lanes not in found or option < found[lanes]:
+                    found[lanes] = option
+    front: list[Tiling] = []
+    for _, option in sorted(found.items()):
+        if not front or option.cycles < front[-1].cycles:
+            front.append(option)
+    return front
+
+
+def _fewest_lanes(fronts: list[list[Tiling]], interval: int) -> list[Tiling] | None:
+    """The tiling with the fewest lanes of every layer that keeps to `interval` cycles."""
+    chosen = [next((option for option in front if option.cycles <= interval), None) for front in fronts]
+    return None if None in chosen else chosen  # type: ignore[return-value]
+
+
+def choose_tilings(program: Program, budget: int) -> list[Tiling]:
+    """Tilings of all layers with the shortest possible interval on at most `budget` lanes, then with the fewest lanes.
+
+    Raises ValueError when the budget is below one lane a layer.
+    """
+    least = len(program.nodes)
+    if isinstance(budget, bool) or not isinstance(budget, int):
+        raise TypeError(f"Lane budget must be an integer, not {budget!r}")
+    if budget < least:
+        raise ValueError(f"Lane budget must be at least {least}, one for each layer, not {budget}")
+    fronts = [tilings(node, budget - least + 1) for node in program.nodes]
+    intervals = sorted({option.cycles for front in fronts for option in front})
+    low, high = 0, len(intervals) - 1
+    while low < high:  # the shortest interval that fits: lanes fall as the interval grows
+        middle = (low + high) // 2
+        chosen = _fewest_lanes(fronts, intervals[middle])
+        if chosen and sum(option.lanes for option in chosen) <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    chosen = _fewest_lanes(fronts, intervals[low])
+    assert chosen is not None
+    return chosen
+
+
+def _least_epilogue(node: Convolve, tiling: Tiling) -> Schedule:
+    """The schedule with the fewest epilogue units that do not slow the layer down."""
+    for e in range(1, tiling.to + 1):
+        schedule = Schedule(node=node, ti=tiling.ti, to=tiling.to, p=tiling.p, e=e)
+        if schedule.cycles == schedule.issues:
+            return schedule
+    return schedule
+
+
+def _beats(channels: int) -> list[int]:
+    """Sensible channels a beat, widest first: whole parts of a pixel, which also keeps the rotation networks small."""
+    most = min(channels, WIDEST_BEAT)
+    whole = [n for n in range(1, most + 1) if channels % n == 0]
+    return sorted(whole if len(whole) > 1 else _useful(channels, most), reverse=True)
+
+
+def _search(values: list[int], good: Callable[[int], bool]) -> int:
+    """The last of `values` up to which all are good; the first is taken as good."""
+    best = values[0]
+    for value in values[1:]:
+        if not good(value):
+            break
+        best = value
+    return best
+
+
+def plan_program(program: Program, lanes: int) -> Plan:
+    """The Plan with the shortest interval on at most `lanes` multipliers.
+
+    Tilings come from an exhaustive search of the closed form. Beats and rings are then made as small as the exact
+    recurrence allows: the interval must not grow, nor the cycles of one image by more than `LATENCY_SLACK`.
+
+    Raises TypeError / ValueError for a budget that is no integer, or below one lane a layer.
+    """
+    schedules = [
+        _least_epilogue(node, tiling)
+        for node, tiling in zip(program.nodes, choose_tilings(program, lanes), strict=True)
+    ]
+    return plan_schedules(program, schedules)
+
+
+def plan_schedules(program: Program, schedules: list[Schedule]) -> Plan:
+    """Beats and rings for given tilings; see `plan_program`."""
+    channels = [node.ci for node in program.nodes] + [program.nodes[-1].co]
+    least = [1] + [schedule.e for schedule in schedules]
+    joints = [
+        JointPlan(n=max(_beats(count)[0], e), depth=schedule.least_depth + 2 if schedule else 0)
+        for count, e, schedule in zip(channels, least, [*schedules, None], strict=True)
+    ]
+
+    def timing(trial: list[JointPlan]) -> Timing:
+        return run_recurrence(schedules, tuple(trial), STEADY_IMAGES)
+
+    best = timing(joints)
+    most_cycles = int(best.latency * (1 + LATENCY_SLACK))
+
+    def replaced(index: int, **change: int) -> list[JointPlan]:
+        old = joints[index]
+        new = JointPlan(**{"n": old.n, "depth": old.depth, **change})
+        return [*joints[:index], new, *joints[index + 1 :]]
+
+    def keeps(trial: list[JointPlan]) -> bool:
+        found = timing(trial)
+        return found.interval <= best.interval and found.latency <= most_cycles
+
+    for index in range(len(joints)):
+        wide = joints[index].n
+        options = [wide] + [n for n in _beats(channels[index]) if least[index] <= n < wide]
+        joints = replaced(index, n=_search(options, lambda n, index=index: keeps(replaced(index, n=n))))
+    for index, schedule in enumerate(schedules):
+        deep = joints[index].depth
+        depths = list(range(deep, schedule.least_depth - 1, -1))
+        joints = replaced(index, depth=_search(depths, lambda d, index=index: keeps(replaced(index, depth=d))))
+    final = timing(joints)
+    return Plan(
+        program=program_hash(program),
+        engines=tuple(
+            EnginePlan(
+                Ti=s.ti, C=s.to * s.p, E=s.e, layers=(LayerPlan(node=s.node.name, To=s.to, P=s.p),)
+            )
+            for s in schedules
+        ),
+        joints=tuple(joints),
+        cycles=final.latency,
+        interval=final.interval,
+        resources=resources(schedules, joints),
+    )
+
+
+def resources(schedules: list[Schedule], joints: list[JointPlan]) -> dict[str, int]:
+    """Multipliers and memory bits that the Plan asks for."""
+    ring = rows = weights = 0
+    for schedule, before in zip(schedules, joints, strict=False):
+        node = schedule.node
+        layout = RingLayout(schedule, n=before.n, depth=before.depth)
+        ring += layout.banks * layout.bank_words * layout.lanes * node.input.bits
+        rows += OUTPUT_ROWS * node.x.output * node.co * node.output.bits
+        weights += node.code.stored_bits
+    return {
+        "lanes": sum(schedule.lanes for schedule in schedules),
+        "requantisers": sum(schedule.e for schedule in schedules),
+        "ring_bits": ring,
+        "output_row_bits": rows,
+        "weight_bits": weights,
+    }
