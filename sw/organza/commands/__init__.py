@@ -1,0 +1,1 @@
+"""The commands of `organza`, one file each."""
