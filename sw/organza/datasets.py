@@ -208,7 +208,12 @@ def _read_pictures(folder: Path, resolution: int, limit: int | None) -> np.ndarr
                         f"{file}: picture must have at most {_MAX_PIXELS} pixels, "
                         f"found {picture.width}x{picture.height}"
                     )
-                grey = picture.mode in ("1", "L", "I;16", "I", "F")
+                if picture.mode.startswith(("I", "F")):
+                    # PIL would clip these to 255, not scale them.
+                    raise UserError(
+                        f"{file}: picture must have 8 bits a channel, found mode {picture.mode}"
+                    )
+                grey = picture.mode in ("1", "L", "LA")
                 pictures.append(_square(picture.convert("L" if grey else "RGB"), resolution))
         except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as e:
             raise UserError(f"{file}: must be a readable picture, found: {e}") from e

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,18 @@ def generate(model: Generator, latents: Tensor, batch: int = 250) -> Iterator[np
     """Yield uint8 (n, C, R, R), n <= batch, until every latent has its image."""
     for start in range(0, len(latents), batch):
         yield to_uint8(model(latents[start : start + batch]))
+
+
+def producer(model: Generator) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from latents float32 (n, latent) to uint8 images (n, C, R, R), for scoring.
+
+    Images are rounded to uint8, as an integer model's are: both are scored on what a screen shows.
+    """
+
+    def produce(latents: np.ndarray) -> np.ndarray:
+        return np.concatenate(list(generate(model, torch.from_numpy(latents))))
+
+    return produce
 
 
 def grid(images: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:

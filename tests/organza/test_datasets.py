@@ -180,6 +180,9 @@ def test_broken_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"a\.png: must be a readable picture"):
         load_images(tmp_path)
+    Image.new("I;16", (32, 32)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"must have 8 bits a channel, found mode I;16"):
+        load_images(tmp_path)
     Image.new("L", (32, 32)).save(tmp_path / "a.png")
     monkeypatch.setattr(datasets, "_MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match="must have at most 1000 pixels, found 32x32"):

@@ -18,7 +18,7 @@ from organza.checkpoint import load_checkpoint, load_generator, save_checkpoint
 from organza.errors import UserError
 from organza.losses import discriminator_loss, generator_loss, gradient_penalty
 from organza.models import GeneratorConfig
-from organza.sampling import draw_latents, grid, save_grid, to_uint8
+from organza.sampling import draw_latents
 from organza.train_config import TrainConfig
 from organza.train_log import Progress
 from organza.train_run import Run
@@ -222,24 +222,3 @@ def test_divergence_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Run, "step", lambda *_: (float("nan"), 0.0))
     with pytest.raises(UserError, match="training diverged: losses must be finite, got nan"):
         train(config(), IMAGES, out=tmp_path)
-
-
-def test_grid(tmp_path: Path) -> None:
-    images = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1).repeat(2, 2).repeat(2, 3)
-    assert grid(images, 2, gap=1)[:, :, 0].tolist() == [
-        [96] * 7,
-        [96, 0, 0, 96, 1, 1, 96],
-        [96, 0, 0, 96, 1, 1, 96],
-        [96] * 7,
-        [96, 2, 2, 96, 96, 96, 96],
-        [96, 2, 2, 96, 96, 96, 96],
-        [96] * 7,
-    ]
-    save_grid(tmp_path / "g.png", images.repeat(3, axis=1), columns=3, zoom=2)
-    with Image.open(tmp_path / "g.png") as picture:
-        assert picture.mode == "RGB" and picture.size == (28, 12)
-    with pytest.raises(TypeError, match="images must be a numpy array of uint8"):
-        grid(images.astype(float), 2)
-    with pytest.raises(ValueError, match=r"images must have shape .* got \(0, 1, 2, 2\)"):
-        grid(images[:0], 2)
-    assert to_uint8(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0, 128, 255]
