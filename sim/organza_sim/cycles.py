@@ -9,7 +9,10 @@ Cycle numbers count clock cycles; an event's number is the cycle in which it hap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from organza.plan import JointPlan, Plan
 from organza.program import Program
@@ -19,6 +22,21 @@ from organza_hw.row_buffer import RingLayout
 from organza_hw.sequencer import OUTPUT_ROWS, RELEASE_LATENCY
 
 NEVER = -(1 << 60)
+
+Opening = Callable[[int], int]
+
+
+def next_open(stalls: np.ndarray) -> Opening:
+    """For a stall trace (entry c modulo the length: stalled in cycle c) the first cycle from c on that is not stalled."""
+    stalls = np.asarray(stalls)
+    if stalls.dtype != bool or stalls.ndim != 1 or not len(stalls) or stalls.all():
+        raise ValueError("Stall trace must be booleans of one dimension with at least one cycle that is not stalled")
+    length, wait = len(stalls), 0
+    waits = [0] * length
+    for cycle in reversed(range(2 * length)):
+        wait = wait + 1 if stalls[cycle % length] else 0
+        waits[cycle % length] = wait
+    return lambda cycle: cycle + waits[cycle % length]
 
 
 @dataclass
@@ -73,20 +91,33 @@ class _Engine:
         self.out_beats = node.x.output * -(-node.co // after.n)
         self.height_in, self.height_out = node.y.size, node.y.output
         self.times = EngineTimes()
+        self.first: int | None = None  # cycle that takes the first beat
         self.freed: list[int] = []  # by input row: cycle from which its slot can be taken
         self.left: list[int] = []  # by output row: cycle that reads its last beat
         self.row = 0  # next output row, over all images
         self.held = 0  # input rows given up
         self.sent: list[int] = []  # by output row: cycle that takes its last beat downstream
 
-    def take_row(self, offered: int) -> int:
-        """A row whose first beat is offered from cycle `offered` on; the cycle that takes its last beat."""
+    def take_row(self, offered: int, opening: Opening | None = None) -> int:
+        """A row whose first beat is offered from cycle `offered` on; the cycle that takes its last beat.
+
+        `opening` says when a source that pauses offers its next beat.
+        """
         rows = self.times.accepted
         start = max(offered, rows[-1] + 1 if rows else NEVER)
+        if opening:
+            start = opening(start)
         number = len(rows) - self.ring.depth
         if number >= 0:
             start = max(start, self.freed[number])
-        rows.append(start + self.row_beats * self.beat_cycles - 1)
+        if self.first is None:
+            self.first = start + self.beat_cycles - 1
+        if opening:
+            for _ in range(self.row_beats - 1):
+                start = opening(start + self.beat_cycles)
+            rows.append(start + self.beat_cycles - 1)
+        else:
+            rows.append(start + self.row_beats * self.beat_cycles - 1)
         return rows[-1]
 
     def can_take(self) -> bool:
@@ -114,28 +145,44 @@ class _Engine:
         return end + self.latency
 
 
-def simulate_cycles(program: Program, plan: Plan, images: int) -> Timing:
-    """Exact times of `images` images with the source always valid and the sink always ready.
+def simulate_cycles(
+    program: Program,
+    plan: Plan,
+    images: int,
+    *,
+    stall_in: np.ndarray | None = None,
+    stall_out: np.ndarray | None = None,
+) -> Timing:
+    """Exact times of `images` images with the source always valid and the sink always ready, or as traces tell.
+
+    stall_in, stall_out : boolean traces. In cycle c after reset (entry c modulo the length) the source does not start to
+    offer a beat, or the sink does not accept one; what `organza_sim.rtl.run` does with them.
 
     Raises ValueError when the Plan does not fit the Program, or deadlocks.
     """
-    return run_recurrence(plan.schedules(program), plan.joints, images)
+    return run_recurrence(plan.schedules(program), plan.joints, images, stall_in=stall_in, stall_out=stall_out)
 
 
-def run_recurrence(schedules: list[Schedule], joints: tuple[JointPlan, ...], images: int) -> Timing:
+def run_recurrence(
+    schedules: list[Schedule],
+    joints: tuple[JointPlan, ...],
+    images: int,
+    *,
+    stall_in: np.ndarray | None = None,
+    stall_out: np.ndarray | None = None,
+) -> Timing:
     """`simulate_cycles` for schedules and joints that are not a Plan yet."""
+    source = None if stall_in is None else next_open(stall_in)
+    sink = None if stall_out is None else next_open(stall_out)
     engines = [_Engine(*parts) for parts in zip(schedules, joints, joints[1:], strict=False)]
     rows_left = engines[0].height_in * images
     done: list[list[int]] = [[] for _ in engines]  # by engine and output row: completing write
-    first = None
     total = [engine.height_out * images for engine in engines]
     moved = True
     while moved:
         moved = False
         while rows_left and engines[0].can_take():
-            accepted = engines[0].take_row(0)
-            if first is None:
-                first = accepted - (engines[0].row_beats - 1) * engines[0].beat_cycles
+            engines[0].take_row(0, source)
             rows_left -= 1
             moved = True
         for k, engine in enumerate(engines):
@@ -148,7 +195,7 @@ def run_recurrence(schedules: list[Schedule], joints: tuple[JointPlan, ...], ima
                         done[k].append(write)
                         progressed = True
                 if len(engine.sent) < len(done[k]) and (consumer is None or consumer.can_take()):
-                    _send_row(engine, consumer, done[k][len(engine.sent)])
+                    _send_row(engine, consumer, done[k][len(engine.sent)], sink)
                     progressed = True
                 if not progressed:
                     break
@@ -157,13 +204,19 @@ def run_recurrence(schedules: list[Schedule], joints: tuple[JointPlan, ...], ima
         raise ValueError("Plan deadlocks: a ring is too shallow for its layer")
     height = engines[-1].height_out
     sent = engines[-1].sent[height - 1 :: height]
-    return Timing(first or 0, sent, [engine.times for engine in engines])
+    return Timing(engines[0].first or 0, sent, [engine.times for engine in engines])
 
 
-def _send_row(engine: _Engine, consumer: _Engine | None, write: int) -> None:
+def _send_row(engine: _Engine, consumer: _Engine | None, write: int, sink: Opening | None) -> None:
     """Move one finished output row on: read from the cycle after `write`, offered one cycle later."""
     before = engine.sent[-1] if engine.sent else NEVER
     read = max(write + 1, before)
+    if consumer is None and sink:
+        for _ in range(engine.out_beats - 1):
+            read = sink(read + 1)  # the next beat is read in the cycle that takes this one
+        engine.sent.append(sink(read + 1))
+        engine.left.append(read)
+        return
     beat = 1
     if consumer is None:
         taken = read + engine.out_beats

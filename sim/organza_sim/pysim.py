@@ -1,0 +1,148 @@
+"""Runs gateware in Amaranth's own simulator: small designs start at once, and every inner stream can be watched.
+
+`simulate_pipeline` runs a whole accelerator on images and checks what a stream promises on the way; `run` does the same
+for any component with streams ``i`` and ``o``; `trace_cycles` drives and samples plain ports. One testbench coroutine
+moves the clock by single ticks and counts them, so every simulation ends.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+
+from organza.plan import Plan
+from organza.program import Program
+from organza_hw.engine import fixed_shape
+from organza_hw.pipeline import Pipeline
+
+from .beats import Beat, from_beats, last_flags, to_beats
+from .rtl import Joint, RtlError, RtlRun
+
+__all__ = ["run", "simulate_pipeline", "trace_cycles"]
+
+NO_STALL = np.zeros(1, bool)
+
+
+def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: np.ndarray | None = None,
+                      stall_out: np.ndarray | None = None, watch: bool = False,
+                      watchdog: int | None = None) -> tuple[np.ndarray, RtlRun]:
+    """Integer outputs (N, co, height, width) of the accelerator for the images ``x``, and the run with all its cycles.
+
+    ``stall_in``, ``stall_out`` and ``watchdog`` are those of :func:`run`; the default watchdog is far above what the
+    plan can need between two beats. ``watch`` records every joint: 0 is the input, the last one the output.
+
+    Raises :exc:`RtlError` as :func:`run` does, and for a padding channel that is not zero or a wrong ``last``.
+    """
+    pipeline = Pipeline(program, plan, files=False)
+    formats = [program.input, *(node.output for node in program.nodes)]
+    shapes = [Beat.of(fixed_shape(form), joint.n) for form, joint in zip(formats, plan.joints, strict=True)]
+    beats, last = to_beats(x, plan.joints[0].n)
+    channels, height, width = program.output_shape
+    flags = last_flags(len(x), height * width * -(-channels // plan.joints[-1].n))
+    if watchdog is None:
+        watchdog = 1000 + 20 * sum(schedule.cycles for schedule in plan.schedules(program))
+    streams = [pipeline.engines[0].i, *(engine.o for engine in pipeline.engines)]
+    made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
+               stall_out=stall_out, watchdog=watchdog,
+               joints={k: (streams[k], shapes[k]) for k in range(len(streams))} if watch else None)  # fmt: skip
+    if not np.array_equal(made.last, flags):
+        raise RtlError("protocol", "Stream o has its last flag on a wrong beat", made)
+    try:
+        return from_beats(made.outputs, channels, height, width), made
+    except ValueError as error:
+        raise RtlError("protocol", f"Stream o: {error}", made) from error
+
+
+def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: Beat, o: Beat, outputs: int,
+        stall_in: np.ndarray | None = None, stall_out: np.ndarray | None = None,
+        joints: Mapping[int, tuple[wiring.PureInterface, Beat]] | None = None, watchdog: int = 10_000,
+        silence: int = 128) -> RtlRun:
+    """Feeds ``beats`` (B, n) with their ``last`` flags into ``component``, and takes ``outputs`` beats.
+
+    Stall traces mean what they mean in :func:`organza_sim.rtl.run`: in cycle c the source does not start to offer a
+    beat, or the sink does not accept one, if entry c modulo the length is true. While nothing is offered the payload is
+    the complement of the next beat. ``joints`` are streams inside of ``component`` to record, with their formats.
+
+    Raises :exc:`RtlError`: an offered beat that is changed or withdrawn ("protocol"), ``watchdog`` cycles without a
+    transfer ("stuck"), or an output beat in the ``silence`` cycles after the last one ("extra").
+    """
+    stall_in = NO_STALL if stall_in is None else stall_in
+    stall_out = NO_STALL if stall_out is None else stall_out
+    words = [int.from_bytes(word.tobytes(), "little") for word in i.pack(beats, last)]
+    mask = (1 << i.bits) - 1
+    source, sink = component.i, component.o  # type: ignore[attr-defined]
+    watched = {"i": (source, i), "o": (sink, o), **(joints or {})}
+    moved: dict[int | str, list[tuple[int, int]]] = {name: [] for name in watched}
+    cycle = 0
+
+    async def testbench(ctx):
+        nonlocal cycle
+        offered, sent, still, quiet = False, 0, 0, 0
+        held: dict[int | str, int | None] = dict.fromkeys(watched)
+        signals = [part for stream, _ in watched.values()
+                   for part in (stream.valid, stream.ready, stream.payload.as_value())]  # fmt: skip
+        while quiet < silence or sent < len(words):
+            if not offered and sent < len(words):
+                offered = not stall_in[cycle % len(stall_in)]
+                ctx.set(source.payload.as_value(), words[sent] if offered else ~words[sent] & mask)
+            ctx.set(source.valid, offered)
+            ctx.set(sink.ready, not stall_out[cycle % len(stall_out)])
+            _, _, *values = await ctx.tick().sample(*signals)
+            still += 1
+            for place, (name, transfers) in enumerate(moved.items()):
+                valid, ready, payload = values[3 * place : 3 * place + 3]
+                if held[name] is not None and (not valid or payload != held[name]):
+                    what = "changed" if valid else "withdrawn"
+                    raise RtlError("protocol", f"Stream {name}: an offered beat was {what} in cycle {cycle}")
+                held[name] = payload if valid and not ready else None
+                if valid and ready:
+                    transfers.append((cycle, payload))
+                    still = 0
+            if len(moved["i"]) > sent:
+                offered, sent = False, sent + 1
+            cycle += 1
+            if len(moved["o"]) > outputs:
+                raise RtlError("extra", f"Stream o: an output after the last of {outputs}, in cycle {cycle - 1}")
+            quiet = still if len(moved["o"]) == outputs else 0
+            if still >= max(watchdog, silence):
+                raise RtlError("stuck", f"No transfer for {still} cycles: {sent} of {len(words)} beats taken, "
+                                        f"{len(moved['o'])} of {outputs} given")  # fmt: skip
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+    def recorded(name) -> Joint:
+        beat, size = watched[name][1], watched[name][1].words * 4
+        octets = b"".join(payload.to_bytes(size, "little") for _, payload in moved[name])
+        cycles = np.array([at for at, _ in moved[name]], np.int64)
+        return Joint(*beat.unpack(np.frombuffer(octets, "<u4")), cycles)
+
+    taken, given = recorded("i"), recorded("o")
+    return RtlRun(given.beats, given.last, taken.cycles, given.cycles, {k: recorded(k) for k in joints or {}}, cycle)
+
+
+def trace_cycles(component: wiring.Component, inputs: Sequence[Mapping[str, object]],
+                 outputs: Sequence[str]) -> list[tuple]:
+    """Values of the ports ``outputs`` in every cycle, while the ports in ``inputs`` are set cycle by cycle.
+
+    Entry c of ``inputs`` maps ports to the values that they take at the start of cycle c and keep until changed; entry
+    c of the result was seen at its end, just before the clock edge.
+    """
+    seen = []
+
+    async def testbench(ctx):
+        ports = [getattr(component, name) for name in outputs]
+        for change in inputs:
+            for name, value in change.items():
+                ctx.set(getattr(component, name), value)
+            _, _, *values = await ctx.tick().sample(*ports)
+            seen.append(tuple(values))
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    return seen

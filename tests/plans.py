@@ -1,0 +1,41 @@
+"""Random Plans for the random Programs of `tests.strategies`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from organza.plan import EnginePlan, JointPlan, LayerPlan, Plan
+from organza.program import Program
+from organza.program_file import program_hash
+from organza.schedule import Schedule
+
+
+def random_schedule(rng: np.random.Generator, node, *, max_lanes: int = 16, max_p: int = 4) -> Schedule:
+    """Any Ti × To × P on at most `max_lanes` lanes, with any number of epilogue units."""
+    cig, cog = node.ci // node.groups, node.co // node.groups
+    while True:
+        ti, to = int(rng.integers(1, cig + 1)), int(rng.integers(1, cog + 1))
+        p = int(rng.integers(1, min(max_p, node.x.output) + 1))
+        if ti * to * p <= max_lanes:
+            return Schedule(node=node, ti=ti, to=to, p=p, e=int(rng.integers(1, to + 1)))
+
+
+def plan_of(program: Program, schedules: list[Schedule], joints: list[JointPlan]) -> Plan:
+    """The Plan with these schedules and joints."""
+    engines = tuple(
+        EnginePlan(Ti=s.ti, C=s.to * s.p, E=s.e, layers=(LayerPlan(node=s.node.name, To=s.to, P=s.p),))
+        for s in schedules
+    )
+    return Plan(program=program_hash(program), engines=engines, joints=tuple(joints))
+
+
+def random_plan(rng: np.random.Generator, program: Program, *, max_lanes: int = 16) -> Plan:
+    """Any tilings, any beats that fit, rings of the least depth or up to two rows more."""
+    schedules = [random_schedule(rng, node, max_lanes=max_lanes) for node in program.nodes]
+    joints, least = [], 1
+    for schedule in schedules:
+        n = int(rng.integers(min(least, schedule.node.ci), schedule.node.ci + 1))
+        joints.append(JointPlan(n=n, depth=schedule.least_depth + int(rng.integers(0, 3))))
+        least = schedule.e
+    joints.append(JointPlan(n=int(rng.integers(least, program.nodes[-1].co + 1)), depth=0))
+    return plan_of(program, schedules, joints)
