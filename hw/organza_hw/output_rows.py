@@ -1,7 +1,7 @@
 """Two output rows: written in the order in which an engine finishes pixels, sent in raster order."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from organza_hw.joint import joint_signature

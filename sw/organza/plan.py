@@ -131,6 +131,20 @@ def load_plan(path: str | Path) -> Plan:
             for engine in data.pop("engines")
         )
         joints = tuple(JointPlan(**joint) for joint in data.pop("joints"))
-        return Plan(engines=engines, joints=joints, **data)
+        plan = Plan(engines=engines, joints=joints, **data)
+        _check_integers(plan)
+        return plan
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a Plan of this version ({error})") from error
+
+
+def _check_integers(plan: Plan) -> None:
+    """Raises TypeError naming the key of a number that is not an integer."""
+    groups = [("engines", plan.engines), ("joints", plan.joints)]
+    groups += [(f"engines[{k}].layers", engine.layers) for k, engine in enumerate(plan.engines)]
+    for label, items in groups:
+        for index, item in enumerate(items):
+            for key in ("Ti", "C", "E", "To", "P", "B", "n", "depth"):
+                value = getattr(item, key, 0)
+                if isinstance(value, bool) or not isinstance(value, int):
+                    raise TypeError(f"{label}[{index}].{key} must be an integer, not {value!r}")
