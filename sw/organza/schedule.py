@@ -71,10 +71,14 @@ class RowNeeds:
 
 
 def row_needs(axis: Axis) -> list[RowNeeds]:
-    """`RowNeeds` of every output row. The last row waits for the whole image, then releases all of it."""
+    """`RowNeeds` of every output row.
+
+    The first row waits for an input row even if it reads none: nothing leaves before its image has come. The last row
+    waits for the whole image, then releases all of it.
+    """
     lows = [min((i for _, i in taps), default=axis.size) for taps in axis.table]
     highs = [max((i + 1 for _, i in taps), default=0) for taps in axis.table]
-    held, needed = [0] * (axis.output + 1), 0
+    held, needed = [0] * (axis.output + 1), 1
     oldest = axis.size
     for y in reversed(range(axis.output)):
         oldest = min(oldest, lows[y])
