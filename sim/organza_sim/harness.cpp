@@ -206,7 +206,7 @@ int main(int argc, char** argv) {
     size_t pi = 0, po = 0;
     bool driven = false, idling = false;
     const auto start = std::chrono::steady_clock::now();
-    auto told = start;
+    auto told = start - std::chrono::hours(1);  // the first report comes at once
 
     for (;; cycle++) {
         const bool offer = in.count < total && (in.waiting || stall_i.empty() || !stall_i[pi]);

@@ -11,7 +11,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +134,7 @@ def build(verilog: str | Path | Sequence[str | Path], *, top: str = "generator",
                                               ("payload", "valid", "ready")) + ") \\"
               for k in sorted(joints)]
     control = f'`verilator_config\npublic_flat_rd -module "{top}" -var "joint*"\n' if joints else ""
-    harness = resources.files(__package__).joinpath("harness.cpp").read_text()
+    harness = Path(__file__).with_name("harness.cpp").read_text()
     program = compile_verilog(texts, top, cpp={"harness.cpp": harness, "joints.h": "\n".join(lines) + "\n\n"},
                               control=control, optimize=optimize, trace=trace, progress=progress)
     return Simulator(program, bits["i"], bits["o"], joints, trace)

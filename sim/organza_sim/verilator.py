@@ -30,9 +30,9 @@ Progress = Callable[[str, float], None]
 WARNINGS_OFF = ("ALWNEVER", "ASCRANGE", "CASEINCOMPLETE", "CASEOVERLAP", "CMPCONST", "DECLFILENAME",
                 "UNOPTFLAT", "UNSIGNED", "UNUSEDSIGNAL", "VARHIDDEN", "WIDTHEXPAND", "WIDTHTRUNC")
 
-# Generated C++ beyond this many bytes (about 256 int8 lanes) runs no faster with -O2, and takes four
-# times as long to compile.
-LARGE = 6_000_000
+# Generated C++ beyond this many bytes (about 400 int8 multipliers) takes minutes with -O2, for a quarter more
+# speed at most.
+LARGE = 1_500_000
 
 # Small files cost more for reading Verilator's headers again than they gain from a second compiler.
 UNIT = 600_000

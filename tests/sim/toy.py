@@ -6,7 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 __all__ = ["FAULTS", "Toy", "beat_layout"]
 
-FAULTS = ("drop", "unstable", "retract", "value", "stuck", "extra", "duplicate")
+# How a faulty toy can misbehave, and the value of channel 0 in an input beat that makes it do so.
+FAULTS = {fault: 101 + k for k, fault in enumerate(
+    ("drop", "duplicate", "value", "unstable", "retract", "stuck"))}
 
 
 def beat_layout(shape, n):
@@ -17,12 +19,17 @@ class Toy(wiring.Component):
     """Adds ``add`` to every channel, then ``add`` again: two layers, so three joints.
 
     Each layer is a registered stage, so the latency is two cycles and the throughput one beat a cycle.
-    ``fault`` names one way in which the second layer misbehaves at its beat number ``at``.
+    A ``faulty`` toy has a second layer that misbehaves when it meets one of the values in ``FAULTS``,
+    so that one compilation serves the test of every fault. It needs channels of 7 bits or more.
     """
 
-    def __init__(self, shape, n, *, add=1, fault=None, at=3):
-        assert fault is None or fault in FAULTS
-        self.shape, self.n, self.add, self.fault, self.at = Shape.cast(shape), n, add, fault, at
+    LATENCY = 2
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, shape, n, *, add=1, faulty=False):
+        self.shape, self.n, self.add, self.faulty = Shape.cast(shape), n, add, faulty
         layout = beat_layout(shape, n)
         super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout))})
 
@@ -34,7 +41,7 @@ class Toy(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layers = [_Layer(self.shape, self.n, self.add, fault, self.at) for fault in (None, self.fault)]
+        layers = [_Layer(self.shape, self.n, self.add, faulty) for faulty in (False, self.faulty)]
         m.submodules += layers
         wiring.connect(m, wiring.flipped(self.i), layers[0].i)
         wiring.connect(m, layers[0].o, layers[1].i)
@@ -48,45 +55,37 @@ class Toy(wiring.Component):
 
 
 class _Layer(wiring.Component):
-    def __init__(self, shape, n, add, fault, at):
-        self.n, self.add, self.fault, self.at = n, add, fault, at
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, shape, n, add, faulty):
+        self.n, self.add, self.faulty = n, add, faulty
         layout = beat_layout(shape, n)
         super().__init__({"i": In(stream.Signature(layout)), "o": Out(stream.Signature(layout))})
 
     def elaborate(self, platform):
         m = Module()
         i, o = self.i, self.o
-        count = Signal(range(1 << 20))
-        here = count == self.at
-        again = Signal()  # the beat in the register is to be sent twice
+        # The faults that the beat in the register suffers from; "stuck" never ends.
+        suffers = {fault: Signal(name=fault) for fault in FAULTS}
+        met = {fault: i.p.data[0] == code + self.add if self.faulty else Const(0)
+               for fault, code in FAULTS.items()}
 
-        free = ~o.valid | (o.ready & ~again)
-        with m.If(o.valid & o.ready & again):
-            m.d.sync += again.eq(0)
-        m.d.comb += i.ready.eq(free & ~(here if self.fault == "stuck" else 0))
+        free = (~o.valid & ~suffers["retract"]) | (o.valid & o.ready & ~suffers["duplicate"])
+        m.d.comb += i.ready.eq(free & ~suffers["stuck"])
+        with m.If(o.valid & o.ready):
+            for fault in ("duplicate", "unstable", "retract"):
+                m.d.sync += suffers[fault].eq(0)
         with m.If(free):
             m.d.sync += o.valid.eq(0)
         with m.If(i.valid & i.ready):
-            m.d.sync += [count.eq(count + 1), o.valid.eq(1), o.p.last.eq(i.p.last)]
+            m.d.sync += [o.p.last.eq(i.p.last), o.valid.eq(~met["drop"])]
             m.d.sync += [o.p.data[c].eq(i.p.data[c] + self.add) for c in range(self.n)]
-            match self.fault:
-                case "drop":
-                    with m.If(here):
-                        m.d.sync += o.valid.eq(0)
-                case "value":
-                    with m.If(here):
-                        m.d.sync += o.p.data[0].eq(i.p.data[0] + self.add + 1)
-                case "duplicate":
-                    with m.If(here):
-                        m.d.sync += again.eq(1)
-                case "extra":
-                    with m.If(i.p.last):
-                        m.d.sync += again.eq(1)
-        match self.fault:
-            case "unstable":
-                with m.If(o.valid & ~o.ready & (count > self.at)):
-                    m.d.sync += o.p.data[0].eq(o.p.data[0] + 1)
-            case "retract":
-                with m.If(o.valid & ~o.ready & (count > self.at)):
-                    m.d.sync += o.valid.eq(~o.valid)
+            m.d.sync += [suffers[fault].eq(met[fault]) for fault in FAULTS]
+            with m.If(met["value"]):
+                m.d.sync += o.p.data[0].eq(i.p.data[0] + self.add + 1)
+        with m.If(suffers["unstable"] & ~o.ready):
+            m.d.sync += o.p.data[0].eq(o.p.data[0] + 1)
+        with m.If(suffers["retract"] & ~o.ready):
+            m.d.sync += o.valid.eq(~o.valid)
         return m
