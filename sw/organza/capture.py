@@ -7,63 +7,15 @@ and what to use instead. Dilated kernels become larger kernels with zero taps in
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from organza.errors import UserError
-from organza.geometry import Axis
-from organza.graph import (
-    ActivateStep,
-    Activation,
-    Graph,
-    LinearStep,
-    NormalizeStep,
-    ReshapeStep,
-    ShuffleStep,
-    Step,
-    UpsampleStep,
-)
-
-# Two images: one would let a reshape of the batch into the map go unnoticed.
-_BATCH = 2
-
-_ADVICE = {
-    "add": "residual adds are not supported yet, only chains of layers",
-    "cat": "concatenations are not supported yet, only chains of layers",
-    "mul": "fold the factor into the weights of a layer, or apply it outside the generator",
-    "div": "fold the factor into the weights of a layer, or apply it outside the generator",
-    "sub": "apply it outside the generator",
-    "pad": "use padding_mode='zeros' and the padding argument of the layer",
-    "constant_pad_nd": "use the padding argument of the layer",
-    "instance_norm": "use BatchNorm2d",
-    "group_norm": "use BatchNorm2d",
-    "layer_norm": "use BatchNorm after the layer",
-    "upsample_bilinear2d": "use mode='nearest' with an integer factor",
-    "upsample_bicubic2d": "use mode='nearest' with an integer factor",
-    "elu": "use LeakyReLU",
-    "gelu": "use ReLU or LeakyReLU",
-    "silu": "use ReLU or LeakyReLU",
-    "softplus": "use ReLU or LeakyReLU",
-    "hardtanh": "use ReLU, or Tanh",
-    "clamp": "use ReLU, Tanh or Sigmoid",
-    "slice": "use the padding argument of the layer before it",
-    "conv1d": "use Conv2d",
-    "conv3d": "use Conv2d",
-    "max_pool2d": "use Conv2d with a stride",
-    "avg_pool2d": "use Conv2d with a stride",
-}
-_SUPPORTED = (
-    "supported are ConvTranspose2d, Conv2d, Linear, BatchNorm, ReLU, LeakyReLU, PReLU, Tanh, Sigmoid, "
-    "nearest upsampling, PixelShuffle, Flatten and view"
-)
-_RESHAPES = {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "_unsafe_view"}
-_NOTHING = {"clone", "contiguous", "detach", "detach_", "alias", "lift_fresh_copy"}
-_DROPOUTS = {"dropout", "dropout_", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
+from organza.graph import Graph, LinearStep, Step
+from organza.operators import ADVICE, BATCH, Operators, times
 
 
 def capture(module: nn.Module, example_inputs: Tensor | np.ndarray) -> Graph:
@@ -84,7 +36,7 @@ def capture(module: nn.Module, example_inputs: Tensor | np.ndarray) -> Graph:
         )
     parameter = next(module.parameters(), torch.zeros(()))
     example = example.detach().to(parameter.device, parameter.dtype)
-    example = example[:1].repeat(_BATCH, *(1 for _ in example.shape[1:]))
+    example = example[:1].repeat(BATCH, *(1 for _ in example.shape[1:]))
     with _evaluation(module), torch.no_grad():
         example = _accepted(module, example)
         try:
@@ -94,7 +46,7 @@ def capture(module: nn.Module, example_inputs: Tensor | np.ndarray) -> Graph:
                 f"generator could not be exported: {_first_line(error)}; "
                 "remove control flow that depends on values"
             ) from error
-    return _Reader(exported).graph()
+    return _chain(exported)
 
 
 @contextmanager
@@ -126,7 +78,7 @@ def _accepted(module: nn.Module, example: Tensor) -> Tensor:
             return candidate
     assert first is not None
     raise UserError(
-        f"generator does not run on inputs of shape (N, {_times(example.shape[1:])}): "
+        f"generator does not run on inputs of shape (N, {times(example.shape[1:])}): "
         f"{_first_line(first)}"
     ) from first
 
@@ -136,290 +88,43 @@ def _first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _times(shape) -> str:
-    return ", ".join(map(str, shape))
-
-
-class _Reader:
-    """Reads the nodes of one exported program, in order."""
-
-    def __init__(self, exported: torch.export.ExportedProgram) -> None:
-        signature = exported.graph_signature
-        self.tensors: dict[str, tuple[str, Tensor]] = {}
-        stored = {**exported.state_dict, **exported.constants}
-        for names in (
-            signature.inputs_to_parameters,
-            signature.inputs_to_buffers,
-            signature.inputs_to_lifted_tensor_constants,
-        ):
-            for node, target in names.items():
-                if isinstance(stored.get(target), Tensor):
-                    self.tensors[node] = (target, stored[target])
-        self.nodes = list(exported.graph.nodes)
-        self.inputs = [str(name) for name in signature.user_inputs]
-        self.names: set[str] = set()
-
-    def graph(self) -> Graph:
-        source = next(n for n in self.nodes if n.name == self.inputs[0])
-        shape = self.shape(source)
-        steps: list[Step] = []
-        current = source
-        for node in self.nodes:
-            if node.op == "output":
-                results = node.args[0]
-                if len(results) != 1 or results[0] is not current:
-                    raise UserError(
-                        "generator must return the result of its last layer and nothing else"
-                    )
-            if node.op != "call_function" or self.operator(node) == "_assert_tensor_metadata":
-                continue
-            operands = [n for n in node.all_input_nodes if n.name not in self.tensors]
-            if operands != [current]:
-                self.refuse_branch(node)
-            step = self.step(node)
-            if step is not None:
-                steps.append(step)
-            current = node
-        if not any(isinstance(step, LinearStep) for step in steps):
-            raise UserError(
-                "generator must contain a linear layer (ConvTranspose2d, Conv2d or Linear)"
-            )
-        return Graph(shape, tuple(steps))
-
-    def shape(self, node) -> tuple[int, ...]:
-        """Per-image shape of a node's result."""
-        shape = tuple(int(n) for n in node.meta["val"].shape)
-        if not shape or shape[0] != _BATCH:
-            raise UserError(
-                f"{self.path(node)}: '{self.operator(node)}' makes shape ({_times(shape)}) from a batch of "
-                f"{_BATCH}; keep the batch as the first dimension"
-            )
-        return shape[1:]
-
-    def path(self, node) -> str:
-        """Module path, e.g. "net.3"; the operator for code of the outermost forward."""
-        stack = list((node.meta.get("nn_module_stack") or {}).values())
-        path = stack[-1][0] if stack else ""
-        return path or node.name
-
-    def name(self, node) -> str:
-        """A path that no other step has."""
-        base = name = self.path(node)
-        count = 2
-        while name in self.names:
-            name, count = f"{base}:{count}", count + 1
-        self.names.add(name)
-        return name
-
-    @staticmethod
-    def operator(node) -> str:
-        target = getattr(node.target, "_schema", None)
-        return (
-            target.name.split("::")[-1]
-            if target
-            else str(getattr(node.target, "__name__", node.target))
-        )
-
-    def refuse_branch(self, node) -> None:
-        operator, path = self.operator(node), self.path(node)
-        if all(n.name in self.tensors for n in node.all_input_nodes):
-            raise UserError(
-                f"{path}: '{operator}' computes a parameter; store plain weights, e.g. with "
-                "torch.nn.utils.parametrize.remove_parametrizations or remove_weight_norm"
-            )
-        advice = _ADVICE.get(operator.rstrip("_"), "only chains of layers are supported yet")
-        raise UserError(
-            f"{path}: '{operator}' joins or starts a branch ({node.name}); {advice}: "
-            "every layer must take the result of the layer before it"
-        )
-
-    def array(self, node, path: str) -> np.ndarray:
-        """Values of a parameter or buffer, checked."""
-        if node.name not in self.tensors:
-            raise UserError(
-                f"{path}: its weights are computed in the model; store plain weights, e.g. with "
-                "torch.nn.utils.parametrize.remove_parametrizations"
-            )
-        target, tensor = self.tensors[node.name]
-        values = tensor.detach().cpu().double().numpy()
-        if not np.isfinite(values).all():
-            raise UserError(
-                f"{path}: tensor '{target}' must be finite, but holds NaN or an infinity"
-            )
-        return values
-
-    def step(self, node) -> Step | None:
-        """What one operator means; None when it changes nothing."""
-        operator = self.operator(node).rstrip("_")
-        values = _arguments(node)
-        if operator in _NOTHING:
-            return None
-        if operator in _DROPOUTS:
-            if values.get("train"):
+def _chain(exported: torch.export.ExportedProgram) -> Graph:
+    """The exported operators as a chain of steps."""
+    nodes = list(exported.graph.nodes)
+    operators = Operators(exported)
+    source = next(iter(exported.graph_signature.user_inputs))
+    current = next(n for n in nodes if n.name == source)
+    shape = operators.shape(current)
+    steps: list[Step] = []
+    for node in nodes:
+        if node.op == "output":
+            results = node.args[0]
+            if len(results) != 1 or results[0] is not current:
                 raise UserError(
-                    f"{self.path(node)}: dropout is forced on with training=True; "
-                    "use nn.Dropout, which evaluation mode turns off"
+                    "generator must return the result of its last layer and nothing else"
                 )
-            return None
-        if operator in _RESHAPES:
-            return ReshapeStep(name=self.path(node), shape=self.shape(node))
-        reader: Callable[[Any, dict], Step] | None = getattr(self, f"read_{operator}", None)
-        if reader is None:
-            raise UserError(
-                f"{self.path(node)}: operator '{operator}' is not supported; "
-                f"{_ADVICE.get(operator, _SUPPORTED)}"
-            )
-        return reader(node, values)
+        if node.op != "call_function" or operators.operator(node) == "_assert_tensor_metadata":
+            continue
+        if [n for n in node.all_input_nodes if n.name not in operators.tensors] != [current]:
+            _refuse_branch(operators, node)
+        step = operators.step(node)
+        if step is not None:
+            steps.append(step)
+        current = node
+    if not any(isinstance(step, LinearStep) for step in steps):
+        raise UserError("generator must contain a linear layer (ConvTranspose2d, Conv2d or Linear)")
+    return Graph(shape, tuple(steps))
 
-    def read_linear(self, node, values: dict) -> Step:
-        path = self.path(node)
-        if len(self.shape(values["input"])) != 1:
-            raise UserError(
-                f"{path}: Linear takes shape (N, {_times(self.shape(values['input']))}), which is not "
-                "(N, features); flatten its input"
-            )
-        weights = self.array(values["weight"], path).T[:, :, None, None]
-        point = Axis(size=1, kernel=1)
-        bias = self.bias(values, path, weights.shape[1])
-        return LinearStep(
-            name=self.name(node), weights=weights, bias=bias, y=point, x=point, groups=1, dense=True
+
+def _refuse_branch(operators: Operators, node) -> None:
+    operator, path = operators.operator(node), operators.path(node)
+    if all(n.name in operators.tensors for n in node.all_input_nodes):
+        raise UserError(
+            f"{path}: '{operator}' computes a parameter; store plain weights, e.g. with "
+            "torch.nn.utils.parametrize.remove_parametrizations or remove_weight_norm"
         )
-
-    def bias(self, values: dict, path: str, co: int) -> np.ndarray:
-        return np.zeros(co) if values.get("bias") is None else self.array(values["bias"], path)
-
-    def read_conv2d(self, node, values: dict) -> Step:
-        path, groups = self.path(node), int(values["groups"])
-        weights = self.array(values["weight"], path)
-        co, cig, *_ = weights.shape
-        # [co, ci/groups] per group to [ci, co/groups], taps flipped: the project's rule convolves.
-        weights = weights.reshape(groups, co // groups, cig, *weights.shape[2:])
-        weights = weights.transpose(0, 2, 1, 3, 4).reshape(
-            groups * cig, co // groups, *weights.shape[3:]
-        )
-        weights = _dilate(weights[..., ::-1, ::-1], _pair(values["dilation"]))
-        kernel, stride = weights.shape[2:], _pair(values["stride"])
-        padding = values["padding"]
-        if padding == "valid":
-            pads = [(0, 0), (0, 0)]
-        elif padding == "same":
-            pads = [((k - 1) // 2, k - 1 - (k - 1) // 2) for k in kernel]
-        else:
-            pads = [(p, p) for p in _pair(padding)]
-        crops = [(k - 1 - a, k - 1 - b) for k, (a, b) in zip(kernel, pads, strict=True)]
-        axes = self.axes(path, values["input"], kernel, (1, 1), stride, crops)
-        bias = self.bias(values, path, co)
-        return LinearStep(
-            name=self.name(node), weights=weights, bias=bias, y=axes[0], x=axes[1], groups=groups
-        )
-
-    def read_conv_transpose2d(self, node, values: dict) -> Step:
-        path, groups = self.path(node), int(values["groups"])
-        weights = _dilate(self.array(values["weight"], path), _pair(values["dilation"]))
-        kernel = weights.shape[2:]
-        crops = [
-            (p, p - extra)
-            for p, extra in zip(
-                _pair(values["padding"]), _pair(values["output_padding"]), strict=True
-            )
-        ]
-        axes = self.axes(path, values["input"], kernel, _pair(values["stride"]), (1, 1), crops)
-        bias = self.bias(values, path, weights.shape[1] * groups)
-        return LinearStep(
-            name=self.name(node), weights=weights, bias=bias, y=axes[0], x=axes[1], groups=groups
-        )
-
-    def axes(self, path: str, source, kernel, up, down, crops) -> list[Axis]:
-        shape = self.shape(source)
-        if len(shape) != 3:
-            raise UserError(
-                f"{path}: takes shape (N, {_times(shape)}), which is not (N, channels, height, width); "
-                "reshape its input"
-            )
-        try:
-            return [
-                Axis(size=n, kernel=k, up=u, down=d, crop_before=before, crop_after=after)
-                for n, k, u, d, (before, after) in zip(
-                    shape[1:], kernel, up, down, crops, strict=True
-                )
-            ]
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from error
-
-    def read_batch_norm(self, node, values: dict) -> Step:
-        path = self.path(node)
-        if values["training"] or values["running_mean"] is None:
-            raise UserError(
-                f"{path}: BatchNorm uses the statistics of the batch; train it with "
-                "track_running_stats=True and keep it in evaluation mode"
-            )
-        mean, var = (self.array(values[key], path) for key in ("running_mean", "running_var"))
-        scale = 1 / np.sqrt(var + float(values["eps"]))
-        if values["weight"] is not None:
-            scale = scale * self.array(values["weight"], path)
-        shift = -mean * scale
-        if values["bias"] is not None:
-            shift = shift + self.array(values["bias"], path)
-        return NormalizeStep(name=path, scale=scale, shift=shift)
-
-    def activate(self, node, activation: Activation) -> Step:
-        return ActivateStep(name=self.path(node), activation=activation)
-
-    def read_relu(self, node, values: dict) -> Step:
-        return self.activate(node, Activation(slope=np.zeros(1)))
-
-    def read_leaky_relu(self, node, values: dict) -> Step:
-        return self.activate(node, Activation(slope=np.array([float(values["negative_slope"])])))
-
-    def read_prelu(self, node, values: dict) -> Step:
-        slope = self.array(values["weight"], self.path(node)).reshape(-1)
-        return self.activate(node, Activation(slope=slope))
-
-    def read_tanh(self, node, values: dict) -> Step:
-        return self.activate(node, Activation("tanh"))
-
-    def read_sigmoid(self, node, values: dict) -> Step:
-        return self.activate(node, Activation("sigmoid"))
-
-    def read_upsample_nearest2d(self, node, values: dict) -> Step:
-        before, after = self.shape(values["input"])[1:], self.shape(node)[1:]
-        if any(b % a for a, b in zip(before, after, strict=True)):
-            raise UserError(
-                f"{self.path(node)}: upsampling must be by an integer factor, not from "
-                f"{before[0]}×{before[1]} to {after[0]}×{after[1]}"
-            )
-        factors = after[0] // before[0], after[1] // before[1]
-        return UpsampleStep(name=self.name(node), factors=factors)
-
-    read__upsample_nearest_exact2d = read_upsample_nearest2d
-
-    def read_pixel_shuffle(self, node, values: dict) -> Step:
-        return ShuffleStep(name=self.name(node), factor=int(values["upscale_factor"]))
-
-
-def _arguments(node) -> dict[str, Any]:
-    """An operator's arguments by the names of its schema, defaults filled in."""
-    values: dict[str, Any] = {}
-    for index, argument in enumerate(node.target._schema.arguments):
-        if index < len(node.args):
-            values[argument.name] = node.args[index]
-        else:
-            values[argument.name] = node.kwargs.get(argument.name, argument.default_value)
-    for alias in ("self", "X"):
-        if alias in values:
-            values.setdefault("input", values[alias])
-    return values
-
-
-def _pair(value) -> tuple[int, int]:
-    """Schema defaults and modules may give one number for both axes."""
-    values = [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)]
-    return values[0], values[-1]
-
-
-def _dilate(weights: np.ndarray, dilation: tuple[int, int]) -> np.ndarray:
-    """The larger kernel with zero taps that a dilated kernel is."""
-    ci, cog, ky, kx = weights.shape
-    spread = np.zeros((ci, cog, (ky - 1) * dilation[0] + 1, (kx - 1) * dilation[1] + 1))
-    spread[:, :, :: dilation[0], :: dilation[1]] = weights
-    return spread
+    advice = ADVICE.get(operator.rstrip("_"), "only chains of layers are supported yet")
+    raise UserError(
+        f"{path}: '{operator}' joins or starts a branch ({node.name}); {advice}: "
+        "every layer must take the result of the layer before it"
+    )

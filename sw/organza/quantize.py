@@ -1,0 +1,255 @@
+"""Post-training quantisation of folded layers to a `Program`.
+
+Layers are quantised in order, each against the integers that its quantised predecessors make of the
+calibration inputs. Weights have a scale per output channel, activations one per tensor, chosen for the
+least squared error. Three corrections cost nothing on the chip: channels between two layers are equalised
+(a scale moved from one weight tensor to the next), and gain and bias of every channel are fitted by least
+squares to the floating-point sums, because each channel has a multiplier and a bias anyway.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from organza.calibration import METHODS, activation_scale, weight_scales
+from organza.codes import Linear
+from organza.epilogue import MAX_SHIFT, Epilogue
+from organza.equalise import equalise
+from organza.errors import UserError
+from organza.float_layers import activate, linear
+from organza.fold import FloatLayer
+from organza.formats import Fixed
+from organza.program import Convolve, Program
+from organza.reference import BATCH, accumulate
+
+ACTIVATION_BITS = 8
+# 2048 entries of 8 bits fill one 16-kbit block RAM of the common FPGA families.
+TABLE_BITS = 11
+CALIBRATION_IMAGES = 256
+# A bias beyond this many weight steps would widen every lane's accumulator for one channel.
+_BIAS_BITS = 24
+
+
+def quantize(
+    layers: Sequence[FloatLayer],
+    inputs: np.ndarray,
+    *,
+    weight_bits: int = 8,
+    calibration: str = "mse",
+) -> Program:
+    """Integer Program of `layers`, calibrated on real `inputs` (N, ci, height, width).
+
+    `weight_bits` is 2…16. `calibration` chooses the clipping of activations: "mse" (least squared
+    error), "percentile" (99.99 %) or "max". The first 256 inputs are used.
+
+    Raises `UserError` for values that cannot be quantised, TypeError / ValueError for wrong arguments.
+    """
+    if not layers:
+        raise ValueError("layers must not be empty")
+    if isinstance(weight_bits, bool) or not isinstance(weight_bits, int):
+        raise TypeError(f"weight_bits must be an integer, not {weight_bits!r}")
+    if not 2 <= weight_bits <= 16:
+        raise ValueError(f"weight_bits must be between 2 and 16, not {weight_bits}")
+    if calibration not in METHODS:
+        raise UserError(f"calibration must be one of {', '.join(METHODS)}, not {calibration!r}")
+    x = np.asarray(inputs, dtype=np.float64)[:CALIBRATION_IMAGES]
+    if x.ndim != 4 or x.shape[1:] != layers[0].input_shape or not len(x):
+        raise UserError(
+            f"calibration inputs must have shape (N, {', '.join(map(str, layers[0].input_shape))}) "
+            f"with N ≥ 1, not {x.shape}"
+        )
+    if not np.isfinite(x).all():
+        raise UserError("calibration inputs must be finite, but hold NaN or an infinity")
+    for layer in layers:
+        for what, values in (("weights", layer.weights), ("bias", layer.bias)):
+            if not np.isfinite(values).all():
+                raise UserError(f"{layer.name}: {what} must be finite after folding, but are not")
+
+    real = torch.from_numpy(x)
+    fmt = Fixed(ACTIVATION_BITS, bool((x < 0).any()), 1.0)
+    fmt = dataclasses.replace(fmt, scale=activation_scale(x, fmt, calibration))
+    integers = fmt.quantize(x)
+    layers = list(layers)
+    nodes: list[Convolve] = []
+    for index, layer in enumerate(layers):
+        sums = linear(layer, real)
+        values = activate(layer, sums)
+        output = _output_format(layer)
+        if layer.activation.kind != "slope" or layer.passthrough:
+            pass
+        elif index + 1 < len(layers):
+            factors, scale = equalise(
+                layer,
+                layers[index + 1],
+                values.numpy(),
+                output,
+                weight_bits=weight_bits,
+                calibration=calibration,
+            )
+            output = dataclasses.replace(output, scale=scale)
+            layer, layers[index + 1] = _move(factors, layer, layers[index + 1])
+            sums = sums * torch.from_numpy(factors)[:, None, None]
+            values = values * torch.from_numpy(factors)[:, None, None]
+        else:
+            scale = activation_scale(values.numpy(), output, calibration)
+            output = dataclasses.replace(output, scale=scale)
+        if layer.passthrough:
+            node = _passthrough(layer, fmt, weight_bits)
+        else:
+            node = quantize_layer(layer, fmt, output, integers, sums.numpy(), weight_bits)
+        nodes.append(node)
+        real, fmt = values, node.output
+        integers = Program((node,)).run(integers)
+    return Program(tuple(nodes))
+
+
+def _output_format(layer: FloatLayer) -> Fixed:
+    """Bits and sign of a layer's results; the scale of tanh and sigmoid is known, others get 1."""
+    if layer.activation.kind == "tanh":
+        return Fixed(ACTIVATION_BITS, True, 1 / 127)
+    if layer.activation.kind == "sigmoid":
+        return Fixed(ACTIVATION_BITS, False, 1 / 255)
+    return Fixed(ACTIVATION_BITS, not layer.activation.unsigned, 1.0)
+
+
+def _move(
+    factors: np.ndarray, layer: FloatLayer, following: FloatLayer
+) -> tuple[FloatLayer, FloatLayer]:
+    """Both layers with the channels between them multiplied by `factors`; the function is unchanged."""
+    if (factors == 1).all():
+        return layer, following
+    return (
+        dataclasses.replace(
+            layer, weights=_scale_outputs(layer, factors), bias=layer.bias * factors
+        ),
+        dataclasses.replace(following, weights=following.weights / factors[:, None, None, None]),
+    )
+
+
+def _sums(node: Convolve, integers: np.ndarray) -> np.ndarray:
+    """Exact integer sums without bias, (N, co, height, width)."""
+    x = integers.transpose(0, 2, 3, 1)
+    parts = [accumulate(node, x[start : start + BATCH]) for start in range(0, len(x), BATCH)]
+    return np.concatenate(parts).transpose(0, 3, 1, 2)
+
+
+def _scale_outputs(layer: FloatLayer, factor: np.ndarray) -> np.ndarray:
+    ci, cog, ky, kx = layer.weights.shape
+    weights = layer.weights.reshape(layer.groups, ci // layer.groups, cog, ky, kx)
+    return (weights * factor.reshape(layer.groups, 1, cog, 1, 1)).reshape(layer.weights.shape)
+
+
+def quantize_layer(
+    layer: FloatLayer,
+    fmt: Fixed,
+    output: Fixed,
+    integers: np.ndarray,
+    sums: np.ndarray,
+    weight_bits: int,
+) -> Convolve:
+    """One node from format `fmt` to `output`, made to match the real `sums` of the layer.
+
+    `integers` (N, ci, height, width) are what the node will read, `sums` (N, co, height, width) what the
+    layer makes before its activation.
+    """
+    power = (fmt.dequantize(integers) ** 2).mean((0, 2, 3))
+    scales = weight_scales(layer.weights, layer.groups, weight_bits, power)
+    # Channels without weights, or nearly so, still have a bias to represent.
+    scales = np.maximum(scales, np.abs(layer.bias) / (fmt.scale * 2.0**_BIAS_BITS))
+    scales[scales == 0] = scales.max() if scales.any() else 1.0
+    top = (1 << (weight_bits - 1)) - 1
+    weights = np.clip(np.round(_scale_outputs(layer, 1 / scales)), -top, top).astype(np.int64)
+    ones = np.ones(layer.co, np.int64)
+    draft = Convolve(
+        name=layer.name,
+        y=layer.y,
+        x=layer.x,
+        groups=layer.groups,
+        code=Linear(weights, weight_bits),
+        epilogue=Epilogue(0 * ones, ones, ones, 0 * ones, 0, 0),
+        input=fmt,
+        output=fmt,
+    )
+    unit = fmt.scale * scales
+    gain, offset = _fit(_sums(draft, integers) * unit[:, None, None], sums)
+    bias = np.round(offset / (gain * unit)).astype(np.int64)
+    low, high, step, table = _steps(layer, sums, output)
+    ratio = gain * unit / step
+    slopes = layer.slopes if layer.activation.kind == "slope" else np.ones(layer.co)
+    positive, negative, shift = multipliers(ratio, slopes, layer.name)
+    epilogue = Epilogue(bias, positive, negative, shift, low, high, table)
+    return dataclasses.replace(draft, epilogue=epilogue, output=output)
+
+
+def _fit(got: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per-channel gain and offset with the least squared error: wanted ≈ gain * got + offset."""
+    got = got.transpose(1, 0, 2, 3).reshape(got.shape[1], -1)
+    wanted = wanted.transpose(1, 0, 2, 3).reshape(len(got), -1)
+    centre, target = got.mean(1), wanted.mean(1)
+    variance = ((got - centre[:, None]) ** 2).mean(1)
+    covariance = ((got - centre[:, None]) * (wanted - target[:, None])).mean(1)
+    # Few calibration values or a channel that never moves would make the gain meaningless.
+    usable = (variance > 0) & (got.shape[1] >= 16)
+    gain = np.where(usable, covariance / np.where(usable, variance, 1), 1.0)
+    gain = np.where((gain > 0.8) & (gain < 1.25), gain, 1.0)
+    return gain, target - gain * centre
+
+
+def _steps(
+    layer: FloatLayer, sums: np.ndarray, output: Fixed
+) -> tuple[int, int, float, np.ndarray | None]:
+    """Clamp bounds of q, the real value of its step, and the table that makes it `output`."""
+    if layer.activation.kind == "slope":
+        return output.low, output.high, output.scale, None
+    half = 1 << (TABLE_BITS - 1)
+    tanh = layer.activation.kind == "tanh"
+    # Beyond saturation the rounded function no longer changes: atanh(126.5 / 127), logit(254.5 / 255).
+    saturation = 3.12 if tanh else 6.24
+    # Other inputs may reach a little further than the calibration's.
+    reach = min(max(1.1 * float(np.abs(sums).max()), 2.0**-10), saturation)
+    step = reach / (half - 1)
+    argument = np.arange(-half, half) * step
+    table = np.tanh(argument) if tanh else 1 / (1 + np.exp(-argument))
+    return -half, half - 1, step, output.quantize(table)
+
+
+def multipliers(
+    ratio: np.ndarray, slopes: np.ndarray, name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Integers (positive, negative, shift) with positive / 2**shift ≈ ratio, negative ≈ ratio * slope.
+
+    The larger of the two lies in [2**14, 2**15) where the shift allows: 15 significant bits.
+    """
+    largest = ratio * np.maximum(1, np.abs(slopes))
+    # frexp: largest = f * 2**e with f in [0.5, 1), so that f * 2**15 is in [2**14, 2**15).
+    shift = 15 - np.frexp(largest)[1].astype(np.int64)
+    # Rounding 32767.5 up would leave the range.
+    shift -= np.round(np.ldexp(largest, shift)) >= 1 << 15
+    if (shift < 0).any():
+        raise UserError(
+            f"{name}: sums of {largest.max():g} output steps cannot be scaled; "
+            "calibrate with inputs that reach the layer's usual range"
+        )
+    shift = np.minimum(shift, MAX_SHIFT)
+    positive = np.round(np.ldexp(ratio, shift)).astype(np.int64)
+    negative = np.round(np.ldexp(ratio * slopes, shift)).astype(np.int64)
+    return positive, negative, shift
+
+
+def _passthrough(layer: FloatLayer, fmt: Fixed, weight_bits: int) -> Convolve:
+    """A layer that moves values: weights 0 and 1, multiplier 1, the same format on both sides."""
+    ones = np.ones(layer.co, np.int64)
+    return Convolve(
+        name=layer.name,
+        y=layer.y,
+        x=layer.x,
+        groups=layer.groups,
+        code=Linear(layer.weights.astype(np.int64), weight_bits),
+        epilogue=Epilogue(0 * ones, ones << 14, ones << 14, 14 * ones, fmt.low, fmt.high),
+        input=fmt,
+        output=fmt,
+    )
