@@ -1,11 +1,15 @@
 """From Program and Plan to Verilog and memory images: a pure function of the two."""
 
+import gc
+import warnings
 from dataclasses import dataclass
+
+from amaranth.hdl import UnusedElaboratable
 
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw.pipeline import Pipeline
-from organza_hw.rom import VERILOG
+from organza_hw.rom import VERILOG, Rom
 from organza_hw.verilog import to_verilog
 
 TOP = "generator"
@@ -41,10 +45,29 @@ def build(program: Program, plan: Plan) -> Chip:
     Raises ValueError when the Plan does not fit the Program.
     """
     pipeline = Pipeline(program, plan)
-    roms = {rom.file: rom for engine in pipeline.engines for rom in engine.roms}
+    roms = _roms(pipeline)
     return Chip(
         program, plan,
         source=f"{to_verilog(pipeline, TOP)}\n{VERILOG}",
         files={name: rom.hex for name, rom in roms.items()},
         memory_bits=sum(rom.width * len(rom.words) for rom in roms.values()),
     )  # fmt: skip
+
+
+def memory_words(program: Program, plan: Plan) -> dict[str, tuple[int, list[int]]]:
+    """Width and words of every memory image, by file name, without generating Verilog.
+
+    Raises ValueError when the Plan does not fit the Program.
+    """
+    with warnings.catch_warnings():
+        # The pipeline is made only to be looked at; Amaranth warns when it is collected.
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        found: dict[str, tuple[int, list[int]]] = {}
+        for name, rom in _roms(Pipeline(program, plan)).items():
+            found[name] = rom.width, rom.words
+        gc.collect()
+    return found
+
+
+def _roms(pipeline: Pipeline) -> dict[str, Rom]:
+    return {rom.file: rom for engine in pipeline.engines for rom in engine.roms if rom.file}

@@ -1,0 +1,170 @@
+"""The numbers of a build as one dictionary: `report.json`, whose keys are stable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from organza.plan import LayerPlan, Plan
+from organza.program import Convolve, Program
+from organza_sim.api import Simulation
+from organza_sim.cycles import simulate_cycles
+from organza_sim.verify import Verification
+
+__all__ = ["NOMINAL_CLOCK", "compression_ratio", "layer_rows", "make_report", "psnr_db", "unit_range", "write_report"]
+
+# Images/s need a clock; until a design is placed and routed this one is only a round number to compare with.
+NOMINAL_CLOCK = 100e6
+FLOAT_BITS = 32
+
+
+def layer_rows(program: Program, plan: Plan | None = None) -> list[dict[str, object]]:
+    """What is known of every layer, one dictionary each; lanes and cycles only with a Plan."""
+    rows = [_layer(node) for node in program.nodes]
+    if plan is None:
+        return rows
+    for row, engine, before, schedule in zip(
+        rows, plan.engines, plan.joints, plan.schedules(program), strict=False
+    ):
+        layer: LayerPlan = engine.layers[0]
+        issued = schedule.issues * schedule.lanes
+        row.update(
+            ti=engine.Ti, to=layer.To, p=layer.P, e=engine.E, lanes=schedule.lanes,
+            beat=before.n, depth=before.depth, cycles=schedule.cycles, issues=schedule.issues,
+            macs_issued=issued,
+            busy=schedule.cycles / plan.interval,
+            utilization=schedule.node.macs / (schedule.lanes * plan.interval),
+        )  # fmt: skip
+    return rows
+
+
+def _layer(node: Convolve) -> dict[str, object]:
+    return {
+        "name": node.name,
+        "input_shape": list(node.input_shape),
+        "output_shape": list(node.output_shape),
+        "kernel": [node.y.kernel, node.x.kernel],
+        "up": [node.y.up, node.x.up],
+        "down": [node.y.down, node.x.down],
+        "crop_before": [node.y.crop_before, node.x.crop_before],
+        "crop_after": [node.y.crop_after, node.x.crop_after],
+        "groups": node.groups,
+        "weight_bits": node.code.bits,
+        "input_format": _format(node.input),
+        "output_format": _format(node.output),
+        "accumulator_bits": node.accumulator_bits,
+        "activation": activation(node),
+        "macs_output_counted": node.macs_output_counted,
+        "macs_effectual": node.macs,
+        "stored_bits": node.stored_bits,
+    }
+
+
+def _format(fixed) -> dict[str, object]:
+    return {"bits": fixed.bits, "signed": fixed.signed, "scale": fixed.scale}
+
+
+def activation(node: Convolve) -> str:
+    """The function after a layer, as its integers show it."""
+    e = node.epilogue
+    if e.table is not None:
+        return "table"
+    if (e.negative == e.positive).all():
+        return "linear"
+    return "leaky" if e.negative.any() else "relu"
+
+
+def compression_ratio(program: Program) -> float:
+    """Bits of weights and biases in float32 over the bits that the chip stores."""
+    values = sum(node.code.integers().size + node.co for node in program.nodes)
+    return values * FLOAT_BITS / sum(node.stored_bits for node in program.nodes)
+
+
+def unit_range(program: Program, values: np.ndarray) -> np.ndarray:
+    """Real outputs as brightness in [0, 1]: a signed output (tanh) spans [-1, 1], an unsigned one [0, 1].
+
+    Outputs without a table have no natural range; the largest magnitude that the format holds stands for 1.
+    """
+    fmt = program.output
+    reach = 1.0 if program.nodes[-1].epilogue.table is not None else fmt.magnitude * fmt.scale
+    values = np.asarray(values, np.float64) / reach
+    return np.clip((values + 1) / 2 if fmt.signed else values, 0, 1)
+
+
+def psnr_db(program: Program, real: np.ndarray, integers: np.ndarray) -> float | None:
+    """PSNR in dB of integer outputs against real ones, one mean square over all pixels; None where they are equal."""
+    error = unit_range(program, real) - unit_range(program, program.dequantize(integers))
+    mean = float((error**2).mean())
+    return None if mean == 0 else float(-10 * np.log10(mean))
+
+
+def make_report(
+    program: Program,
+    plan: Plan,
+    *,
+    model: str,
+    verification: Verification | None = None,
+    simulation: Simulation | None = None,
+    psnr: float | None = None,
+) -> dict[str, object]:
+    """The report of a build, with what a verification or a simulation of it measured in RTL.
+
+    Keys that were not measured are None. `utilization`, `latency` and `interval` are the RTL's where there is one,
+    else the model's. `macs_issued` counts lanes × issues, useful or not.
+    """
+    if verification is not None and simulation is None:
+        simulation = verification.simulation
+    rows = layer_rows(program, plan)
+    issued = sum(row["macs_issued"] for row in rows)  # type: ignore[misc]
+    images, cycles, cycles_model = None, None, plan.cycles
+    latency, interval = plan.cycles, plan.interval
+    utilization = program.macs / (plan.lanes * plan.interval)
+    if simulation is not None:
+        images, cycles = len(simulation.outputs), simulation.cycles
+        latency, interval, utilization = simulation.latency, simulation.interval, simulation.utilization
+    if verification is not None:
+        images = len(verification.images)
+    if images is not None:
+        cycles_model = simulate_cycles(program, plan, images).cycles
+    return {
+        "model": model,
+        "bit_exact": None if verification is None else verification.bit_exact,
+        "images": images,
+        "cycles": cycles,
+        "cycles_model": cycles_model,
+        "latency": latency,
+        "interval": interval,
+        "macs_output_counted": sum(node.macs_output_counted for node in program.nodes),
+        "macs_effectual": program.macs,
+        "macs_issued": issued,
+        "lanes": plan.lanes,
+        "utilization": utilization,
+        "compression_ratio": compression_ratio(program),
+        "stored_bits": sum(node.stored_bits for node in program.nodes),
+        "psnr_db": psnr,
+        "board": None,
+        "nominal_clock_hz": NOMINAL_CLOCK,
+        "nominal_images_per_second": NOMINAL_CLOCK / interval,
+        "simulated_cycles_per_second": None if simulation is None else simulation.cycles_per_second,
+        "resources": plan.resources,
+        "plan": {"program": plan.program, "cycles": plan.cycles, "interval": plan.interval,
+                 "engines": [_engine(engine) for engine in plan.engines],
+                 "joints": [{"n": joint.n, "depth": joint.depth} for joint in plan.joints]},
+        "layers": rows,
+        "verification": None if verification is None else verification.to_dict(),
+    }  # fmt: skip
+
+
+def _engine(engine) -> dict[str, object]:
+    layer = engine.layers[0]
+    return {"Ti": engine.Ti, "C": engine.C, "E": engine.E, "node": layer.node, "To": layer.To, "P": layer.P}
+
+
+
+
+def write_report(folder: Path, report: dict[str, object], html: str) -> None:
+    """Write `report.json` and `report.html` into `folder`."""
+    (folder / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    (folder / "report.html").write_text(html)
