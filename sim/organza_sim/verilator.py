@@ -73,15 +73,15 @@ def find() -> Tool:
 
 
 def compile_verilog(sources: Sequence[str | Path], top: str, *, cpp: Mapping[str, str] | None = None,
-                    control: str = "", flags: Sequence[str] = (), optimize: str | None = None,
-                    trace: bool = False, timing: bool = False,
+                    control: str = "", flags: Sequence[str] = (), link: Sequence[str] = (),
+                    optimize: str | None = None, trace: bool = False, timing: bool = False,
                     progress: Progress | None = None) -> Path:
     """Compiles ``sources`` with ``top`` as their top module, and returns the program's path.
 
     ``sources`` are Verilog texts (:class:`str`) or files (:class:`~pathlib.Path`), in order. ``cpp`` are further
     C++ files by name, one of which has ``main()``; they include ``Vtop.h``. Without ``cpp``, Verilator makes
     the main program, which runs until ``$finish``. ``control`` is the text of a Verilator control file.
-    ``flags`` go to Verilator. ``optimize`` is the compiler's ``-O`` level: by default ``-O2``, and ``-O1`` for
+    ``flags`` go to Verilator, ``link`` to the linker. ``optimize`` is the compiler's ``-O`` level: by default ``-O2``, and ``-O1`` for
     large designs. ``trace`` compiles VCD support in, ``timing`` the support of delays.
 
     The program is cached by everything that it depends on. Files that the Verilog reads when it runs, such
@@ -104,7 +104,7 @@ def compile_verilog(sources: Sequence[str | Path], top: str, *, cpp: Mapping[str
         arguments += ["--main", "--exe"]
     report = progress or (lambda message, fraction: None)
 
-    key = store.digest("1", tool.version, str(optimize), control, *arguments, "--", *texts,
+    key = store.digest("1", tool.version, str(optimize), control, *arguments, "--", *link, "--", *texts,
                        "--", *(part for item in sorted((cpp or {}).items()) for part in item))
     program = store.folder("verilator") / f"{top}-{key}"
     try:
@@ -128,13 +128,13 @@ def compile_verilog(sources: Sequence[str | Path], top: str, *, cpp: Mapping[str
         for name, text in (cpp or {}).items():
             (work / name).write_text(text)
         made = _compile(tool, work, [name for name in sorted(cpp or {}) if name.endswith(".cpp")],
-                        optimize, trace, timing, report)
+                        link, optimize, trace, timing, report)
         report("Simulator is ready", 1.0)
         return store.publish(made, program)
 
 
-def _compile(tool: Tool, work: Path, extra: list[str], optimize: str | None, trace: bool,
-             timing: bool, report: Progress) -> Path:
+def _compile(tool: Tool, work: Path, extra: list[str], link: Sequence[str],
+             optimize: str | None, trace: bool, timing: bool, report: Progress) -> Path:
     generated = sorted(p for p in work.glob("Vtop*.cpp"))
     size = sum(p.stat().st_size for p in generated)
     level = optimize or ("-O1" if size > LARGE else "-O2")
@@ -186,7 +186,7 @@ def _compile(tool: Tool, work: Path, extra: list[str], optimize: str | None, tra
         tasks += [pool.submit(runtime_object, name) for name in library]
         objects = [task.result() for task in tasks]
     made = work / "simulator"
-    _call([*tool.cxx, "-pthread", "-s", *map(str, objects), "-o", str(made)], work, "The simulator does not link")
+    _call([*tool.cxx, "-pthread", "-s", *map(str, objects), *link, "-o", str(made)], work, "The simulator does not link")
     return made
 
 

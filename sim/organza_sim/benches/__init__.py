@@ -1,0 +1,1 @@
+"""cocotb benches and their helpers: what runs inside the simulator."""
