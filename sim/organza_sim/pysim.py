@@ -6,6 +6,7 @@ moves the clock by single ticks and counts them, so every simulation ends.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from amaranth.lib import wiring
@@ -42,7 +43,8 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     flags = last_flags(len(x), height * width * -(-channels // plan.joints[-1].n))
     if watchdog is None:
         watchdog = 1000 + 20 * sum(schedule.cycles for schedule in plan.schedules(program))
-    streams = [pipeline.engines[0].i, *(engine.o for engine in pipeline.engines)]
+    engines: list[Any] = pipeline.engines
+    streams = [engines[0].i, *(engine.o for engine in engines)]
     made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
                stall_out=stall_out, watchdog=watchdog,
                joints={k: (streams[k], shapes[k]) for k in range(len(streams))} if watch else None)  # fmt: skip
@@ -115,10 +117,11 @@ def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: 
     simulator.run()
 
     def recorded(name) -> Joint:
-        beat, size = watched[name][1], watched[name][1].words * 4
-        octets = b"".join(payload.to_bytes(size, "little") for _, payload in moved[name])
+        beat = watched[name][1]
+        octets = b"".join(payload.to_bytes(4 * beat.words, "little") for _, payload in moved[name])
         cycles = np.array([at for at, _ in moved[name]], np.int64)
-        return Joint(*beat.unpack(np.frombuffer(octets, "<u4")), cycles)
+        beats, last = beat.unpack(np.frombuffer(octets, "<u4"))
+        return Joint(beats, last, cycles)
 
     taken, given = recorded("i"), recorded("o")
     return RtlRun(given.beats, given.last, taken.cycles, given.cycles, {k: recorded(k) for k in joints or {}}, cycle)

@@ -12,7 +12,6 @@ from organza.plan import Plan
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
 from organza_hw.row_buffer import RingLayout
-
 from tests.plans import random_plan
 from tests.strategies import random_convolve, random_input, random_program
 

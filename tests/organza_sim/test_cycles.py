@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+
 from organza.geometry import Axis
 from organza.plan import JointPlan
 from organza.program import Program
@@ -12,7 +13,6 @@ from organza.schedule import Schedule, row_needs
 from organza_sim.cycles import next_open, run_recurrence, simulate_cycles
 from organza_sim.pysim import simulate_pipeline
 from organza_sim.rtl import random_stalls
-
 from tests.organza_sim.layer_cases import EVERYTHING, case, features
 from tests.plans import plan_of
 from tests.strategies import random_convolve, random_input
@@ -131,7 +131,7 @@ def test_stall_traces():
     assert [opening(cycle) for cycle in range(9)] == [1, 1, 5, 5, 5, 5, 9, 9, 9]
     assert next_open(np.zeros(1, bool))(7) == 7
     message = "Stall trace must be booleans of one dimension with at least one cycle that is not stalled"
-    for wrong in ([0, 1], np.zeros((1, 1), bool), np.zeros(0, bool), np.ones(3, bool)):
+    for wrong in (np.array([0, 1]), np.zeros((1, 1), bool), np.zeros(0, bool), np.ones(3, bool)):
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             next_open(wrong)
 
