@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from organza.schedule import Schedule
 from organza_hw.accumulators import Accumulators
+from organza_hw.codes import term_of
 from organza_hw.epilogue import Constants, EpilogueUnit
 from organza_hw.joint import joint_signature
-from organza_hw.lanes.multiply import MultiplyLanes
+from organza_hw.lanes.dot import DotLanes
 from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
@@ -26,7 +27,7 @@ def output_latency(schedule: Schedule) -> int:
     """Cycles from the last issue of an output row to the write that completes the row."""
     table = schedule.node.epilogue.table is not None
     return (
-        ADDRESS_LATENCY + READ_LATENCY + MultiplyLanes.latency(schedule.ti)
+        ADDRESS_LATENCY + READ_LATENCY + DotLanes.latency(schedule.ti)
         + 1 + schedule.drain  # shadow copy, then all steps of the tile
         + EpilogueUnit.LATENCY + table
     )  # fmt: skip
@@ -67,12 +68,11 @@ class Engine(wiring.Component):
             raise ValueError(f"{node.name}: n_out must be between E = {schedule.e} and {node.co}, not {n_out}")
         shape_in, shape_out = fixed_shape(node.input), fixed_shape(node.output)
         self.sum_bits = node.accumulator_bits
-        bits = node.code.bits
-        self.weight_shape = data.ArrayLayout(data.ArrayLayout(signed(bits), schedule.ti), schedule.to)
+        self.term = term_of(node.code)
+        self.weight_shape = data.ArrayLayout(data.ArrayLayout(self.term.field_shape, schedule.ti), schedule.to)
 
         words = node.code.words(schedule.ti, schedule.to, node.groups)
-        mask = (1 << bits) - 1
-        packed = pack_words(words.reshape(len(words), -1) & mask, bits)
+        packed = pack_words(words.reshape(len(words), -1), node.code.field_bits)
         self.weights = Rom(width=self.weight_shape.size, words=packed, file=file and f"{file}_weights.hex")
 
         pieces = self._pieces()
@@ -134,8 +134,8 @@ class Engine(wiring.Component):
         tables = SequencerTables(ring, pixel_beats=self.output.pixel_beats)
         m.submodules.sequencer = sequencer = Sequencer(tables, weight_words=len(self.weights.words))
         m.submodules.weights = self.weights
-        m.submodules.lanes = lanes = MultiplyLanes(
-            activation=fixed_shape(node.input), weight=signed(node.code.bits),
+        m.submodules.lanes = lanes = DotLanes(
+            self.term, activation=fixed_shape(node.input),
             ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits,
         )  # fmt: skip
         tile_layout = data.StructLayout({
@@ -158,9 +158,11 @@ class Engine(wiring.Component):
             self.weights.addr.eq(sequencer.weight_addr),
         ]
 
-        # Operands: turn the banks so that pixel lane p gets its column; a tap that does not exist reads as zero.
+        # Operands: turn the banks so that pixel lane p gets its column; a tap or channel that does not exist reads as zero.
         turn = _delay(m, sequencer.issue.turn, 1, "turn")
         mask = _delay(m, sequencer.issue.mask, 1, "mask")
+        partial = _delay(m, sequencer.issue.partial, 1, "partial")
+        used = (node.ci // node.groups - 1) % schedule.ti + 1  # channels of a group's last tile
         weights = Signal(self.weight_shape)
         m.d.sync += weights.as_value().eq(self.weights.data)
         activations = Signal.like(lanes.activations)
@@ -169,12 +171,14 @@ class Engine(wiring.Component):
                 with m.Case(number):
                     for lane in range(schedule.p):
                         bank = (number + lane * node.x.pitch) % ring.banks
-                        m.d.sync += activations[lane].as_value().eq(
-                            Mux(mask[lane], buffer.r_data[bank].as_value(), 0)
-                        )
+                        for channel in range(schedule.ti):
+                            exists = mask[lane] if channel < used else mask[lane] & ~partial
+                            m.d.sync += activations[lane][channel].eq(
+                                Mux(exists, buffer.r_data[bank][channel], 0)
+                            )
         m.d.comb += [lanes.activations.eq(activations), lanes.weights.eq(weights)]
 
-        issue = _delay(m, sequencer.issue, READ_LATENCY + MultiplyLanes.latency(schedule.ti), "issue")
+        issue = _delay(m, sequencer.issue, READ_LATENCY + DotLanes.latency(schedule.ti), "issue")
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
             accumulators.sums.eq(lanes.sums),

@@ -93,6 +93,7 @@ class Sequencer(wiring.Component):
             "row_end": 1,  # last issue of an output row
             "turn": range(max(self.ring.banks, 2)),
             "mask": data.ArrayLayout(1, self.schedule.p),
+            "partial": 1,  # last input-channel tile of a group
             "constant": range(max(self.schedule.co_tiles * self.schedule.chunks, 2)),
             "pixel": range(max(self.schedule.node.x.output * tables.pixel_beats, 2)),
             "pixels": range(self.schedule.p + 1),
@@ -208,6 +209,7 @@ class Sequencer(wiring.Component):
         m.d.sync += [
             one.valid.eq(fire), one.first.eq(tile_begin), one.last.eq(tile_last), one.row_end.eq(row_end),
             one.turn.eq(column.turn), one.mask.eq(Mux(row.none, 0, column.mask.as_value())),
+            one.partial.eq(ci == schedule.ci_tiles - 1),
             one.constant.eq(constant), one.pixel.eq(column.first), one.pixels.eq(column.pixels),
             weight_row.eq(tile_weight + row.weight), weight_column.eq(column.weight + ci),
             slot.eq(row.slot), from_origin.eq(origin),

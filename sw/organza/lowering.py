@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from organza import checkpoint, loading
 from organza.capture import capture
+from organza.codes.spec import parse_codes
 from organza.errors import UserError
 from organza.float_layers import FloatLayer
 from organza.fold import fold
@@ -25,6 +26,7 @@ def lower(
     *,
     recipe: str = "int8",
     calibration: str = "mse",
+    code: str | None = None,
     weights: str | Path | None = None,
 ) -> Program:
     """Capture, fold and quantise `generator`.
@@ -37,6 +39,8 @@ def lower(
         256 are used. (N, features) means (N, features, 1, 1).
     recipe : "int8": 8-bit weights and activations.
     calibration : "mse", "percentile" or "max": how activations are clipped.
+    code : weight code of all layers ("ternary") or of some ("layer1=codebook:16,layer2=binary"), see
+        `organza.codes.spec`; the rest keeps the recipe's.
     weights : safetensors file for a "file.py:function" generator.
 
     Raises
@@ -49,7 +53,8 @@ def lower(
     if recipe not in RECIPES:
         raise UserError(f"recipe must be one of {', '.join(sorted(RECIPES))}, not {recipe!r}")
     layers, values = fold_generator(generator, inputs, weights=weights)
-    return quantize(layers, values, weight_bits=RECIPES[recipe], calibration=calibration)
+    codes = parse_codes(code, [layer.name for layer in layers]) if code is not None else None
+    return quantize(layers, values, weight_bits=RECIPES[recipe], calibration=calibration, codes=codes)
 
 
 def fold_generator(

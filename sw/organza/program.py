@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from organza.codes import Linear
+from organza.codes import Code
 from organza.epilogue import Epilogue
 from organza.formats import Fixed
 from organza.geometry import Axis
@@ -38,7 +38,7 @@ class Convolve:
     y: Axis
     x: Axis
     groups: int
-    code: Linear
+    code: Code
     epilogue: Epilogue
     input: Fixed
     output: Fixed

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from organza.codes import Linear
+from organza.codes import CODES
 from organza.epilogue import Epilogue
 from organza.errors import UserError
 from organza.formats import Fixed
@@ -30,11 +30,11 @@ def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
         e = node.epilogue
         nodes.append({
             "name": node.name, "y": asdict(node.y), "x": asdict(node.x), "groups": node.groups,
-            "code": {"kind": node.code.kind, "bits": node.code.bits},
+            "code": {"kind": node.code.kind, **node.code.parameters()},
             "low": e.low, "high": e.high,
             "input": asdict(node.input), "output": asdict(node.output),
         })  # fmt: skip
-        tensors[f"{index}.weights"] = node.code.integers().astype(np.int16)
+        tensors |= {f"{index}.code.{name}": array for name, array in node.code.arrays().items()}
         for name in ARRAYS:
             array = getattr(e, name)
             if array is not None:
@@ -101,15 +101,19 @@ def load_program(path: str | Path) -> Program:
 
 
 def _unpack(index: int, node: dict, tensors: dict[str, np.ndarray]) -> Convolve:
-    if node["code"]["kind"] != Linear.kind:
-        raise ValueError(f"{node['name']}: unknown weight code {node['code']['kind']!r}")
+    parameters = dict(node["code"])
+    kind = parameters.pop("kind")
+    if kind not in CODES:
+        raise ValueError(f"{node['name']}: unknown weight code {kind!r}")
+    prefix = f"{index}.code."
+    coded = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
     arrays = {name: tensors.get(f"{index}.{name}") for name in ARRAYS}
     return Convolve(
         name=node["name"],
         y=Axis(**node["y"]),
         x=Axis(**node["x"]),
         groups=node["groups"],
-        code=Linear(tensors[f"{index}.weights"], node["code"]["bits"]),
+        code=CODES[kind](**coded, **parameters),
         epilogue=Epilogue(**arrays, low=node["low"], high=node["high"]),
         input=Fixed(**node["input"]),
         output=Fixed(**node["output"]),

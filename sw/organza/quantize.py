@@ -10,13 +10,15 @@ squares to the floating-point sums, because each channel has a multiplier and a 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 
-from organza.calibration import METHODS, activation_scale, weight_scales
-from organza.codes import Linear
+from organza.calibration import METHODS, activation_scale
+from organza.codes import CODES, Linear
+from organza.codes.code import by_channel, from_channels
+from organza.codes.spec import CodeSpec
 from organza.epilogue import MAX_SHIFT, Epilogue
 from organza.equalise import equalise
 from organza.errors import UserError
@@ -40,10 +42,11 @@ def quantize(
     *,
     weight_bits: int = 8,
     calibration: str = "mse",
+    codes: Mapping[str, CodeSpec] | None = None,
 ) -> Program:
     """Integer Program of `layers`, calibrated on real `inputs` (N, ci, height, width).
 
-    `weight_bits` is 2…16. `calibration` chooses the clipping of activations: "mse" (least squared
+    `weight_bits` is 2…16; `codes` gives layers by name another weight code. `calibration` chooses the clipping of activations: "mse" (least squared
     error), "percentile" (99.99 %) or "max". The first 256 inputs are used.
 
     Raises `UserError` for values that cannot be quantised, TypeError / ValueError for wrong arguments.
@@ -100,7 +103,8 @@ def quantize(
         if layer.passthrough:
             node = _passthrough(layer, fmt, weight_bits)
         else:
-            node = quantize_layer(layer, fmt, output, integers, sums.numpy(), weight_bits)
+            code = (codes or {}).get(layer.name, CodeSpec("linear", {"bits": weight_bits}))
+            node = quantize_layer(layer, fmt, output, integers, sums.numpy(), code)
         nodes.append(node)
         real, fmt = values, node.output
         integers = Program((node,)).run(integers)
@@ -149,7 +153,7 @@ def quantize_layer(
     output: Fixed,
     integers: np.ndarray,
     sums: np.ndarray,
-    weight_bits: int,
+    spec: CodeSpec,
 ) -> Convolve:
     """One node from format `fmt` to `output`, made to match the real `sums` of the layer.
 
@@ -157,19 +161,27 @@ def quantize_layer(
     layer makes before its activation.
     """
     power = (fmt.dequantize(integers) ** 2).mean((0, 2, 3))
-    scales = weight_scales(layer.weights, layer.groups, weight_bits, power)
-    # Channels without weights, or nearly so, still have a bias to represent.
-    scales = np.maximum(scales, np.abs(layer.bias) / (fmt.scale * 2.0**_BIAS_BITS))
+    encoder = CODES[spec.kind]
+    try:
+        code, scales = encoder.encode(layer.weights, layer.groups, power, **spec.options)
+        # Channels without weights, or nearly so, still have a bias to represent.
+        least = np.abs(layer.bias) / (fmt.scale * 2.0**_BIAS_BITS)
+        if (scales < least).any():
+            rows = by_channel(layer.weights, layer.groups)
+            kept = np.where((scales < least)[:, None], 0, rows)
+            kept = from_channels(kept, layer.weights.shape, layer.groups)
+            code, scales = encoder.encode(kept, layer.groups, power, **spec.options)
+    except ValueError as error:
+        raise UserError(f"{layer.name}: {error}") from error
+    scales = np.maximum(scales, least)
     scales[scales == 0] = scales.max() if scales.any() else 1.0
-    top = (1 << (weight_bits - 1)) - 1
-    weights = np.clip(np.round(_scale_outputs(layer, 1 / scales)), -top, top).astype(np.int64)
     ones = np.ones(layer.co, np.int64)
     draft = Convolve(
         name=layer.name,
         y=layer.y,
         x=layer.x,
         groups=layer.groups,
-        code=Linear(weights, weight_bits),
+        code=code,
         epilogue=Epilogue(0 * ones, ones, ones, 0 * ones, 0, 0),
         input=fmt,
         output=fmt,

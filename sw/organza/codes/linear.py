@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from organza.calibration import weight_scales
+from organza.codes.code import Code, by_channel, check_weights, from_channels, no_options
+
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class Linear(Code):
     """Symmetric linear code.
 
     Parameters
@@ -28,44 +32,53 @@ class Linear:
     kind = "linear"
 
     def __post_init__(self) -> None:
-        weights = np.asarray(self.weights)
-        if not np.issubdtype(weights.dtype, np.integer):
-            raise TypeError(f"Linear weights must be integers, not {weights.dtype}")
         if isinstance(self.bits, bool) or not isinstance(self.bits, int):
             raise TypeError(f"Linear bits must be an integer, not {self.bits!r}")
         if not 2 <= self.bits <= 16:
             raise ValueError(f"Linear bits must be between 2 and 16, not {self.bits}")
-        if weights.ndim != 4 or not weights.size:
-            raise ValueError(f"Linear weights must have shape (ci, co/groups, ky, kx), not {weights.shape}")
-        bound = (1 << (self.bits - 1)) - 1
-        if np.abs(weights.astype(np.int64)).max() > bound:
-            raise ValueError(f"Linear weights of {self.bits} bits must be within ±{bound}")
-        object.__setattr__(self, "weights", weights.astype(np.int64))
-
-    def integers(self) -> np.ndarray:
-        """Dense integer weights, int64, shape (ci, co // groups, ky, kx)."""
-        return self.weights
+        weights = check_weights("Linear", self.weights)
+        if np.abs(weights).max() > self.magnitude:
+            raise ValueError(f"Linear weights of {self.bits} bits must be within ±{self.magnitude}")
+        object.__setattr__(self, "weights", weights)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """(ci, co // groups, ky, kx)"""
         ci, co, ky, kx = self.weights.shape
         return ci, co, ky, kx
 
+    def integers(self) -> np.ndarray:
+        return self.weights
+
+    @property
+    def field_bits(self) -> int:
+        return self.bits
+
+    def fields(self) -> np.ndarray:
+        return self.weights & ((1 << self.bits) - 1)
+
+    @property
+    def magnitude(self) -> int:
+        return (1 << (self.bits - 1)) - 1
+
     @property
     def stored_bits(self) -> int:
-        """Bits that the chip must hold for the weights."""
         return self.weights.size * self.bits
 
-    def words(self, ti: int, to: int, groups: int) -> np.ndarray:
-        """Memory image for Ti × To lanes: int64 (words, to, ti), zero where a tile is not full.
+    def parameters(self) -> dict[str, Any]:
+        return {"bits": self.bits}
 
-        Word address = ((group * co tiles + co tile) * ky * kx + tap) * ci tiles + ci tile.
-        """
-        ci, cog, ky, kx = self.weights.shape
-        cig = ci // groups
-        nti, nto = -(-cig // ti), -(-cog // to)
-        w = self.weights.reshape(groups, cig, cog, ky * kx)
-        w = np.pad(w, ((0, 0), (0, nti * ti - cig), (0, nto * to - cog), (0, 0)))
-        w = w.reshape(groups, nti, ti, nto, to, ky * kx).transpose(0, 3, 5, 1, 4, 2)
-        return np.ascontiguousarray(w.reshape(-1, to, ti))
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"weights": self.weights.astype(np.int16)}
+
+    @classmethod
+    def encode(
+        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
+    ) -> tuple[Code, np.ndarray]:
+        """Scales of least squared error, rounded to nearest. Option `bits`, 8 by default."""
+        bits = options.pop("bits", 8)
+        no_options("linear", options)
+        scales = weight_scales(weights, groups, bits, power)
+        step = np.where(scales > 0, scales, 1)[:, None]
+        top = (1 << (bits - 1)) - 1
+        rows = np.clip(np.round(by_channel(weights, groups) / step), -top, top).astype(np.int64)
+        return cls(from_channels(rows, weights.shape, groups), bits), scales

@@ -1,4 +1,4 @@
-"""Lanes that multiply: To × P dot products of Ti terms."""
+"""Lanes of all codes that deliver one field a weight: To × P dot products of Ti terms."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -18,25 +18,26 @@ def add_tree(m, terms, *, levels_per_stage=2):
     return terms[0]
 
 
-class MultiplyLanes(wiring.Component):
+class DotLanes(wiring.Component):
     """Exact dot products.
 
     Throughput one issue a cycle, no back-pressure, latency `latency(ti)` cycles.
 
     Parameters
     ----------
-    activation, weight : amaranth Shapes. ti, to, p : lanes. sum_bits : signed width of a sum.
+    term : arithmetic of one lane, see `organza_hw.codes`. activation : amaranth Shape. ti, to, p : lanes.
+    sum_bits : signed width of a sum.
 
     Members
     -------
-    activations : In, P × Ti. weights : In, To × Ti, shared by the pixels. sums : Out, P × To.
+    activations : In, P × Ti. weights : In, To × Ti fields, shared by the pixels. sums : Out, P × To.
     """
 
-    def __init__(self, *, activation, weight, ti, to, p, sum_bits):
-        self.ti, self.to, self.p = ti, to, p
+    def __init__(self, term, *, activation, ti, to, p, sum_bits):
+        self.term, self.ti, self.to, self.p = term, ti, to, p
         super().__init__({
             "activations": In(data.ArrayLayout(data.ArrayLayout(activation, ti), p)),
-            "weights": In(data.ArrayLayout(data.ArrayLayout(weight, ti), to)),
+            "weights": In(data.ArrayLayout(data.ArrayLayout(term.field_shape, ti), to)),
             "sums": Out(data.ArrayLayout(data.ArrayLayout(signed(sum_bits), to), p)),
         })  # fmt: skip
 
@@ -51,7 +52,7 @@ class MultiplyLanes(wiring.Component):
             for channel in range(self.to):
                 products = []
                 for lane in range(self.ti):
-                    product = self.activations[pixel][lane] * self.weights[channel][lane]
+                    product = self.term.product(m, self.activations[pixel][lane], self.weights[channel][lane])
                     register = Signal.like(product, name=f"product_{pixel}_{channel}_{lane}")
                     m.d.sync += register.eq(product)
                     products.append(register)

@@ -1,0 +1,112 @@
+"""What every weight code is: integers for the reference, fields for the lanes, bits for the bill."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+
+class Code(ABC):
+    """Stored weights of one layer, shape (ci, co // groups, ky, kx).
+
+    A *field* is what one lane gets of one weight, an unsigned integer of `field_bits`. A lane word is Ti × To fields.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int, int]:
+        """(ci, co // groups, ky, kx)"""
+
+    @abstractmethod
+    def integers(self) -> np.ndarray:
+        """Dense integer weights, int64: what the code means."""
+
+    @property
+    @abstractmethod
+    def field_bits(self) -> int:
+        """Bits of a field."""
+
+    @abstractmethod
+    def fields(self) -> np.ndarray:
+        """The field of every weight, int64 ≥ 0, of `shape`."""
+
+    @property
+    @abstractmethod
+    def magnitude(self) -> int:
+        """Largest |weight| that a field can stand for."""
+
+    @property
+    @abstractmethod
+    def stored_bits(self) -> int:
+        """Everything the chip must hold for the weights: fields, tables, centroids."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the arrays, for JSON."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of the code by name."""
+
+    @classmethod
+    @abstractmethod
+    def encode(
+        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
+    ) -> tuple[Code, np.ndarray]:
+        """The code of real `weights` (ci, co // groups, ky, kx) and its scales (co,): weight ≈ integer * scale.
+
+        `power` (ci,) is the mean square of every input channel: errors count by it. Raises ValueError for options that the
+        code does not have.
+        """
+
+    def words(self, ti: int, to: int, groups: int) -> np.ndarray:
+        """Memory image for Ti × To lanes: int64 (words, to, ti) of fields, field 0 where a tile is not full.
+
+        Word address = ((group * co tiles + co tile) * ky * kx + tap) * ci tiles + ci tile.
+        """
+        ci, cog, ky, kx = self.shape
+        cig = ci // groups
+        nti, nto = -(-cig // ti), -(-cog // to)
+        w = self.fields().reshape(groups, cig, cog, ky * kx)
+        w = np.pad(w, ((0, 0), (0, nti * ti - cig), (0, nto * to - cog), (0, 0)))
+        w = w.reshape(groups, nti, ti, nto, to, ky * kx).transpose(0, 3, 5, 1, 4, 2)
+        return np.ascontiguousarray(w.reshape(-1, to, ti))
+
+
+def check_weights(kind: str, weights: np.ndarray) -> np.ndarray:
+    """`weights` as int64; TypeError unless they hold integers, ValueError for another shape than four-dimensional."""
+    weights = np.asarray(weights)
+    if not np.issubdtype(weights.dtype, np.integer):
+        raise TypeError(f"{kind} weights must be integers, not {weights.dtype}")
+    if weights.ndim != 4 or not weights.size:
+        raise ValueError(f"{kind} weights must have shape (ci, co/groups, ky, kx), not {weights.shape}")
+    return weights.astype(np.int64)
+
+
+def by_channel(weights: np.ndarray, groups: int) -> np.ndarray:
+    """Weights (ci, co // groups, ky, kx) as (co, ci // groups * ky * kx), and back with `from_channels`."""
+    ci, cog, ky, kx = weights.shape
+    grouped = weights.reshape(groups, ci // groups, cog, ky, kx)
+    return grouped.transpose(0, 2, 1, 3, 4).reshape(groups * cog, -1)
+
+
+def from_channels(rows: np.ndarray, shape: tuple[int, ...], groups: int) -> np.ndarray:
+    """Inverse of `by_channel`."""
+    ci, cog, ky, kx = shape
+    grouped = rows.reshape(groups, cog, ci // groups, ky, kx)
+    return grouped.transpose(0, 2, 1, 3, 4).reshape(shape)
+
+
+def channel_power(power: np.ndarray, shape: tuple[int, ...], groups: int) -> np.ndarray:
+    """Input power (ci,) laid out like `by_channel`: (co, ci // groups * ky * kx)."""
+    return by_channel(np.broadcast_to(power[:, None, None, None], shape), groups)
+
+
+def no_options(kind: str, options: dict[str, int]) -> None:
+    """Raise ValueError for options of a code that has none (left)."""
+    if options:
+        raise ValueError(f"{kind} has no option {', '.join(map(repr, sorted(options)))}")

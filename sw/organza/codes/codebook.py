@@ -1,0 +1,103 @@
+"""Codebook weights: an index into a few shared integer centroids (k-means weight sharing, Deep Compression)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from organza.codes.code import Code, by_channel, check_weights, from_channels, no_options
+
+
+@dataclass(frozen=True, eq=False)
+class Codebook(Code):
+    """Indices and centroids.
+
+    Parameters
+    ----------
+    indices : integers, shape (ci, co // groups, ky, kx), below the number of centroids.
+    centroids : 2…256 integers of 8 bits, ascending, all different.
+
+    Raises
+    ------
+    TypeError : arrays that are not integers.
+    ValueError : wrong shapes, too many centroids, an index without centroid.
+    """
+
+    indices: np.ndarray
+    centroids: np.ndarray
+
+    kind = "codebook"
+
+    def __post_init__(self) -> None:
+        indices, centroids = check_weights("Codebook", self.indices), np.asarray(self.centroids)
+        if not np.issubdtype(centroids.dtype, np.integer):
+            raise TypeError(f"Codebook centroids must be integers, not {centroids.dtype}")
+        if centroids.ndim != 1 or not 2 <= len(centroids) <= 256:
+            raise ValueError(f"Codebook must have 2 to 256 centroids, not {centroids.shape}")
+        centroids = centroids.astype(np.int64)
+        if (np.diff(centroids) <= 0).any() or centroids[0] < -128 or centroids[-1] > 127:
+            raise ValueError("Codebook centroids must be ascending integers of 8 bits")
+        if indices.min() < 0 or indices.max() >= len(centroids):
+            raise ValueError(f"Codebook indices must be below {len(centroids)}, the number of centroids")
+        object.__setattr__(self, "indices", indices)
+        object.__setattr__(self, "centroids", centroids)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        ci, co, ky, kx = self.indices.shape
+        return ci, co, ky, kx
+
+    def integers(self) -> np.ndarray:
+        return self.centroids[self.indices]
+
+    @property
+    def field_bits(self) -> int:
+        return (len(self.centroids) - 1).bit_length()
+
+    def fields(self) -> np.ndarray:
+        return self.indices
+
+    @property
+    def magnitude(self) -> int:
+        return int(np.abs(self.centroids).max())
+
+    @property
+    def stored_bits(self) -> int:
+        return self.field_bits * self.indices.size + 8 * len(self.centroids)
+
+    def parameters(self) -> dict[str, Any]:
+        return {}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"indices": self.indices.astype(np.uint8), "centroids": self.centroids.astype(np.int8)}
+
+    @classmethod
+    def encode(
+        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
+    ) -> tuple[Code, np.ndarray]:
+        """k-means on the weights of the layer, each output channel scaled to its largest. Option `centroids`, 16 by default."""
+        count = options.pop("centroids", 16)
+        no_options("codebook", options)
+        if not 2 <= count <= 256:
+            raise ValueError(f"codebook must have 2 to 256 centroids, not {count}")
+        rows = by_channel(weights, groups)
+        peak = np.abs(rows).max(1)
+        scales = peak / 127
+        unit = rows / np.where(scales > 0, scales, 1)[:, None]
+        values = unit.reshape(-1, 1)
+        start = np.linspace(values.min(), values.max(), count)[:, None]
+        found = np.unique(np.round(values))
+        if len(found) > count:
+            # Many weights round to few places: counting them first makes k-means exact and fast.
+            places, amounts = np.unique(np.round(values, 1), return_counts=True)
+            means = KMeans(count, init=start, n_init=1, random_state=0).fit(places[:, None], sample_weight=amounts)
+            found = np.unique(np.clip(np.round(means.cluster_centers_[:, 0]), -127, 127))
+        centroids = found.astype(np.int64)
+        if len(centroids) < 2:
+            centroids = np.unique(np.append(centroids, centroids[0] - 1 if centroids[0] else 1))
+        edges = (centroids[1:] + centroids[:-1]) / 2
+        indices = np.searchsorted(edges, unit, side="right")
+        return cls(from_channels(indices, weights.shape, groups), centroids), scales

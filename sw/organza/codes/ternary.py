@@ -1,0 +1,78 @@
+"""Ternary weights {-1, 0, 1}: two bits whose sign and non-zero bit drive the adder (TGAN)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from organza.codes.code import Code, by_channel, channel_power, check_weights, from_channels, no_options
+
+
+@dataclass(frozen=True, eq=False)
+class Ternary(Code):
+    """Field bit 0: not zero, bit 1: negative.
+
+    Raises TypeError for weights that are not integers, ValueError for a wrong shape or weights other than -1, 0, 1.
+    """
+
+    weights: np.ndarray
+
+    kind = "ternary"
+
+    def __post_init__(self) -> None:
+        weights = check_weights("Ternary", self.weights)
+        if np.abs(weights).max() > 1:
+            raise ValueError("Ternary weights must be -1, 0 or 1")
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        ci, co, ky, kx = self.weights.shape
+        return ci, co, ky, kx
+
+    def integers(self) -> np.ndarray:
+        return self.weights
+
+    @property
+    def field_bits(self) -> int:
+        return 2
+
+    def fields(self) -> np.ndarray:
+        return (self.weights != 0) + 2 * (self.weights < 0)
+
+    @property
+    def magnitude(self) -> int:
+        return 1
+
+    @property
+    def stored_bits(self) -> int:
+        return 2 * self.weights.size
+
+    def parameters(self) -> dict[str, Any]:
+        return {}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"weights": self.weights.astype(np.int8)}
+
+    @classmethod
+    def encode(
+        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
+    ) -> tuple[Code, np.ndarray]:
+        """Exact least squares for every output channel: for each number of kept weights, largest first, the best scale is
+        their mean magnitude; the number with the least (input-power weighted) error wins."""
+        no_options("ternary", options)
+        rows, cost = by_channel(weights, groups), channel_power(power, weights.shape, groups)
+        cost = np.where(cost > 0, cost, cost.max() * 1e-9 or 1.0)
+        magnitude = np.abs(rows)
+        order = np.argsort(-magnitude, axis=1, kind="stable")
+        sorted_cost = np.take_along_axis(cost, order, 1)
+        gained = np.cumsum(np.take_along_axis(magnitude * cost, order, 1), 1)
+        weight = np.cumsum(sorted_cost, 1)
+        kept = np.argmax(gained**2 / weight, axis=1)  # error falls by gained² / weight
+        channel = np.arange(len(rows))
+        scales = gained[channel, kept] / weight[channel, kept]
+        rank = np.argsort(order, axis=1)
+        trits = np.where(rank <= kept[:, None], np.sign(rows), 0).astype(np.int64)
+        return cls(from_channels(trits, weights.shape, groups)), scales
