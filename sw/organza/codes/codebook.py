@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from organza.codes.code import Code, by_channel, check_weights, from_channels, no_options
 
@@ -79,6 +78,8 @@ class Codebook(Code):
         cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
     ) -> tuple[Code, np.ndarray]:
         """k-means on the weights of the layer, each output channel scaled to its largest. Option `centroids`, 16 by default."""
+        from sklearn.cluster import KMeans  # slow to import, and only needed here
+
         count = options.pop("centroids", 16)
         no_options("codebook", options)
         if not 2 <= count <= 256:

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from organza.codes.code import Code, by_channel, channel_power, check_weights, from_channels, no_options
+from organza.codes.code import (
+    Code,
+    by_channel,
+    channel_power,
+    check_weights,
+    from_channels,
+    no_options,
+)
 
 
 @dataclass(frozen=True, eq=False)

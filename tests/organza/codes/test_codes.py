@@ -1,0 +1,144 @@
+"""Every weight code: fields and integers agree, encoders minimise what they say, files bring it back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from organza.codes import CODES, Binary, Codebook, Linear, PowerOfTwo, Ternary
+from organza.codes.binary import binarise_by_redundancy
+from organza.codes.code import by_channel, from_channels
+from tests.strategies import random_code
+
+SEEDS = range(8)
+
+
+def decode(code, fields: np.ndarray) -> np.ndarray:
+    """What each field means, written down once more, field by field."""
+    meaning = {
+        "linear": lambda f: f - (f >> (code.field_bits - 1) << code.field_bits),
+        "ternary": lambda f: [0, 1, 0, -1][f],
+        "binary": lambda f: [1, -1][f],
+        "power": lambda f: (-1) ** (f >> (code.field_bits - 1)) * int(2 ** ((f % (1 << (code.field_bits - 1))) - 1))
+        if f % (1 << (code.field_bits - 1))
+        else 0,
+        "codebook": lambda f: int(code.arrays()["centroids"][f]),
+    }[code.kind]
+    return np.vectorize(lambda f: meaning(int(f)), otypes=[np.int64])(fields)
+
+
+@pytest.mark.parametrize("kind", CODES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fields_mean_the_integers(kind, seed):
+    code = random_code(np.random.default_rng(seed), (6, 3, 2, 2), kind)
+    fields = code.fields()
+    assert fields.min() >= 0
+    assert fields.max() < 1 << code.field_bits
+    np.testing.assert_array_equal(decode(code, fields), code.integers())
+    assert np.abs(code.integers()).max() <= code.magnitude
+
+
+@pytest.mark.parametrize("kind", CODES)
+@pytest.mark.parametrize(("groups", "ti", "to"), [(1, 1, 1), (1, 4, 2), (2, 2, 3), (3, 2, 1)])
+def test_words_hold_every_weight_once(kind, groups, ti, to):
+    code = random_code(np.random.default_rng(1), (6, 3, 2, 2), kind)
+    words = code.words(ti, to, groups)
+    ci, cog, ky, kx = code.shape
+    nti, nto = -(-ci // groups // ti), -(-cog // to)
+    assert words.shape == (groups * nto * ky * kx * nti, to, ti)
+    for index in np.ndindex(groups, nto, ky * kx, nti, to, ti):
+        g, cot, tap, cit, c, i = index
+        channel, output = cit * ti + i, cot * to + c
+        address = ((g * nto + cot) * ky * kx + tap) * nti + cit
+        inside = channel < ci // groups and output < cog
+        wanted = code.fields()[g * (ci // groups) + channel, output, tap // kx, tap % kx] if inside else 0
+        assert words[address, c, i] == wanted
+
+
+@pytest.mark.parametrize("kind", CODES)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_encoders_code_what_they_were_given(kind, groups):
+    rng = np.random.default_rng(3)
+    weights = rng.normal(0, 1, (8, 4, 3, 3))
+    power = rng.uniform(0.5, 2, 8)
+    code, scales = CODES[kind].encode(weights, groups, power)
+    assert code.kind == kind
+    assert code.shape == weights.shape
+    assert scales.shape == (4 * groups,)
+    rows, made = by_channel(weights, groups), by_channel(code.integers(), groups) * scales[:, None]
+    error = ((made - rows) ** 2).sum() / (rows**2).sum()
+    # Signal to noise of Gaussian weights: 8 bits, 4-bit powers, 1.5 bits, 1 bit, 16 centroids.
+    limit = {"linear": 1e-3, "power": 0.03, "ternary": 0.25, "binary": 0.40, "codebook": 0.015}[kind]
+    assert error < limit
+    # The real weights of any other generator must come back through the same layout.
+    np.testing.assert_array_equal(from_channels(rows, weights.shape, groups), weights)
+
+
+def test_ternary_is_the_best_of_all_thresholds():
+    rng = np.random.default_rng(0)
+    weights = rng.normal(0, 1, (7, 1, 1, 1))
+    code, scales = Ternary.encode(weights, 1, np.ones(7))
+    row = weights.ravel()
+
+    def error(threshold: float) -> float:
+        kept = np.abs(row) >= threshold
+        scale = np.abs(row[kept]).mean()
+        return float(((np.where(kept, np.sign(row) * scale, 0) - row) ** 2).sum())
+
+    best = min(error(t) for t in np.abs(row))
+    assert ((code.integers().ravel() * scales[0] - row) ** 2).sum() == pytest.approx(best)
+
+
+def test_binary_scale_is_the_mean_magnitude():
+    weights = np.array([1.0, -2.0, 3.0, -6.0]).reshape(4, 1, 1, 1)
+    code, scales = Binary.encode(weights, 1, np.ones(4))
+    assert code.integers().ravel().tolist() == [1, -1, 1, -1]
+    assert scales.tolist() == [3.0]
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_a_channel_of_zeros(kind):
+    weights = np.zeros((4, 2, 1, 1))
+    weights[:, 1] = np.arange(1, 5).reshape(4, 1, 1)
+    code, scales = CODES[kind].encode(weights, 1, np.ones(4))
+    assert np.isfinite(scales).all()
+    made = by_channel(code.integers(), 1) * scales[:, None]
+    np.testing.assert_allclose(made[0], 0, atol=1e-12)
+
+
+def test_apgan_layer_selection_is_the_published_one():
+    """DCGAN-64, inputs of the projection and the four transposed convolutions: 99, 496, 192, -128, -960."""
+    layers = [(100, 1, 1), (512, 4, 4), (256, 8, 8), (128, 16, 16), (64, 32, 32)]
+    assert [c - h * w for c, h, w in layers] == [99, 496, 192, -128, -960]
+    assert [binarise_by_redundancy(*layer) for layer in layers] == [True, True, True, False, False]
+
+
+ONE = np.ones((1, 1, 1, 1), np.int64)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (lambda: Linear(ONE * 8, 4), ValueError, r"^Linear weights of 4 bits must be within ±7$"),
+        (lambda: Linear(ONE, 17), ValueError, r"^Linear bits must be between 2 and 16, not 17$"),
+        (lambda: Linear(ONE, 8.0), TypeError, r"^Linear bits must be an integer, not 8\.0$"),
+        (lambda: Linear(ONE * 0.5), TypeError, r"^Linear weights must be integers, not float64$"),
+        (lambda: Ternary(ONE * 2), ValueError, r"^Ternary weights must be -1, 0 or 1$"),
+        (lambda: Ternary(ONE[0]), ValueError, r"^Ternary weights must have shape \(ci, co/groups, ky, kx\), not \(1, 1, 1\)$"),
+        (lambda: Binary(ONE * 0), ValueError, r"^Binary weights must be -1 or 1$"),
+        (lambda: PowerOfTwo(ONE * 3), ValueError, r"^PowerOfTwo weights of 4 bits must be 0 or ±1, 2, 4, … 64$"),
+        (lambda: PowerOfTwo(ONE * 128), ValueError, r"^PowerOfTwo weights of 4 bits must be 0 or ±1, 2, 4, … 64$"),
+        (lambda: PowerOfTwo(ONE, 6), ValueError, r"^PowerOfTwo bits must be between 2 and 5, not 6$"),
+        (lambda: PowerOfTwo(ONE, True), TypeError, r"^PowerOfTwo bits must be an integer, not True$"),
+        (lambda: Codebook(ONE * 2, np.array([1, 2])), ValueError, r"^Codebook indices must be below 2, the number of centroids$"),
+        (lambda: Codebook(ONE, np.arange(257)), ValueError, r"^Codebook must have 2 to 256 centroids, not \(257,\)$"),
+        (lambda: Codebook(ONE, np.array([2, 1])), ValueError, r"^Codebook centroids must be ascending integers of 8 bits$"),
+        (lambda: Codebook(ONE, np.array([0, 200])), ValueError, r"^Codebook centroids must be ascending integers of 8 bits$"),
+        (lambda: Codebook(ONE, np.array([0.0, 1.0])), TypeError, r"^Codebook centroids must be integers, not float64$"),
+        (lambda: Codebook.encode(ONE * 1.0, 1, np.ones(1), centroids=300), ValueError, r"^codebook must have 2 to 256 centroids, not 300$"),
+        (lambda: Ternary.encode(ONE * 1.0, 1, np.ones(1), bits=3), ValueError, r"^ternary has no option 'bits'$"),
+    ],
+)  # fmt: skip
+def test_wrong_codes(make, kind, message):
+    with pytest.raises(kind, match=message):
+        make()

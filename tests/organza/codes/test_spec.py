@@ -1,0 +1,48 @@
+"""What users type for codes."""
+
+from __future__ import annotations
+
+import pytest
+
+from organza.codes.spec import CodeSpec, parse_codes, parse_spec
+from organza.errors import UserError
+
+NAMES = ["net.0", "net.3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("ternary", CodeSpec("ternary")),
+        ("linear:4", CodeSpec("linear", {"bits": 4})),
+        (" codebook:16 ", CodeSpec("codebook", {"centroids": 16})),
+    ],
+)
+def test_spec(text, spec):
+    assert parse_spec(text) == spec
+    assert str(spec) == text.strip()
+
+
+def test_one_code_for_all_and_one_for_each():
+    assert parse_codes("binary", NAMES) == dict.fromkeys(NAMES, CodeSpec("binary"))
+    assert parse_codes("layer1=power:3", NAMES) == {"net.3": CodeSpec("power", {"bits": 3})}
+    assert parse_codes("net.0=binary, layer1=ternary", NAMES) == {
+        "net.0": CodeSpec("binary"),
+        "net.3": CodeSpec("ternary"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("quaternary", r"^code must be one of linear, power, ternary, binary, codebook, not 'quaternary'$"),
+        ("ternary:3", r"^code ternary takes no number, not 'ternary:3'$"),
+        ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
+        ("layer2=binary", r"^code names the layer 'layer2'; this model has layer0 \(net\.0\), layer1 \(net\.3\)$"),
+        ("layer0=binary,net.0=ternary", r"^code names the layer 'net\.0' twice$"),
+        ("layer0=binary,ternary", r"^code must be layer=code in every part of .*, not 'ternary'$"),
+    ],
+)
+def test_wrong_specs(text, message):
+    with pytest.raises(UserError, match=message):
+        parse_codes(text, NAMES)
