@@ -200,6 +200,10 @@ REFUSED = [
         rf"cat: 'cat' joins or starts a branch \(cat\); concatenations are not {CONV}: .*",
     ),
     (
+        Function(lambda self, x: self.a(x) + torch.ones(5, 6), a=nn.Conv2d(4, 4, 1)),
+        r"ones: 'ones' makes a tensor inside the model; constants and random numbers are .*",
+    ),
+    (
         Function(lambda self, x: (self.a(x) + 1) / 2, a=nn.Conv2d(4, 4, 1)),
         r"add: operator 'add' is not supported; .*",
     ),
