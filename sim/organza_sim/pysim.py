@@ -5,10 +5,11 @@ for any component with streams ``i`` and ``o``; `trace_cycles` drives and sample
 moves the clock by single ticks and counts them, so every simulation ends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from amaranth.hdl import ClockDomain, Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
@@ -127,14 +128,15 @@ def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: 
     return RtlRun(given.beats, given.last, taken.cycles, given.cycles, {k: recorded(k) for k in joints or {}}, cycle)
 
 
-def trace_cycles(component: wiring.Component, inputs: Sequence[Mapping[str, object]],
-                 outputs: Sequence[str]) -> list[tuple]:
-    """Values of the ports ``outputs`` in every cycle, while the ports in ``inputs`` are set cycle by cycle.
+def trace_cycles(component: wiring.Component, inputs: Iterable[Mapping[str, Any]], outputs: Sequence[str],
+                 seen: list[tuple] | None = None) -> list[tuple]:
+    """Values of the ports ``outputs`` in every cycle, while ``inputs`` sets ports cycle by cycle until it ends.
 
-    Entry c of ``inputs`` maps ports to the values that they take at the start of cycle c and keep until changed; entry
-    c of the result was seen at its end, just before the clock edge.
+    Item c of ``inputs`` maps ports to the values that they take at the start of cycle c and keep until changed; entry
+    c of the result was seen at its end, just before the clock edge. A generator that reacts to the component looks at
+    the list ``seen``, which is the result in the making.
     """
-    seen = []
+    seen = [] if seen is None else seen
 
     async def testbench(ctx):
         ports = [getattr(component, name) for name in outputs]
@@ -144,7 +146,10 @@ def trace_cycles(component: wiring.Component, inputs: Sequence[Mapping[str, obje
             _, _, *values = await ctx.tick().sample(*ports)
             seen.append(tuple(values))
 
-    simulator = Simulator(component)
+    top = Module()
+    top.domains.sync = ClockDomain()  # a component without registers has none
+    top.submodules.component = component
+    simulator = Simulator(top)
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()

@@ -118,6 +118,11 @@ def _chain(exported: torch.export.ExportedProgram) -> Graph:
 
 def _refuse_branch(operators: Operators, node) -> None:
     operator, path = operators.operator(node), operators.path(node)
+    if not node.all_input_nodes:
+        raise UserError(
+            f"{path}: '{operator}' makes a tensor inside the model; constants and random numbers are "
+            "not supported, pass them in as the input"
+        )
     if all(n.name in operators.tensors for n in node.all_input_nodes):
         raise UserError(
             f"{path}: '{operator}' computes a parameter; store plain weights, e.g. with "

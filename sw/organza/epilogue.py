@@ -29,7 +29,7 @@ class Epilogue:
 
     Raises
     ------
-    TypeError : an array that does not hold integers.
+    TypeError : an array that does not hold integers, or a bound that is none.
     ValueError : shapes that differ or values out of range.
     """
 
@@ -70,6 +70,10 @@ class Epilogue:
                 raise ValueError(
                     f"Epilogue {name} must be between {low} and {high}, not {array.min()}…{array.max()}"
                 )
+        for name in ("low", "high"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"Epilogue {name} must be an integer, not {value!r}")
         if self.low > self.high:
             raise ValueError(f"Epilogue low must not exceed high, not {self.low} > {self.high}")
         if self.table is not None:

@@ -45,6 +45,8 @@ class Convolve:
 
     def __post_init__(self) -> None:
         ci, cog, ky, kx = self.code.shape
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"node name must be text, not {self.name!r}")
         if isinstance(self.groups, bool) or not isinstance(self.groups, int):
             raise TypeError(f"{self.name}: groups must be an integer, not {self.groups!r}")
         if self.groups < 1 or ci % self.groups:
@@ -65,7 +67,9 @@ class Convolve:
             )
         if self.sum_bound.max() >= 1 << 52:
             raise ValueError(f"{self.name}: sums must stay below 2**52, not reach {self.sum_bound.max()}")
-        widest = int((self.sum_bound * np.maximum(1, np.abs(self.multipliers).max(0))).max())
+        # Python integers: this product is what may not fit 64 bits.
+        factors = np.maximum(1, np.abs(self.multipliers).max(0)).tolist()
+        widest = max(s * m for s, m in zip(self.sum_bound.tolist(), factors, strict=True))
         if widest >= 1 << 62:
             raise ValueError(f"{self.name}: products must stay below 2**62, not reach {widest}")
 

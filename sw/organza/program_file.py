@@ -88,7 +88,7 @@ def load_program(path: str | Path) -> Program:
     try:
         header = json.loads(metadata[KEY])
         version, stated = header["version"], header.pop("hash")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: the Program header is damaged; build the Program again") from error
     if version != VERSION:
         raise UserError(f"{path}: Program version must be {VERSION}, not {version!r}; build the Program again")

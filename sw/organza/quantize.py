@@ -192,7 +192,7 @@ def quantize_layer(
     low, high, step, table = _steps(layer, sums, output)
     ratio = gain * unit / step
     slopes = layer.slopes if layer.activation.kind == "slope" else np.ones(layer.co)
-    positive, negative, shift = multipliers(ratio, slopes, layer.name)
+    positive, negative, shift = multipliers(ratio, slopes)
     epilogue = Epilogue(bias, positive, negative, shift, low, high, table)
     return dataclasses.replace(draft, epilogue=epilogue, output=output)
 
@@ -229,9 +229,7 @@ def _steps(
     return -half, half - 1, step, output.quantize(table)
 
 
-def multipliers(
-    ratio: np.ndarray, slopes: np.ndarray, name: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def multipliers(ratio: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Integers (positive, negative, shift) with positive / 2**shift ≈ ratio, negative ≈ ratio * slope.
 
     The larger of the two lies in [2**14, 2**15) where the shift allows: 15 significant bits.
@@ -241,14 +239,11 @@ def multipliers(
     shift = 15 - np.frexp(largest)[1].astype(np.int64)
     # Rounding 32767.5 up would leave the range.
     shift -= np.round(np.ldexp(largest, shift)) >= 1 << 15
-    if (shift < 0).any():
-        raise UserError(
-            f"{name}: sums of {largest.max():g} output steps cannot be scaled; "
-            "calibrate with inputs that reach the layer's usual range"
-        )
-    shift = np.minimum(shift, MAX_SHIFT)
-    positive = np.round(np.ldexp(ratio, shift)).astype(np.int64)
-    negative = np.round(np.ldexp(ratio * slopes, shift)).astype(np.int64)
+    # With a ratio beyond 32767 a single step of the sums clamps, and 32767 makes it clamp as well.
+    shift = np.clip(shift, 0, MAX_SHIFT)
+    top = (1 << 15) - 1
+    positive = np.clip(np.round(np.ldexp(ratio, shift)), -top, top).astype(np.int64)
+    negative = np.clip(np.round(np.ldexp(ratio * slopes, shift)), -top, top).astype(np.int64)
     return positive, negative, shift
 
 

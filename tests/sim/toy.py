@@ -67,20 +67,24 @@ class _Layer(wiring.Component):
         m = Module()
         i, o = self.i, self.o
         # The faults that the beat in the register suffers from; "stuck" never ends.
-        suffers = {fault: Signal(name=fault) for fault in FAULTS}
+        suffers = {fault: Signal(name=fault) if self.faulty else Const(0) for fault in FAULTS}
         met = {fault: i.p.data[0] == code + self.add if self.faulty else Const(0)
                for fault, code in FAULTS.items()}
 
         free = (~o.valid & ~suffers["retract"]) | (o.valid & o.ready & ~suffers["duplicate"])
         m.d.comb += i.ready.eq(free & ~suffers["stuck"])
-        with m.If(o.valid & o.ready):
-            for fault in ("duplicate", "unstable", "retract"):
-                m.d.sync += suffers[fault].eq(0)
         with m.If(free):
             m.d.sync += o.valid.eq(0)
         with m.If(i.valid & i.ready):
             m.d.sync += [o.p.last.eq(i.p.last), o.valid.eq(~met["drop"])]
             m.d.sync += [o.p.data[c].eq(i.p.data[c] + self.add) for c in range(self.n)]
+        if not self.faulty:
+            return m
+
+        with m.If(o.valid & o.ready):
+            for fault in ("duplicate", "unstable", "retract"):
+                m.d.sync += suffers[fault].eq(0)
+        with m.If(i.valid & i.ready):
             m.d.sync += [suffers[fault].eq(met[fault]) for fault in FAULTS]
             with m.If(met["value"]):
                 m.d.sync += o.p.data[0].eq(i.p.data[0] + self.add + 1)
