@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from organza.codes import Linear
+from organza.codes import CODES, Affine, Binary, Code, Codebook, Linear, PowerOfTwo, Ternary
 from organza.epilogue import MAX_SHIFT, Epilogue
 from organza.formats import Fixed
 from organza.geometry import Axis
@@ -148,6 +148,7 @@ def random_convolve(
     max_kernel: int = 5,
     max_stride: int = 3,
     max_macs: int = 4000,
+    code: str | None = "linear",
     weight_bits: int = 8,
     groups: bool = True,
     tapless: bool = True,
@@ -162,7 +163,8 @@ def random_convolve(
     input_shape : (ci, height, width) to continue a chain; None draws one.
     max_channels, max_size, max_positions, max_kernel, max_stride, max_macs : largest input and output
         channels, input side, output positions (height × width), kernel side, up and down, effectual MACs.
-    weight_bits : 2…16. Weights are drawn with zeros, extremes and sometimes a dead channel.
+    code : kind of weight code, see `random_code`; None draws one.
+    weight_bits : of a linear code, 2…16. Weights are drawn with zeros, extremes and sometimes a dead channel.
     groups : whether channel groups, depthwise included, may occur.
     tapless : whether a layer in which no position has any tap may occur.
     """
@@ -189,13 +191,41 @@ def random_convolve(
         cog = int(rng.integers(1, max_channels // g + 1))
         if y.output * x.output > max_positions or ci * cog * y.tap_count * x.tap_count > max_macs:
             continue
-        code = Linear(_weights(rng, (ci, cog, y.kernel, x.kernel), weight_bits), weight_bits)
-        per_output = np.abs(code.integers()).reshape(g, ci // g, cog, -1).sum((1, 3)).reshape(-1)
+        weights = random_code(rng, (ci, cog, y.kernel, x.kernel), code, weight_bits)
+        per_output = np.abs(weights.integers()).reshape(g, ci // g, cog, -1).sum((1, 3)).reshape(-1)
         bound = per_output * input.magnitude
         made = random_epilogue(rng, bound, output, kind=epilogue, shift=shift)
         return Convolve(
-            name=name, y=y, x=x, groups=g, code=code, epilogue=made, input=input, output=output
+            name=name, y=y, x=x, groups=g, code=weights, epilogue=made, input=input, output=output
         )
+
+
+def random_code(
+    rng: np.random.Generator, shape: tuple[int, ...], kind: str | None = None, bits: int | None = None
+) -> Code:
+    """Random weights in the code `kind` (a key of `organza.codes.CODES`, None draws one), bits and centroids drawn too."""
+    kind = kind or str(rng.choice(list(CODES)))
+    if kind == "linear":
+        bits = bits or int(rng.integers(2, 17))
+        return Linear(_weights(rng, shape, bits), bits)
+    if kind == "affine":
+        bits = int(rng.integers(1, 9))
+        fraction = int(rng.integers(0, 9))
+        offset = int(rng.integers(-(1 << 7), 1 << (bits + fraction)))
+        return Affine(rng.integers(0, 1 << bits, shape), bits, offset, fraction)
+    if kind == "power":
+        bits = int(rng.integers(2, 6))
+        exponents = rng.integers(0, (1 << (bits - 1)) - 1, shape)
+        return PowerOfTwo(rng.integers(-1, 2, shape) << exponents, bits)
+    if kind == "ternary":
+        return Ternary(rng.integers(-1, 2, shape))
+    if kind == "binary":
+        return Binary(rng.choice([-1, 1], shape))
+    if kind == "codebook":
+        count = int(rng.integers(2, 20))
+        centroids = np.sort(rng.choice(np.arange(-128, 128), count, replace=False))
+        return Codebook(rng.integers(0, count, shape), centroids)
+    raise ValueError(f"no random weights for the code {kind!r}")
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> np.ndarray:

@@ -3,9 +3,10 @@
 from amaranth import *
 
 from organza.codes import Binary
+from organza_hw.codes.term import Term
 
 
-class BinaryTerm:
+class BinaryTerm(Term):
     """Field 1 negates. A lane without weight gets the activation 0."""
 
     kind = Binary.kind
@@ -14,5 +15,4 @@ class BinaryTerm:
         self.field_shape = unsigned(1)
 
     def product(self, m, activation, field):
-        """Value of one lane, exact."""
         return Mux(field, -activation, activation)

@@ -3,9 +3,10 @@
 from amaranth import *
 
 from organza.codes import Codebook
+from organza_hw.codes.term import Term
 
 
-class CodebookTerm:
+class CodebookTerm(Term):
     """Index → centroid in logic, then a multiplier."""
 
     kind = Codebook.kind
@@ -17,7 +18,6 @@ class CodebookTerm:
         self.centroid_shape = signed(bits)
 
     def product(self, m, activation, field):
-        """Value of one lane, exact."""
         centroid = Signal(self.centroid_shape)
         with m.Switch(field):
             for index, value in enumerate(self.centroids):

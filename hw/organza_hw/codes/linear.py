@@ -3,9 +3,10 @@
 from amaranth import *
 
 from organza.codes import Linear
+from organza_hw.codes.term import Term
 
 
-class LinearTerm:
+class LinearTerm(Term):
     """Activation × two's complement weight."""
 
     kind = Linear.kind
@@ -14,5 +15,4 @@ class LinearTerm:
         self.field_shape = signed(code.bits)
 
     def product(self, m, activation, field):
-        """Value of one lane, exact."""
         return activation * field

@@ -3,9 +3,10 @@
 from amaranth import *
 
 from organza.codes import PowerOfTwo
+from organza_hw.codes.term import Term
 
 
-class PowerTerm:
+class PowerTerm(Term):
     """Top field bit negates; the others shift by their value - 1, or give zero."""
 
     kind = PowerOfTwo.kind
@@ -15,7 +16,6 @@ class PowerTerm:
         self.field_shape = unsigned(code.bits)
 
     def product(self, m, activation, field):
-        """Value of one lane, exact."""
         exponent, negative = field[: self.bits - 1], field[self.bits - 1]
         # Shifting the doubled-down activation by exponent (not exponent - 1) saves the subtraction: bit 0 is dropped.
         shifted = Signal(Shape(len(activation) + self.magnitude.bit_length(), activation.shape().signed))

@@ -3,9 +3,10 @@
 from amaranth import *
 
 from organza.codes import Ternary
+from organza_hw.codes.term import Term
 
 
-class TernaryTerm:
+class TernaryTerm(Term):
     """Field bit 0 lets the activation pass, bit 1 negates it."""
 
     kind = Ternary.kind
@@ -14,6 +15,5 @@ class TernaryTerm:
         self.field_shape = unsigned(2)
 
     def product(self, m, activation, field):
-        """Value of one lane, exact."""
         passed = Mux(field[0], activation, 0)
         return Mux(field[1], -passed, passed)

@@ -48,13 +48,19 @@ class DotLanes(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        term = self.term
         for pixel in range(self.p):
+            shared = 0
+            if term.offset:
+                held = Signal.like(self.activations[pixel], name=f"held_{pixel}")
+                m.d.sync += held.eq(self.activations[pixel])
+                shared = add_tree(m, [held[lane] for lane in range(self.ti)]) * term.offset
             for channel in range(self.to):
                 products = []
                 for lane in range(self.ti):
-                    product = self.term.product(m, self.activations[pixel][lane], self.weights[channel][lane])
+                    product = term.product(m, self.activations[pixel][lane], self.weights[channel][lane])
                     register = Signal.like(product, name=f"product_{pixel}_{channel}_{lane}")
                     m.d.sync += register.eq(product)
                     products.append(register)
-                m.d.comb += self.sums[pixel][channel].eq(add_tree(m, products))
+                m.d.comb += self.sums[pixel][channel].eq((add_tree(m, products) << term.fraction) - shared)
         return m

@@ -1,5 +1,6 @@
 """Weight codes: how a layer's integer weights are stored and supplied to the lanes."""
 
+from organza.codes.affine import Affine
 from organza.codes.binary import Binary
 from organza.codes.code import Code
 from organza.codes.codebook import Codebook
@@ -7,6 +8,6 @@ from organza.codes.linear import Linear
 from organza.codes.power import PowerOfTwo
 from organza.codes.ternary import Ternary
 
-CODES: dict[str, type[Code]] = {code.kind: code for code in (Linear, PowerOfTwo, Ternary, Binary, Codebook)}
+CODES: dict[str, type[Code]] = {code.kind: code for code in (Linear, Affine, PowerOfTwo, Ternary, Binary, Codebook)}
 
-__all__ = ["CODES", "Binary", "Code", "Codebook", "Linear", "PowerOfTwo", "Ternary"]
+__all__ = ["CODES", "Affine", "Binary", "Code", "Codebook", "Linear", "PowerOfTwo", "Ternary"]

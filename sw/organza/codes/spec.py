@@ -9,7 +9,7 @@ from organza.codes import CODES
 from organza.errors import UserError
 
 # The number behind the colon.
-OPTIONS = {"linear": "bits", "power": "bits", "codebook": "centroids"}
+OPTIONS = {"linear": "bits", "affine": "bits", "power": "bits", "codebook": "centroids"}
 
 
 @dataclass(frozen=True)

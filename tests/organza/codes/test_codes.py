@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from organza.codes import CODES, Binary, Codebook, Linear, PowerOfTwo, Ternary
+from organza.codes import CODES, Affine, Binary, Codebook, Linear, PowerOfTwo, Ternary
 from organza.codes.binary import binarise_by_redundancy
 from organza.codes.code import by_channel, from_channels
 from tests.strategies import random_code
@@ -17,6 +17,7 @@ def decode(code, fields: np.ndarray) -> np.ndarray:
     """What each field means, written down once more, field by field."""
     meaning = {
         "linear": lambda f: f - (f >> (code.field_bits - 1) << code.field_bits),
+        "affine": lambda f: f * 2**code.fraction - code.offset,
         "ternary": lambda f: [0, 1, 0, -1][f],
         "binary": lambda f: [1, -1][f],
         "power": lambda f: (-1) ** (f >> (code.field_bits - 1)) * int(2 ** ((f % (1 << (code.field_bits - 1))) - 1))
@@ -68,7 +69,7 @@ def test_encoders_code_what_they_were_given(kind, groups):
     rows, made = by_channel(weights, groups), by_channel(code.integers(), groups) * scales[:, None]
     error = ((made - rows) ** 2).sum() / (rows**2).sum()
     # Signal to noise of Gaussian weights: 8 bits, 4-bit powers, 1.5 bits, 1 bit, 16 centroids.
-    limit = {"linear": 1e-3, "power": 0.03, "ternary": 0.25, "binary": 0.40, "codebook": 0.015}[kind]
+    limit = {"linear": 1e-3, "affine": 0.012, "power": 0.03, "ternary": 0.25, "binary": 0.40, "codebook": 0.015}[kind]
     assert error < limit
     # The real weights of any other generator must come back through the same layout.
     np.testing.assert_array_equal(from_channels(rows, weights.shape, groups), weights)
@@ -89,6 +90,20 @@ def test_ternary_is_the_best_of_all_thresholds():
     assert ((code.integers().ravel() * scales[0] - row) ** 2).sum() == pytest.approx(best)
 
 
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_em_is_never_worse_than_the_range(bits):
+    """SQNR on Gaussian weights: the line that EM finds against the one from the smallest to the largest weight."""
+    weights = np.random.default_rng(bits).normal(0, 1, (64, 16, 1, 1))
+    code, scales = Affine.encode(weights, 1, np.ones(64), bits=bits)
+    error = ((code.integers() * scales[0] - weights) ** 2).mean()
+    step = (weights.max() - weights.min()) / ((1 << bits) - 1)
+    levels = np.clip(np.round((weights - weights.min()) / step), 0, (1 << bits) - 1)
+    assert error <= ((levels * step + weights.min() - weights) ** 2).mean() * 1.01
+    if bits <= 4:
+        # 4.40, 9.22, 14.2, 19.3 dB are known for EM on Gaussian weights.
+        assert 10 * np.log10((weights**2).mean() / error) == pytest.approx((4.40, 9.25, 14.3, 19.6)[bits - 1], abs=0.8)
+
+
 def test_binary_scale_is_the_mean_magnitude():
     weights = np.array([1.0, -2.0, 3.0, -6.0]).reshape(4, 1, 1, 1)
     code, scales = Binary.encode(weights, 1, np.ones(4))
@@ -103,7 +118,8 @@ def test_a_channel_of_zeros(kind):
     code, scales = CODES[kind].encode(weights, 1, np.ones(4))
     assert np.isfinite(scales).all()
     made = by_channel(code.integers(), 1) * scales[:, None]
-    np.testing.assert_allclose(made[0], 0, atol=1e-12)
+    # A line through all weights of a layer meets zero to half a step of its zero point.
+    np.testing.assert_allclose(made[0], 0, atol=0.5 * scales[0] * 2**8 if kind == "affine" else 1e-12)
 
 
 def test_apgan_layer_selection_is_the_published_one():
@@ -123,6 +139,11 @@ ONE = np.ones((1, 1, 1, 1), np.int64)
         (lambda: Linear(ONE, 17), ValueError, r"^Linear bits must be between 2 and 16, not 17$"),
         (lambda: Linear(ONE, 8.0), TypeError, r"^Linear bits must be an integer, not 8\.0$"),
         (lambda: Linear(ONE * 0.5), TypeError, r"^Linear weights must be integers, not float64$"),
+        (lambda: Affine(ONE * 4, 2, 0), ValueError, r"^Affine levels must be between 0 and 3$"),
+        (lambda: Affine(ONE, 9, 0), ValueError, r"^Affine bits must be between 1 and 8, not 9$"),
+        (lambda: Affine(ONE, 2, 1 << 20), ValueError, r"^Affine offset must be within ±2\*\*20, not 1048576$"),
+        (lambda: Affine(ONE, 2, 0, 9), ValueError, r"^Affine fraction must be between 0 and 8, not 9$"),
+        (lambda: Affine(ONE, 2, 0.5), TypeError, r"^Affine offset must be an integer, not 0\.5$"),
         (lambda: Ternary(ONE * 2), ValueError, r"^Ternary weights must be -1, 0 or 1$"),
         (lambda: Ternary(ONE[0]), ValueError, r"^Ternary weights must have shape \(ci, co/groups, ky, kx\), not \(1, 1, 1\)$"),
         (lambda: Binary(ONE * 0), ValueError, r"^Binary weights must be -1 or 1$"),

@@ -35,7 +35,7 @@ def test_one_code_for_all_and_one_for_each():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quaternary", r"^code must be one of linear, power, ternary, binary, codebook, not 'quaternary'$"),
+        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, not 'quaternary'$"),
         ("ternary:3", r"^code ternary takes no number, not 'ternary:3'$"),
         ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
         ("layer2=binary", r"^code names the layer 'layer2'; this model has layer0 \(net\.0\), layer1 \(net\.3\)$"),

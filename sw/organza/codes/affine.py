@@ -1,0 +1,125 @@
+"""Affine weights alpha * z + beta with unsigned z (QGAN): the offset is paid once for all output channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from organza.codes.code import Code, check_weights, no_options
+
+FRACTION = 8
+MAX_OFFSET_BITS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Code):
+    """Levels 0…2**bits - 1 of one line for the whole layer: integer = (z << fraction) - offset.
+
+    The lanes sum z·x; the offset times the sum of x is subtracted from every channel's sum.
+
+    Parameters
+    ----------
+    levels : z, integers of shape (ci, co // groups, ky, kx). bits : of a level, 1…8.
+    offset : the real zero point times 2**fraction, |offset| < 2**20. fraction : bits of it behind the point, 0…8.
+
+    Raises
+    ------
+    TypeError : parameters that are not integers.
+    ValueError : a wrong shape or a value out of range.
+    """
+
+    levels: np.ndarray
+    bits: int
+    offset: int
+    fraction: int = FRACTION
+
+    kind = "affine"
+
+    def __post_init__(self) -> None:
+        for name in ("bits", "offset", "fraction"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"Affine {name} must be an integer, not {value!r}")
+        if not 1 <= self.bits <= 8:
+            raise ValueError(f"Affine bits must be between 1 and 8, not {self.bits}")
+        if not 0 <= self.fraction <= FRACTION:
+            raise ValueError(f"Affine fraction must be between 0 and {FRACTION}, not {self.fraction}")
+        if abs(self.offset) >= 1 << MAX_OFFSET_BITS:
+            raise ValueError(f"Affine offset must be within ±2**{MAX_OFFSET_BITS}, not {self.offset}")
+        levels = check_weights("Affine", self.levels)
+        if levels.min() < 0 or levels.max() >= 1 << self.bits:
+            raise ValueError(f"Affine levels must be between 0 and {(1 << self.bits) - 1}")
+        object.__setattr__(self, "levels", levels)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        ci, co, ky, kx = self.levels.shape
+        return ci, co, ky, kx
+
+    def integers(self) -> np.ndarray:
+        return (self.levels << self.fraction) - self.offset
+
+    @property
+    def field_bits(self) -> int:
+        return self.bits
+
+    def fields(self) -> np.ndarray:
+        return self.levels
+
+    @property
+    def magnitude(self) -> int:
+        top = ((1 << self.bits) - 1) << self.fraction
+        return max(abs(self.offset), abs(top - self.offset))
+
+    @property
+    def stored_bits(self) -> int:
+        return self.bits * self.levels.size + MAX_OFFSET_BITS + 1
+
+    def parameters(self) -> dict[str, Any]:
+        return {"bits": self.bits, "offset": self.offset, "fraction": self.fraction}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"levels": self.levels.astype(np.uint8)}
+
+    @classmethod
+    def encode(
+        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
+    ) -> tuple[Code, np.ndarray]:
+        """QGAN's EM: nearest levels, then the least-squares line, until the squared error stops falling.
+
+        Starts from the weights' range and, for few bits, also from two deviations around their mean; the better end wins.
+        The line is one for the layer, its zero point is rounded to `FRACTION` bits and the levels are chosen once more.
+        Option `bits`, 4 by default.
+        """
+        bits = options.pop("bits", 4)
+        no_options("affine", options)
+        top = (1 << bits) - 1
+        w = weights.reshape(-1)
+        mean, deviation = float(w.mean()), float(w.std())
+        starts = [(float(w.min()), float(w.max())), (mean - 2 * deviation, mean + 2 * deviation)]
+        _, alpha, beta = min(_fit_line(w, low, high, top) for low, high in starts)
+        limit = (1 << MAX_OFFSET_BITS) - 1
+        offset = int(np.clip(np.round(-beta / alpha * (1 << FRACTION)), -limit, limit))
+        levels = np.clip(np.round(weights / alpha + offset / (1 << FRACTION)), 0, top).astype(np.int64)
+        co = weights.shape[1] * groups
+        return cls(levels, bits, offset), np.full(co, alpha / (1 << FRACTION))
+
+
+def _fit_line(w: np.ndarray, low: float, high: float, top: int) -> tuple[float, float, float]:
+    """(squared error, alpha, beta) at which EM from the range low…high comes to rest."""
+    alpha, beta = (high - low) / top or 1.0, low
+    best = (np.inf, alpha, beta)
+    for _ in range(100):
+        z = np.clip(np.round((w - beta) / alpha), 0, top)
+        error = float(((alpha * z + beta - w) ** 2).mean())
+        if error >= best[0] - 1e-12:
+            break
+        best = (error, alpha, beta)
+        variance = float(z.var())
+        if variance == 0:  # all weights on one level: any line through it fits
+            break
+        alpha = float(((w * z).mean() - w.mean() * z.mean()) / variance) or alpha
+        beta = float(w.mean() - alpha * z.mean())
+    return best
