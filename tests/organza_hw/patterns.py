@@ -1,6 +1,7 @@
 """Idle and back-pressure patterns that every stream is run with, each with each."""
 
 import numpy as np
+
 from organza_sim.rtl import random_stalls
 
 PATTERNS = {

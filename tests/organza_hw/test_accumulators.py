@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from amaranth.hdl import unsigned
+
 from organza_hw.accumulators import Accumulators
 from organza_sim.pysim import trace_cycles
 

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from amaranth.hdl import signed, unsigned
+
 from organza_hw.lane_memory import LaneMemory
 from organza_sim.pysim import trace_cycles
 

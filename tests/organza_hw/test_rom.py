@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+
 from organza_hw.rom import MODULE, VERILOG, Rom
 from organza_hw.verilog import to_verilog
 from organza_sim.pysim import trace_cycles

@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 import pytest
 from amaranth.hdl import Shape
+
 from organza_hw.table import Table, table_layout
 from organza_sim.pysim import trace_cycles
 

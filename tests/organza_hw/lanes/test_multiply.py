@@ -4,6 +4,7 @@ import itertools
 import numpy as np
 import pytest
 from amaranth.hdl import Shape, signed, unsigned
+
 from organza_hw.lanes.multiply import MultiplyLanes
 from organza_sim.pysim import trace_cycles
 
