@@ -49,7 +49,7 @@ def faulty():
         (unsigned(31), 1),
         (signed(9), 5),
         (signed(8), 40),
-        (unsigned(3), 300),
+        (unsigned(3), 100),
     ],
 )
 def test_every_payload_width(shape, n):
