@@ -69,7 +69,8 @@ def quantize(
             if not np.isfinite(values).all():
                 raise UserError(f"{layer.name}: {what} must be finite after folding, but are not")
 
-    real = torch.from_numpy(x)
+    # Single precision is far finer than 8 bits, and twice as fast.
+    real = torch.from_numpy(x.astype(np.float32))
     fmt = Fixed(ACTIVATION_BITS, bool((x < 0).any()), 1.0)
     fmt = dataclasses.replace(fmt, scale=activation_scale(x, fmt, calibration))
     integers = fmt.quantize(x)
@@ -92,18 +93,19 @@ def quantize(
             )
             output = dataclasses.replace(output, scale=scale)
             layer, layers[index + 1] = _move(factors, layer, layers[index + 1])
-            sums = sums * torch.from_numpy(factors)[:, None, None]
-            values = values * torch.from_numpy(factors)[:, None, None]
+            scaling = torch.from_numpy(factors).float()[:, None, None]
+            sums = sums * scaling
+            values = values * scaling
         else:
             scale = activation_scale(values.numpy(), output, calibration)
             output = dataclasses.replace(output, scale=scale)
         if layer.passthrough:
             node = _passthrough(layer, fmt, weight_bits)
+            integers = Program((node,)).run(integers)
         else:
-            node = quantize_layer(layer, fmt, output, integers, sums.numpy(), weight_bits)
+            node, integers = quantize_layer(layer, fmt, output, integers, sums.numpy(), weight_bits)
         nodes.append(node)
         real, fmt = values, node.output
-        integers = Program((node,)).run(integers)
     return Program(tuple(nodes))
 
 
@@ -150,8 +152,8 @@ def quantize_layer(
     integers: np.ndarray,
     sums: np.ndarray,
     weight_bits: int,
-) -> Convolve:
-    """One node from format `fmt` to `output`, made to match the real `sums` of the layer.
+) -> tuple[Convolve, np.ndarray]:
+    """One node from format `fmt` to `output`, made to match the real `sums` of the layer; and its results.
 
     `integers` (N, ci, height, width) are what the node will read, `sums` (N, co, height, width) what the
     layer makes before its activation.
@@ -175,14 +177,16 @@ def quantize_layer(
         output=fmt,
     )
     unit = fmt.scale * scales
-    gain, offset = _fit(_sums(draft, integers) * unit[:, None, None], sums)
+    made = _sums(draft, integers)
+    gain, offset = _fit(made * unit[:, None, None], sums)
     bias = np.round(offset / (gain * unit)).astype(np.int64)
     low, high, step, table = _steps(layer, sums, output)
     ratio = gain * unit / step
     slopes = layer.slopes if layer.activation.kind == "slope" else np.ones(layer.co)
     positive, negative, shift = multipliers(ratio, slopes)
     epilogue = Epilogue(bias, positive, negative, shift, low, high, table)
-    return dataclasses.replace(draft, epilogue=epilogue, output=output)
+    node = dataclasses.replace(draft, epilogue=epilogue, output=output)
+    return node, epilogue.compute(made.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 def _fit(got: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import random_axis
 
 from organza.geometry import Axis
+from tests.strategies import random_axis
 
 
 def _torch_taps(size: int, kernel: int, convolve) -> list[set[tuple[int, int]]]:

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies import EPILOGUES, random_convolve, random_input, random_program
 
 from organza.codes import Linear
 from organza.epilogue import Epilogue
@@ -13,6 +12,7 @@ from organza.formats import Fixed
 from organza.geometry import Axis
 from organza.program import Convolve, Program
 from organza.reference import accumulate
+from tests.strategies import EPILOGUES, random_convolve, random_input, random_program
 
 
 def _raw(y: Axis, x: Axis, groups: int, weights: np.ndarray, *, signed: bool = True) -> Convolve:
