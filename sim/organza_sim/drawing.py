@@ -17,7 +17,7 @@ __all__ = ["pipeline_svg", "timeline_svg"]
 
 COLUMNS = 4
 BOX_WIDTH, BOX_HEIGHT = 176, 118
-GAP_X, GAP_Y = 84, 46
+GAP_X, GAP_Y = 84, 30
 COLOURS = 4
 
 STYLE = """

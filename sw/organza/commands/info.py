@@ -11,8 +11,13 @@ from organza.commands.common import Json, print_json
 from organza.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from organza.plan import Plan
     from organza.program import Program
+
+# Wide enough for any table here; a narrower terminal wraps whole lines instead of single cells.
+WIDTH = 140
 
 
 def info(
@@ -46,7 +51,6 @@ def info(
 
 def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from organza.program_file import program_hash
@@ -69,19 +73,18 @@ def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
     if as_json:
         print_json({**summary, "layers": rows})
         return
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table("layer", "tensor", "kernel", "up", "down", "crops", "formats", "after", "MACs", "kbit")
+    console = Console(highlight=False, width=WIDTH)
+    table = _table("layer", "tensor", "taps", "formats", "then", "MACs", "kbit")
     for row in rows:
-        crops = f"{row['crop_before']} {row['crop_after']}"
         table.add_row(
-            Text(row["name"]), f"{_times(row['input_shape'])} → {_times(row['output_shape'])}", _times(row["kernel"]),
-            _times(row["up"]), _times(row["down"]), Text(crops),
-            f"{_format(row['input_format'])} × s{row['weight_bits']} → {_format(row['output_format'])}",
+            Text(row["name"]), f"{_times(row['input_shape'])} → {_times(row['output_shape'])}", _taps(row),
+            f"{_format(row['input_format'])}·s{row['weight_bits']} → {_format(row['output_format'])}",
             row["activation"], f"{row['macs_effectual']:,}", f"{row['stored_bits'] / 1000:,.1f}",
         )  # fmt: skip
     console.print(table)
     if plan is not None:
-        table = Table("layer", "Ti×To×P", "lanes", "beat", "rows", "cycles", "executed MACs", "utilization")
+        print()
+        table = _table("layer", "Ti×To×P", "lanes", "beat", "rows", "cycles", "executed", "utilization")
         for row in rows:
             table.add_row(
                 Text(row["name"]), f"{row['ti']}×{row['to']}×{row['p']}", str(row["lanes"]), str(row["beat"]),
@@ -89,7 +92,7 @@ def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
             )  # fmt: skip
         console.print(table)
         print(
-            f"{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}, "
+            f"\n{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}, "
             f"utilization {summary['utilization']:.1%} (cycle model)"
         )
     print(
@@ -103,13 +106,12 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     from dataclasses import asdict
 
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     if as_json:
         print_json({**asdict(plan), "lanes": plan.lanes})
         return
-    table = Table("layer", "Ti×To×P", "lanes", "epilogues", "beat", "rows")
+    table = _table("layer", "Ti×To×P", "lanes", "epilogues", "beat", "rows")
     for engine, joint in zip(plan.engines, plan.joints, strict=False):
         if not engine.layers:
             raise UserError("Plan has an engine without a layer; plan the Program again")
@@ -118,9 +120,34 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             Text(layer.node), f"{engine.Ti}×{layer.To}×{layer.P}", str(engine.Ti * engine.C), str(engine.E),
             str(joint.n), str(joint.depth),
         )  # fmt: skip
-    Console(highlight=False, soft_wrap=True).print(table)
-    print(f"{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}")
+    Console(highlight=False, width=WIDTH).print(table)
+    print(f"\n{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}")
     print(f"for Program {plan.program}")
+
+
+def _table(*columns: str) -> Table:
+    """Columns without lines; all but the first few are numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        left = column in ("layer", "tensor", "taps", "formats", "then", "Ti×To×P")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    return table
+
+
+def _taps(row: dict) -> str:
+    """Kernel, and what differs from a plain one: up, down, crops and groups."""
+    text = [_times(row["kernel"])]
+    for name, sign in (("up", "↑"), ("down", "↓")):
+        if row[name] != [1, 1]:
+            text.append(sign + _times(row[name]))
+    crops = [*row["crop_before"], *row["crop_after"]]
+    if any(crops):
+        text.append(f"crop {crops[0] if len(set(crops)) == 1 else ','.join(map(str, crops))}")
+    if row["groups"] > 1:
+        text.append(f"groups {row['groups']}")
+    return " ".join(text)
 
 
 def _times(values: list[int]) -> str:

@@ -16,6 +16,9 @@ from organza.output_folder import new_folder
 if TYPE_CHECKING:
     from organza_sim.verify import Verification
 
+# A narrower terminal wraps whole lines instead of single cells.
+WIDTH = 140
+
 
 def verify(
     build: Annotated[Path, typer.Argument(help="Build folder of 'organza build' or 'organza demo'.")],
@@ -66,19 +69,19 @@ def print_verdict(result: Verification) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
-    layers = Table("layer", "values", "wrong", "first difference")
+    console = Console(highlight=False, width=WIDTH)
+    layers = Table("layer", "values", "wrong", "first difference", box=None, pad_edge=False)
     for layer in result.layers:
         first = layer.first
         where = "" if first is None else str(first).partition(", ")[2]
         layers.add_row(Text(layer.layer), f"{layer.values:,}", f"{layer.wrong:,}", Text(where))
-    console.print(layers)
-    images = Table("image", "values", "last output, RTL", "cycle model", "verdict")
+    console.print(layers, "")
+    images = Table("image", "values", "last output, RTL", "cycle model", "verdict", box=None, pad_edge=False)
     for image in result.images:
         cycle = "never" if image.cycle is None else f"{image.cycle:,}"
         values = "bit-exact" if image.bit_exact else "wrong"
         images.add_row(str(image.image), values, cycle, f"{image.cycle_model:,}", "pass" if image.passed else "FAIL")
-    console.print(images)
+    console.print(images, "")
     for name in result.edited:
         print(f"{name}: edited since the build")
     for memory in result.memory:
