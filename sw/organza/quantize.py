@@ -1,10 +1,11 @@
 """Post-training quantisation of folded layers to a `Program`.
 
 Layers are quantised in order, each against the integers that its quantised predecessors make of the
-calibration inputs. Weights have a scale per output channel, activations one per tensor, chosen for the
-least squared error. Three corrections cost nothing on the chip: channels between two layers are equalised
-(a scale moved from one weight tensor to the next), and gain and bias of every channel are fitted by least
-squares to the floating-point sums, because each channel has a multiplier and a bias anyway.
+calibration inputs. Weights have a scale per output channel, activations one per tensor, chosen for
+the least squared error. Three corrections cost nothing on the chip: channels between two layers are
+equalised (a scale moved from one weight tensor to the next), and gain and bias of every channel are
+fitted by least squares to the floating-point sums, because each channel has a multiplier and a bias
+anyway.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def quantize(
     `weight_bits` is 2…16. `calibration` chooses the clipping of activations: "mse" (least squared
     error), "percentile" (99.99 %) or "max". The first 256 inputs are used.
 
-    Raises `UserError` for values that cannot be quantised, TypeError / ValueError for wrong arguments.
+    Raises `UserError` for values that cannot be quantised, TypeError / ValueError for wrong
+    arguments.
     """
     if not layers:
         raise ValueError("layers must not be empty")
@@ -121,7 +123,7 @@ def _output_format(layer: FloatLayer) -> Fixed:
 def _move(
     factors: np.ndarray, layer: FloatLayer, following: FloatLayer
 ) -> tuple[FloatLayer, FloatLayer]:
-    """Both layers with the channels between them multiplied by `factors`; the function is unchanged."""
+    """Both layers, the channels between them times `factors`; the function is unchanged."""
     if (factors == 1).all():
         return layer, following
     return (
@@ -153,10 +155,11 @@ def quantize_layer(
     sums: np.ndarray,
     weight_bits: int,
 ) -> tuple[Convolve, np.ndarray]:
-    """One node from format `fmt` to `output`, made to match the real `sums` of the layer; and its results.
+    """One node from format `fmt` to `output`, made to match the real `sums` of the layer; and its
+    results.
 
-    `integers` (N, ci, height, width) are what the node will read, `sums` (N, co, height, width) what the
-    layer makes before its activation.
+    `integers` (N, ci, height, width) are what the node will read, `sums` (N, co, height, width)
+    what the layer makes before its activation.
     """
     power = (fmt.dequantize(integers) ** 2).mean((0, 2, 3))
     scales = weight_scales(layer.weights, layer.groups, weight_bits, power)
@@ -211,7 +214,7 @@ def _steps(
         return output.low, output.high, output.scale, None
     half = 1 << (TABLE_BITS - 1)
     tanh = layer.activation.kind == "tanh"
-    # Beyond saturation the rounded function no longer changes: atanh(126.5 / 127), logit(254.5 / 255).
+    # Where the rounded function no longer changes: atanh(126.5 / 127), logit(254.5 / 255).
     saturation = 3.12 if tanh else 6.24
     # Other inputs may reach a little further than the calibration's.
     reach = min(max(1.1 * float(np.abs(sums).max()), 2.0**-10), saturation)
@@ -222,7 +225,8 @@ def _steps(
 
 
 def multipliers(ratio: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Integers (positive, negative, shift) with positive / 2**shift ≈ ratio, negative ≈ ratio * slope.
+    """Integers (positive, negative, shift) with positive / 2**shift ≈ ratio, negative ≈ ratio *
+    slope.
 
     The larger of the two lies in [2**14, 2**15) where the shift allows: 15 significant bits.
     """
