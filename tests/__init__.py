@@ -1,1 +1,1 @@
-"""Tests. A package, so that helpers below it import under one name: `from tests.sim.toy import Toy`."""
+"""Tests. A package, so that what they share has one name: tests.sim.toy, tests.strategies."""

@@ -35,8 +35,8 @@ def random_axis(
 ) -> Axis:
     """One axis with 1…`max_output` outputs; crops run from output padding to more than the kernel.
 
-    `geometry`: "transposed" (up), "convolution" (down), "mixed" (both) or "point" (1 tap a position,
-    as in a Linear or 1×1 layer); None draws one. `size` fixes the input positions.
+    `geometry`: "transposed" (up), "convolution" (down), "mixed" (both) or "point" (1 tap a
+    position, as in a Linear or 1×1 layer); None draws one. `size` fixes the input positions.
     `tapless=False` leaves out an axis where no position at all has a tap; single positions without
     a tap stay in.
     """
@@ -49,7 +49,7 @@ def random_axis(
         if kind == "point":
             before = after = 0
         else:
-            # Mostly inside the kernel, where every position has taps; the rest is the degenerate part.
+            # Mostly inside the kernel, where every position has taps; the rest is degenerate.
             low, high = (-up - 1, kernel + 2) if rng.random() < 0.3 else (0, kernel)
             before, after = (int(rng.integers(low, high)) for _ in range(2))
         try:
@@ -160,9 +160,10 @@ def random_convolve(
     geometry, epilogue : see `random_axis` and `random_epilogue`; None draws them.
     shift : every channel's shift, or None for a mixture over 0…47.
     input, output : formats; None draws 8 bits, signed or unsigned.
-    input_shape : (ci, height, width) to continue a chain; None draws one.
-    max_channels, max_size, max_positions, max_kernel, max_stride, max_macs : largest input and output
-        channels, input side, output positions (height × width), kernel side, up and down, effectual MACs.
+    input_shape : (ci, height, width) to continue a chain; None draws one. max_channels, max_size,
+    max_positions, max_kernel, max_stride, max_macs : largest input and output
+        channels, input side, output positions (height × width), kernel side, up and down, effectual
+        MACs.
     code : kind of weight code, see `random_code`; None draws one.
     weight_bits : of a linear code, 2…16. Weights are drawn with zeros, extremes and sometimes a dead channel.
     groups : whether channel groups, depthwise included, may occur.
@@ -261,7 +262,7 @@ def random_input(rng: np.random.Generator, node: Convolve | Program, images: int
 
 
 def random_program(rng: np.random.Generator, layers: int = 2, **limits) -> Program:
-    """A chain of `layers` random nodes named layer0, layer1, …; `limits` go to `random_convolve`."""
+    """A chain of `layers` nodes named layer0, layer1, …; `limits` go to `random_convolve`."""
     nodes: list[Convolve] = []
     for index in range(layers):
         if nodes:

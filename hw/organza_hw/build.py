@@ -44,6 +44,7 @@ def build(program: Program, plan: Plan) -> Chip:
 
     Raises ValueError when the Plan does not fit the Program.
     """
+    plan.schedules(program)  # refuses before there are components, which Amaranth would report as unused
     pipeline = Pipeline(program, plan)
     roms = _roms(pipeline)
     return Chip(
@@ -59,14 +60,17 @@ def memory_words(program: Program, plan: Plan) -> dict[str, tuple[int, list[int]
 
     Raises ValueError when the Plan does not fit the Program.
     """
+    plan.schedules(program)
     with warnings.catch_warnings():
         # The pipeline is made only to be looked at; Amaranth warns when it is collected.
         warnings.simplefilter("ignore", UnusedElaboratable)
-        found: dict[str, tuple[int, list[int]]] = {}
-        for name, rom in _roms(Pipeline(program, plan)).items():
-            found[name] = rom.width, rom.words
+        found = _words(Pipeline(program, plan))
         gc.collect()
     return found
+
+
+def _words(pipeline: Pipeline) -> dict[str, tuple[int, list[int]]]:
+    return {name: (rom.width, rom.words) for name, rom in _roms(pipeline).items()}
 
 
 def _roms(pipeline: Pipeline) -> dict[str, Rom]:

@@ -11,7 +11,7 @@ from organza_hw.rom import Rom
 def _shape_of(low, high):
     """Narrowest shape that holds low…high."""
     if low < 0:
-        return signed(max(high.bit_length(), (-low - 1).bit_length()) + 1)
+        return signed(max(max(high, 0).bit_length(), (-low - 1).bit_length()) + 1)
     return unsigned(max(high.bit_length(), 1))
 
 

@@ -18,7 +18,8 @@ module {MODULE} #(
     output reg  [WIDTH-1:0]   data
 );
     reg [WIDTH-1:0] words [0:DEPTH-1];
-    initial $readmemh(FILE, words);
+    // Some tools elaborate a module with its default parameters too: without a name there is no file to read.
+    generate if (FILE != "") initial $readmemh(FILE, words); endgenerate
     always @(posedge clk) data <= words[addr];
 endmodule
 """

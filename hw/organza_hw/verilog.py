@@ -16,9 +16,9 @@ __all__ = ["to_verilog"]
 def to_verilog(component: wiring.Component, name: str) -> str:
     """Verilog source of ``component`` with ``name`` as its top module.
 
-    Every member of the signature becomes a port whose name joins the member path with two underscores
-    (``i.payload`` becomes ``i__payload``). Members tied to a constant, such as the ``ready`` of an
-    ``always_ready`` stream, have no port. The text holds no source locations.
+    Every member of the signature becomes a port whose name joins the member path with two
+    underscores (``i.payload`` becomes ``i__payload``). Members tied to a constant, such as the
+    ``ready`` of an ``always_ready`` stream, have no port. The text holds no source locations.
 
     Raises :exc:`TypeError` if ``component`` is not a component or ``name`` is not a string.
     """
@@ -35,7 +35,7 @@ def to_verilog(component: wiring.Component, name: str) -> str:
         if isinstance(value, Const):
             # verilog.convert would refuse it (amaranth#1574).
             continue
-        # Without an explicit direction, an output that nothing drives would silently become an input.
+        # Without a direction, an output that nothing drives would silently become an input.
         flow = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
         ports["__".join(map(str, path))] = (value, flow)
     return verilog.convert(component, name=name, ports=ports, emit_src=False,

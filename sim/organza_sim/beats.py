@@ -1,8 +1,8 @@
 """Images as beats, and beats as bits.
 
-A beat is ``n`` consecutive channels of one pixel; the last beat of a pixel is padded with zero channels. Beats
-come in raster order: row, column, channel group. In a payload, channel 0 is in the lowest bits and ``last``,
-which is 1 in the last beat of an image, is above the data.
+A beat is ``n`` consecutive channels of one pixel; the last beat of a pixel is padded with zero
+channels. Beats come in raster order: row, column, channel group. In a payload, channel 0 is in the
+lowest bits and ``last``, which is 1 in the last beat of an image, is above the data.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ CHUNK_BITS = 1 << 26
 def to_beats(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Beats of the images ``x``, and their ``last`` flags.
 
-    ``x`` has integers of shape (N, C, H, W); the beats have shape (N*H*W*ceil(C/n), n) and the type of ``x``, the flags
-    are booleans, one a beat.
+    ``x`` has integers of shape (N, C, H, W); the beats have shape (N*H*W*ceil(C/n), n) and the type
+    of ``x``, the flags are booleans, one a beat.
     """
     x = _integers(x, "Images")
     if x.ndim != 4:
@@ -35,7 +35,8 @@ def to_beats(x: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def from_beats(beats: np.ndarray, channels: int, height: int, width: int) -> np.ndarray:
-    """Images of shape (N, ``channels``, ``height``, ``width``) that ``beats`` of shape (B, n) carry.
+    """Images of shape (N, ``channels``, ``height``, ``width``) that ``beats`` of shape (B, n)
+    carry.
 
     Raises :exc:`ValueError` if the beats are not whole images, or if padding channels are not zero.
     """
@@ -49,7 +50,9 @@ def from_beats(beats: np.ndarray, channels: int, height: int, width: int) -> np.
         raise ValueError(f"Beats must be whole images of {image} beats, not {len(beats)} beats")
     pixels = beats.reshape(-1, height, width, groups * n)
     if np.any(pixels[..., channels:]):
-        raise ValueError(f"Channels from {channels} on must be zero padding, but {beats.shape[0]} beats hold others")
+        raise ValueError(
+            f"Channels from {channels} on must be zero padding, but some are not"
+        )
     return np.ascontiguousarray(pixels[..., :channels].transpose(0, 3, 1, 2))
 
 
@@ -98,7 +101,8 @@ class Beat:
         return 0, (1 << self.width) - 1
 
     def pack(self, beats: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Payloads as little-endian words of shape (B, :attr:`words`), from ``beats`` (B, n) and ``last`` (B,).
+        """Payloads as little-endian words of shape (B, :attr:`words`), from ``beats`` (B, n) and
+        ``last`` (B,).
 
         Raises :exc:`ValueError` if a value does not fit into a channel.
         """
@@ -110,7 +114,9 @@ class Beat:
             raise ValueError(f"Last flags must have shape ({len(beats)},), not {last.shape}")
         low, high = self.limits
         if beats.size and (beats.min() < low or beats.max() > high):
-            raise ValueError(f"Beats must be from {low} to {high}, not from {beats.min()} to {beats.max()}")
+            raise ValueError(
+                f"Beats must be from {low} to {high}, not from {beats.min()} to {beats.max()}"
+            )
         words = np.zeros((len(beats), self.words), "<u4")
         for part in self._chunks(len(beats)):
             if self.width in (8, 16, 32):

@@ -1,7 +1,8 @@
 """Results that are expensive to make and depend only on their inputs, kept between runs.
 
-Compiled simulators and finished proofs go to ``~/.cache/organza`` (``XDG_CACHE_HOME`` is respected), or to
-the folder that the environment variable ``ORGANZA_CACHE`` names. Deleting the folder is always safe.
+Compiled simulators and finished proofs go to ``~/.cache/organza`` (``XDG_CACHE_HOME`` is
+respected), or to the folder that the environment variable ``ORGANZA_CACHE`` names. Deleting the
+folder is always safe.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ KEEP = 200
 
 
 def folder(kind: str) -> Path:
-    """The existing folder that holds cached results of one ``kind`` (``"verilator"``, ``"formal"``)."""
+    """The folder, made if needed, for results of one ``kind`` (``"verilator"``, ``"formal"``)."""
     if root := os.environ.get("ORGANZA_CACHE"):
         path = Path(root).expanduser()
     else:
@@ -29,7 +30,8 @@ def folder(kind: str) -> Path:
 
 
 def digest(*parts: str | bytes) -> str:
-    """A name for the result of ``parts``: 24 hexadecimal digits, different for any different input."""
+    """A name for the result of ``parts``: 24 hexadecimal digits, different for any different
+    input."""
     state = hashlib.sha256()
     for part in parts:
         part = part.encode() if isinstance(part, str) else part
@@ -47,7 +49,8 @@ def scratch(kind: str) -> Iterator[Path]:
 
 
 def publish(made: Path, target: Path) -> Path:
-    """Moves the finished file ``made`` to ``target`` and drops the least recently used of its neighbours.
+    """Moves the finished file ``made`` to ``target`` and drops the least recently used of its
+    neighbours.
 
     A rename is atomic, so other processes see a whole file or none.
     """

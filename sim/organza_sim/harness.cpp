@@ -1,10 +1,12 @@
 // Drives a generated accelerator from a file of beats and records what comes out, cycle by cycle.
 //
-// organza_sim/rtl.py writes its arguments, reads its files, and writes joints.h with the width IN_BITS of
-// the input's payload and JOINTS(J): one J(name, payload, valid, ready) for every stream between layers.
+// organza_sim/rtl.py writes its arguments, reads its files, and writes joints.h with the width
+// IN_BITS of the input's payload and JOINTS(J): one J(name, payload, valid, ready) for every stream
+// between layers.
 //
-// A cycle is: inputs change with the falling edge, everything settles, transfers are sampled, rising edge.
-// Cycle 0 is the first one after reset. Payloads in files are little-endian 32-bit words, ceil(bits / 32) a beat.
+// A cycle is: inputs change with the falling edge, everything settles, transfers are sampled,
+// rising edge. Cycle 0 is the first one after reset. Payloads in files are little-endian 32-bit
+// words, ceil(bits / 32) a beat.
 
 #include <chrono>
 #include <cstdint>
@@ -39,6 +41,8 @@ uint64_t number(const char* name, uint64_t otherwise) {
     return found == options.end() ? otherwise : std::strtoull(found->second.c_str(), nullptr, 10);
 }
 
+std::string str(uint64_t value) { return std::to_string(value); }
+
 template <class T>
 std::vector<T> read_file(const std::string& path) {
     std::vector<T> values;
@@ -51,7 +55,8 @@ std::vector<T> read_file(const std::string& path) {
     std::fseek(file, 0, SEEK_END);
     values.resize(std::ftell(file) / sizeof(T));
     std::rewind(file);
-    if (std::fread(values.data(), sizeof(T), values.size(), file) != values.size()) std::exit(USAGE);
+    const size_t count = std::fread(values.data(), sizeof(T), values.size(), file);
+    if (count != values.size()) std::exit(USAGE);
     std::fclose(file);
     return values;
 }
@@ -81,10 +86,11 @@ private:
     std::vector<T> block;
 };
 
-// One observed stream: counts and records transfers, and checks that an offered beat stays as it is.
+// One observed stream: counts and records transfers, and checks that an offered beat stays.
 class Stream {
 public:
-    Stream(std::string name, const void* payload, size_t bytes, const CData* valid, const CData* ready)
+    Stream(std::string name, const void* payload, size_t bytes, const CData* valid,
+           const CData* ready)
         : name(std::move(name)), payload(payload), bytes(bytes), valid(valid), ready(ready),
           words((bytes + 3) / 4, 0), held(bytes) {}
 
@@ -96,8 +102,9 @@ public:
     // True if a beat passes in this cycle. Sets *broken to what is wrong, if anything.
     bool sample(uint64_t cycle, const char** broken) {
         if (waiting) {
+            const bool same = std::memcmp(held.data(), payload, bytes) == 0;
             if (!*valid) *broken = "withdraws a beat that was not yet accepted";
-            else if (std::memcmp(held.data(), payload, bytes) != 0) *broken = "changes a beat that was not yet accepted";
+            else if (!same) *broken = "changes a beat that was not yet accepted";
         }
         if (!*valid) return waiting = false;
         if (!*ready) {
@@ -162,10 +169,13 @@ int main(int argc, char** argv) {
     if (IN_BITS % 32) idle.back() &= (1u << (IN_BITS % 32)) - 1;
 
     std::vector<Stream> streams;
-    streams.emplace_back("i", &top->i___05Fpayload, in_bytes, &top->i___05Fvalid, &top->i___05Fready);
-    streams.emplace_back("o", &top->o___05Fpayload, sizeof(top->o___05Fpayload), &top->o___05Fvalid, &top->o___05Fready);
-#define J(name, payload, valid, ready) \
-    streams.emplace_back(name, &top->rootp->payload, sizeof(top->rootp->payload), &top->rootp->valid, &top->rootp->ready);
+    streams.emplace_back("i", &top->i___05Fpayload, in_bytes,
+                         &top->i___05Fvalid, &top->i___05Fready);
+    streams.emplace_back("o", &top->o___05Fpayload, sizeof(top->o___05Fpayload),
+                         &top->o___05Fvalid, &top->o___05Fready);
+#define J(name, payload, valid, ready)                                                   \
+    streams.emplace_back(name, &top->rootp->payload, sizeof(top->rootp->payload),        \
+                         &top->rootp->valid, &top->rootp->ready);
     JOINTS(J)
 #undef J
     const bool probe = number("probe", 0) != 0;
@@ -234,37 +244,41 @@ int main(int argc, char** argv) {
             if (&stream == &in && passed) driven = false;
             if (broken && status == OK) {
                 status = PROTOCOL;
-                message = "stream " + stream.name + " " + broken + ": beat " + std::to_string(stream.count)
-                          + ", cycle " + std::to_string(cycle);
+                message = "stream " + stream.name + " " + broken + ": beat " + str(stream.count)
+                          + ", cycle " + str(cycle);
             }
         }
         if (moved) progress = cycle;
         if (out.count > outputs || (end != UINT64_MAX && *out.valid_wire())) {
             if (status == OK) {
                 status = EXTRA;
-                message = "an output beat beyond the " + std::to_string(outputs) + " expected ones, cycle "
-                          + std::to_string(cycle);
+                message = "an output beat beyond the " + str(outputs) + " expected ones, cycle "
+                          + str(cycle);
             }
         }
         if (end == UINT64_MAX && out.count >= outputs && in.count >= total) end = cycle + silence;
         if (end == UINT64_MAX && cycle - progress >= patience && status == OK) {
             status = STUCK;
-            message = "no beat moved for " + std::to_string(patience) + " cycles, cycle " + std::to_string(cycle)
-                      + "; " + std::to_string(in.count) + " of " + std::to_string(total) + " beats in, "
-                      + std::to_string(out.count) + " of " + std::to_string(outputs) + " out";
+            message = "no beat moved for " + str(patience) + " cycles, cycle " + str(cycle) + "; "
+                      + str(in.count) + " of " + str(total) + " beats in, " + str(out.count)
+                      + " of " + str(outputs) + " out";
             const Stream* stuck = nullptr;
             for (const Stream& stream : streams) {
-                message += "\n  " + stream.name + ": " + std::to_string(stream.count) + " beats passed, valid="
-                           + std::to_string(*stream.valid_wire()) + " ready=" + std::to_string(*stream.ready_wire());
+                const bool valid = *stream.valid_wire(), ready = *stream.ready_wire();
+                message += "\n  " + stream.name + ": " + str(stream.count) + " beats passed, valid="
+                           + str(valid) + " ready=" + str(ready);
                 // Joints are numbered downstream: the last one that waits is where the flow ends.
-                if (*stream.valid_wire() && !*stream.ready_wire() && &stream != &out) stuck = &stream;
+                if (valid && !ready && &stream != &out) stuck = &stream;
             }
-            message += stuck ? "\n  stuck behind " + stuck->name + ", which offers a beat that is not accepted"
-                             : std::string("\n  no stream offers a beat: one was lost, or was never made");
+            if (stuck)
+                message += "\n  stuck behind " + stuck->name
+                           + ", which offers a beat that is not accepted";
+            else
+                message += "\n  no stream offers a beat: one was lost, or was never made";
         }
         if (cycle >= limit && status == OK) {
             status = LIMIT;
-            message = "not finished after " + std::to_string(limit) + " cycles";
+            message = "not finished after " + str(limit) + " cycles";
         }
         top->clk = 1;
         top->eval();
@@ -281,12 +295,12 @@ int main(int argc, char** argv) {
             }
         }
     }
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
     for (Stream& stream : streams) stream.close();
 #if VM_TRACE
     if (wave) wave->close();
 #endif
-    std::printf("done %llu %.6f\n", static_cast<unsigned long long>(cycle + 1), seconds);
+    std::printf("done %llu %.6f\n", static_cast<unsigned long long>(cycle + 1), time.count());
     std::fflush(stdout);
     if (status != OK) std::fprintf(stderr, "%s\n", message.c_str());
     return status;

@@ -93,9 +93,14 @@ def labelled(rows: list[Row]) -> Image.Image:
     big, small = ImageFont.load_default(size=16), ImageFont.load_default(size=11)
     for k, row in enumerate(rows):
         top = GAP + k * cell_y
-        draw.text((8, top + height * zoom // 2 - 18), row.title, fill="black", font=big)
-        draw.text((8, top + height * zoom // 2 + 4), row.about, fill="#555555", font=small)
+        draw.text((8, top + height * zoom // 2 - 18), _plain(row.title), fill="black", font=big)
+        draw.text((8, top + height * zoom // 2 + 4), _plain(row.about), fill="#555555", font=small)
         for image, pixels in enumerate(row.pixels):
             picture = _picture(pixels).convert("RGB").resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
             canvas.paste(picture, (LABEL_WIDTH + GAP + image * cell_x, top))
     return canvas
+
+
+def _plain(text: str) -> str:
+    """Pillow's own font has no signs beyond Latin letters."""
+    return text.replace("−", "-").replace("×", "x")

@@ -36,13 +36,18 @@ def _useful(extent: int, most: int) -> list[int]:
     return sorted({ceil_div(extent, tiles) for tiles in range(1, extent + 1) if ceil_div(extent, tiles) <= most})
 
 
-def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, int]]:
-    """For every useful P: horizontal taps that exist in any pixel of a block, summed, and blocks without any."""
-    longest = ceil_div(axis.output, axis.phases)
-    made = {}
-    for p in _useful(longest, most):
+def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, int, int]]:
+    """For every useful P: horizontal taps that exist in any pixel of a block, summed; blocks without any; blocks.
+
+    Where blocks begin decides which taps their pixels share, so any P may be the best. Left out are those that no
+    count speaks for against a smaller one.
+    """
+    made: dict[int, tuple[int, int, int]] = {}
+    for p in range(1, min(ceil_div(axis.output, axis.phases), most) + 1):
         row = blocks(axis, p)
-        made[p] = sum(len(block.taps) for block in row), sum(not block.taps for block in row)
+        sums = sum(len(block.taps) for block in row), sum(not block.taps for block in row), len(row)
+        if not any(all(a <= b for a, b in zip(other, sums, strict=True)) for other in made.values()):
+            made[p] = sums
     return made
 
 
@@ -56,8 +61,7 @@ def tilings(node: Convolve, budget: int) -> list[Tiling]:
     empty_rows = sum(not taps for taps in node.y.table)
     rows = node.y.output
     found: dict[int, Tiling] = {}
-    for p, (column_taps, empty_blocks) in _pixel_sums(node.x, min(budget, node.x.output)).items():
-        row_blocks = len(blocks(node.x, p))
+    for p, (column_taps, empty_blocks, row_blocks) in _pixel_sums(node.x, min(budget, node.x.output)).items():
         empty = empty_rows * row_blocks + (rows - empty_rows) * empty_blocks
         for to in _useful(cog, budget // p):
             for ti in _useful(cig, budget // (p * to)):

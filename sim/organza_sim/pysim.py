@@ -6,6 +6,7 @@ moves the clock by single ticks and counts them, so every simulation ends.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,7 @@ def trace_cycles(component: wiring.Component, inputs: Iterable[Mapping[str, Any]
                  seen: list[tuple] | None = None) -> list[tuple]:
     """Values of the ports ``outputs`` in every cycle, while ``inputs`` sets ports cycle by cycle until it ends.
 
+    Ports are named by their path: ``"addr"``, ``"o.payload.last"``.
     Item c of ``inputs`` maps ports to the values that they take at the start of cycle c and keep until changed; entry
     c of the result was seen at its end, just before the clock edge. A generator that reacts to the component looks at
     the list ``seen``, which is the result in the making.
@@ -139,10 +141,10 @@ def trace_cycles(component: wiring.Component, inputs: Iterable[Mapping[str, Any]
     seen = [] if seen is None else seen
 
     async def testbench(ctx):
-        ports = [getattr(component, name) for name in outputs]
+        ports = [attrgetter(name)(component) for name in outputs]
         for change in inputs:
             for name, value in change.items():
-                ctx.set(getattr(component, name), value)
+                ctx.set(attrgetter(name)(component), value)
             _, _, *values = await ctx.tick().sample(*ports)
             seen.append(tuple(values))
 

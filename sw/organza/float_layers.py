@@ -1,4 +1,4 @@
-"""A generator after folding: layers of one linear operation and one activation, in floating point."""
+"""A generator after folding: layers of one linear operation and one activation, in floats."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Exact folding of a captured chain into layers of one linear operation and one activation each.
 
-What only moves values (upsampling, PixelShuffle, views) waits behind the last layer until the next linear
-operation shows whether it merges with one of the two; normalisations and activations reach the last layer
-through it, because they commute with moving. What cannot merge becomes a layer with one-hot weights. The
-usual reason is a bias that differs within a merged channel (per phase of a PixelShuffle, or per position
-of a Linear viewed as a map): a channel has one bias.
+What only moves values (upsampling, PixelShuffle, views) waits behind the last layer until the next
+linear operation shows whether it merges with one of the two; normalisations and activations reach
+the last layer through it, because they commute with moving. What cannot merge becomes a layer with
+one-hot weights. The usual reason is a bias that differs within a merged channel (per phase of a
+PixelShuffle, or per position of a Linear viewed as a map): a channel has one bias.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class _Move:
-    """Values moved without change: "upsample" (factors), "shuffle" (r), "view" or "flatten" (the map)."""
+    """Values moved: "upsample" (factors), "shuffle" (r), "view" or "flatten" (the map)."""
 
     kind: str
     name: str
@@ -157,7 +157,7 @@ class _Folder:
         self.layers.append(dataclasses.replace(layer, name=name))
 
     def settle_moves(self) -> None:
-        """Merge what waits into the last layer where that is exact, else append layers of its own."""
+        """Merge what waits into the last layer where that is exact, else append layers."""
         for move in self.moves:
             merged = self.merged(move)
             if merged is not None:
@@ -199,7 +199,7 @@ class _Folder:
         return dataclasses.replace(made, activation=activation)
 
     def through(self, name: str, values: np.ndarray) -> np.ndarray:
-        """Per-channel `values` at this point of the chain, as per-channel values of the last layer."""
+        """Per-channel `values` at this point, as per-channel values of the last layer."""
         if len(values) == 1:
             return values
         for move in reversed(self.moves):

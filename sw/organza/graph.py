@@ -1,7 +1,7 @@
-"""The captured model: a chain of float layers in the project's convention, before anything is folded.
+"""The captured model: a chain of float layers in the project's convention, not folded yet.
 
-A tensor between two steps has a per-image shape, (channels, height, width) or (features,); the batch
-is left out. Arrays are float64, so that folding adds no rounding of its own.
+A tensor between two steps has a per-image shape, (channels, height, width) or (features,); the
+batch is left out. Arrays are float64, so that folding adds no rounding of its own.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Activation:
     Parameters
     ----------
     kind : "slope" (v if v >= 0 else slope * v), "tanh" or "sigmoid".
-    slope : float64, shape (1,) or (channels,). Identity is slope 1, ReLU slope 0, LeakyReLU one slope,
-        PReLU one slope or one for each channel. Ignored by the other kinds.
+    slope : float64, shape (1,) or (channels,). Identity is slope 1, ReLU slope 0, LeakyReLU one
+        slope, PReLU one slope or one for each channel. Ignored by the other kinds.
 
     Raises ValueError for an unknown kind, or slopes that are not finite or not one-dimensional.
     """

@@ -1,9 +1,10 @@
 """Identities that make one layer of two, and the layers that only move values.
 
-A nearest-neighbour upsampling by r is a transposed convolution with a kernel of r ones and stride r, so it
-composes with the convolution after it: for r = 2 the kernel [w0, w1, w2] becomes [w2, w1+w2, w0+w1, w0]
-with stride 2. A convolution before a PixelShuffle(r) is a transposed convolution whose kernel interleaves
-those of the r² phases; a Linear viewed as a map is one whose kernel is the map. All in float64.
+A nearest-neighbour upsampling by r is a transposed convolution with a kernel of r ones and stride
+r, so it composes with the convolution after it: for r = 2 the kernel [w0, w1, w2] becomes [w2,
+w1+w2, w0+w1, w0] with stride 2. A convolution before a PixelShuffle(r) is a transposed convolution
+whose kernel interleaves those of the r² phases; a Linear viewed as a map is one whose kernel is the
+map. All in float64.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def repeat_layer(name: str, shape: tuple[int, int, int], factors: tuple[int, int
 
 
 def shuffle_layer(name: str, shape: tuple[int, int, int], r: int) -> FloatLayer:
-    """PixelShuffle(r) of a map of `shape`, as a layer of its own: one-hot taps, a group per channel."""
+    """PixelShuffle(r) of a map of `shape` as a layer: one-hot taps, a group per channel."""
     c, h, w = shape
     y, x = (Axis(size=n, kernel=r, up=r) for n in (h, w))
     weights = np.tile(np.eye(r * r).reshape(r * r, 1, r, r), (c // r**2, 1, 1, 1))
@@ -103,7 +104,7 @@ def shuffle_layer(name: str, shape: tuple[int, int, int], r: int) -> FloatLayer:
 
 
 def view_layer(name: str, shape: tuple[int, int, int]) -> FloatLayer:
-    """Features viewed as a map of `shape`, as a layer of its own: one-hot taps, a group per channel."""
+    """Features viewed as a map of `shape` as a layer: one-hot taps, a group per channel."""
     c, h, w = shape
     y, x = (Axis(size=1, kernel=n) for n in (h, w))
     return _moves(name, np.tile(np.eye(h * w).reshape(h * w, 1, h, w), (c, 1, 1, 1)), c, y, x)

@@ -1,7 +1,7 @@
 """The user's own files: a generator's Python source with its weights, and arrays of inputs.
 
-`load_generator` runs the given Python file, so it is for files you would run yourself. Weights and arrays
-never run anything: pickles are refused.
+`load_generator` runs the given Python file, so it is for files you would run yourself. Weights and
+arrays never run anything: pickles are refused.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ def load_generator(spec: str, weights: str | Path | None = None) -> nn.Module:
 
     Parameters
     ----------
-    spec : "path/to/file.py:function", e.g. "my_model.py:make_generator". The file is executed and the
-        function called without arguments; it must return a torch.nn.Module.
-    weights : safetensors file with exactly the module's tensors, or None to keep those of the factory.
+    spec : "path/to/file.py:function", e.g. "my_model.py:make_generator". The file is executed and
+        the function called without arguments; it must return a torch.nn.Module.
+    weights : safetensors file with exactly the module's tensors, or None to keep those of the
+        factory.
 
     Raises
     ------
@@ -65,8 +66,8 @@ def load_generator(spec: str, weights: str | Path | None = None) -> nn.Module:
 def load_weights(module: nn.Module, path: str | Path) -> None:
     """Copy a safetensors file into `module`, which must have exactly its tensors.
 
-    Raises `UserError` naming the file and tensor that is missing, extra, wrongly shaped or not finite, or
-    saying how to convert a pickle.
+    Raises `UserError` naming the file and tensor that is missing, extra, wrongly shaped or not
+    finite, or saying how to convert a pickle.
     """
     try:
         tensors, _ = load_checkpoint(path)
@@ -100,7 +101,8 @@ def _execute(path: Path):
 def load_array(path: str | Path) -> np.ndarray:
     """Real inputs of a .npy file, float64, shape (N, ...) with N ≥ 1.
 
-    Raises TypeError for a path of the wrong kind, `UserError` naming the file and what is wrong with it.
+    Raises TypeError for a path of the wrong kind, `UserError` naming the file and what is wrong
+    with it.
     """
     if not isinstance(path, str | Path):
         raise TypeError(f"path must be a str or Path, not {type(path).__name__}")

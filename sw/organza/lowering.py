@@ -35,8 +35,8 @@ def lower(
     ----------
     generator : module; or "file.py:function" (see `organza.loading.load_generator`: the file is
         executed); or a checkpoint of Organza's own generator, ending in .safetensors.
-    inputs : real calibration inputs, (N, ...), or a .npy file of them; some hundred are enough, the first
-        256 are used. (N, features) means (N, features, 1, 1).
+    inputs : real calibration inputs, (N, ...), or a .npy file of them; some hundred are enough, the
+        first 256 are used. (N, features) means (N, features, 1, 1).
     recipe : "int8": 8-bit weights and activations.
     calibration : "mse", "percentile" or "max": how activations are clipped.
     code : weight code of all layers ("ternary") or of some ("layer1=codebook:16,layer2=binary"), see
@@ -63,10 +63,11 @@ def fold_generator(
     *,
     weights: str | Path | None = None,
 ) -> tuple[list[FloatLayer], np.ndarray]:
-    """The folded layers of `generator`, and `inputs` as float64 of the shape that the first layer reads.
+    """The folded layers of `generator`, and `inputs` as float64 of the shape that the first layer
+    reads.
 
-    `float_run` of both is the floating-point model that PSNR compares with. Arguments and errors are
-    those of `lower`.
+    `float_run` of both is the floating-point model that PSNR compares with. Arguments and errors
+    are those of `lower`.
     """
     module = _module(generator, weights)
     values = _inputs(inputs)

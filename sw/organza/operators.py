@@ -1,4 +1,4 @@
-"""What each exported PyTorch operator means as a step of the chain, and what to use instead of the others."""
+"""What each exported PyTorch operator means as a step, and what to use instead of the others."""
 
 from __future__ import annotations
 

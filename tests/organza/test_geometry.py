@@ -1,4 +1,4 @@
-"""The Axis rule against PyTorch, used as a probe: its output sizes and which inputs reach which outputs."""
+"""The Axis rule against PyTorch: output sizes, and which inputs reach which outputs."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The integer reference against PyTorch in float64 and the epilogue against plain Python integers."""
+"""The integer reference against PyTorch in float64, the epilogue against Python integers."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from tests.strategies import EPILOGUES, random_convolve, random_input, random_pr
 
 
 def _raw(y: Axis, x: Axis, groups: int, weights: np.ndarray, *, signed: bool = True) -> Convolve:
-    """A layer whose sums are what counts; its epilogue passes them through 1:1 as far as they fit."""
+    """A layer whose sums are what counts; its epilogue passes them through as far as they fit."""
     co = weights.shape[1] * groups
     ones, zeros = np.ones(co, np.int64), np.zeros(co, np.int64)
     return Convolve(

@@ -38,7 +38,9 @@ def test_round_trip(shape, n):
 
 def test_from_beats_refuses_what_is_not_images():
     beats, _ = to_beats(np.ones((1, 3, 2, 2), int), 2)
-    with pytest.raises(ValueError, match=exactly("Beats must be whole images of 8 beats, not 7 beats")):
+    with pytest.raises(
+        ValueError, match=exactly("Beats must be whole images of 8 beats, not 7 beats")
+    ):
         from_beats(beats[:-1], 3, 2, 2)
     beats[3, 1] = 1
     with pytest.raises(ValueError, match="^Channels from 3 on must be zero padding"):
@@ -82,7 +84,9 @@ def test_beat_of_shape():
 
 @pytest.mark.parametrize("value", [128, -129])
 def test_values_that_do_not_fit(value):
-    with pytest.raises(ValueError, match=f"^Beats must be from -128 to 127, not from {value} to {value}$"):
+    with pytest.raises(
+        ValueError, match=f"^Beats must be from -128 to 127, not from {value} to {value}$"
+    ):
         Beat(1, 8, True).pack(np.array([[value]]), np.array([False]))
 
 
@@ -100,5 +104,7 @@ def test_wrong_arguments():
         to_beats(np.zeros((1, 1, 1, 1), int), 0)
     with pytest.raises(ValueError, match=exactly("Channel width must be at most 62 bits, not 63")):
         Beat(1, 63, True)
-    with pytest.raises(ValueError, match=exactly("Images must have four dimensions (N, C, H, W), not (3,)")):
+    with pytest.raises(
+        ValueError, match=exactly("Images must have four dimensions (N, C, H, W), not (3,)")
+    ):
         to_beats(np.zeros(3, int), 1)

@@ -35,7 +35,9 @@ def test_proof_is_kept(monkeypatch):
 
 def test_counterexample():
     bad = COUNTER.replace("LIMIT", "12")
-    with pytest.raises(ProofError, match=r"(?s)^A property of counter does not hold .*design.v:5") as error:
+    with pytest.raises(
+        ProofError, match=r"(?s)^A property of counter does not hold .*design.v:5"
+    ) as error:
         prove(bad, "counter", depth=12)
     assert error.value.trace is not None and "$var" in error.value.trace
     assert not list(store.folder("formal").iterdir())
@@ -60,7 +62,12 @@ def test_bounded_search_and_cover():
 def test_stream_component():
     verilog = to_verilog(Toy(signed(7), 1, add=0), "generator")
     prove(stream_shell(verilog, "generator"), "stream_shell", depth=6)
-    prove(stream_shell(verilog, "generator", capacity=2, same=True), "stream_shell", depth=8, mode="bmc")
+    prove(
+        stream_shell(verilog, "generator", capacity=2, same=True),
+        "stream_shell",
+        depth=8,
+        mode="bmc",
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"capacity": 1}, {"capacity": 2, "same": True}])
@@ -74,7 +81,9 @@ def test_faulty_stream_component(options):
 
 def test_wrong_arguments():
     good = COUNTER.replace("LIMIT", "9")
-    with pytest.raises(ValueError, match="^Proof mode must be one of 'prove', 'bmc', 'cover', not 'hope'$"):
+    with pytest.raises(
+        ValueError, match="^Proof mode must be one of 'prove', 'bmc', 'cover', not 'hope'$"
+    ):
         prove(good, "counter", mode="hope")
     with pytest.raises(TypeError, match="^Proof depth must be an integer, not '3'$"):
         prove(good, "counter", depth="3")  # pyright: ignore[reportArgumentType]
@@ -82,7 +91,7 @@ def test_wrong_arguments():
         prove(good, "counter", depth=0)
     with pytest.raises(ValueError, match="^Verilog must have a module 'nothing', but has none$"):
         prove(good, "nothing")
-    with pytest.raises(ValueError, match="^Verilog must have statements to prove, but has none$"):
+    with pytest.raises(ValueError, match="^Verilog must have assert statements, but has none$"):
         prove(re.sub("always .* assert.*", "", good), "counter")
     with pytest.raises(ValueError, match="^Capacity must be given to follow beats, not None$"):
         stream_shell(to_verilog(Toy(signed(8), 1), "generator"), "generator", same=True)

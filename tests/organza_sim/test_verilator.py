@@ -32,8 +32,9 @@ def empty_cache(tmp_path, monkeypatch):
 
 def test_compile_once(empty_cache, monkeypatch):
     seen = []
-    program = compile_verilog([HELLO], "hello", optimize="-O0",
-                              progress=lambda *args: seen.append(args))
+    program = compile_verilog(
+        [HELLO], "hello", optimize="-O0", progress=lambda *args: seen.append(args)
+    )
     assert program.parent == empty_cache
     assert "hello 42" in subprocess.run([program], capture_output=True, text=True).stdout
     fractions = [fraction for _, fraction in seen]
@@ -53,12 +54,16 @@ def test_broken_verilog_is_reported(empty_cache):
 
 
 def test_broken_cpp_is_reported(empty_cache):
-    with pytest.raises(VerilatorError, match=r"(?s)^The C\+\+ compiler rejects the simulator .*nonsense"):
+    with pytest.raises(
+        VerilatorError, match=r"(?s)^The C\+\+ compiler rejects the simulator .*nonsense"
+    ):
         compile_verilog([HELLO], "hello", cpp={"main.cpp": "nonsense"})
 
 
 def test_wrong_arguments():
-    with pytest.raises(TypeError, match="^Sources must be a sequence of texts and paths, not 'module'$"):
+    with pytest.raises(
+        TypeError, match="^Sources must be a sequence of texts and paths, not 'module'$"
+    ):
         compile_verilog("module", "hello")
     with pytest.raises(ValueError, match="^Sources must not be empty$"):
         compile_verilog([], "hello")
@@ -68,7 +73,9 @@ def test_missing_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     verilator.find.cache_clear()
     try:
-        with pytest.raises(VerilatorError, match=r"^The C\+\+ compiler 'no-such-compiler' is not on the PATH"):
+        with pytest.raises(
+            VerilatorError, match=r"^The C\+\+ compiler 'no-such-compiler' is not on the PATH"
+        ):
             verilator.find()
     finally:
         verilator.find.cache_clear()

@@ -18,9 +18,10 @@ def beat_layout(shape, n):
 class Toy(wiring.Component):
     """Adds ``add`` to every channel, then ``add`` again: two layers, so three joints.
 
-    Each layer is a registered stage, so the latency is two cycles and the throughput one beat a cycle.
-    A ``faulty`` toy has a second layer that misbehaves when it meets one of the values in ``FAULTS``,
-    so that one compilation serves the test of every fault. It needs channels of 7 bits or more.
+    Each layer is a registered stage, so the latency is two cycles and the throughput one beat a
+    cycle. A ``faulty`` toy has a second layer that misbehaves when it meets one of the values in
+    ``FAULTS``, so that one compilation serves the test of every fault. It needs channels of 7 bits
+    or more.
     """
 
     LATENCY = 2

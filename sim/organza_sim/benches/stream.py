@@ -1,7 +1,8 @@
 """Sources, sinks and monitors of streams, for cocotb.
 
-Everything happens around the falling edge: inputs change right after it, and once all has settled, what will
-pass at the coming rising edge is sampled. So no result depends on the order in which a simulator runs events.
+Everything happens around the falling edge: inputs change right after it, and once all has settled,
+what will pass at the coming rising edge is sampled. So no result depends on the order in which a
+simulator runs events.
 """
 
 import json
@@ -43,15 +44,18 @@ async def start(dut) -> None:
 
 
 class StreamMonitor:
-    """Watches the stream ``name``: records every beat with its cycle, and fails the test if the stream
-    changes or withdraws a beat that was not yet accepted, or is not 0 or 1.
+    """Watches the stream ``name``: records every beat with its cycle, and fails the test if the
+    stream changes or withdraws a beat that was not yet accepted, or is not 0 or 1.
 
-    Cycles count from the first falling edge after the monitor was made, the same for all made together.
+    Cycles count from the first falling edge after the monitor was made, the same for all made
+    together.
     """
 
     def __init__(self, dut, name: str, beat: Beat):
         self._clk, self._name, self._beat = dut.clk, name, beat
-        self._payload, self._valid, self._ready = (dut[f"{name}__{part}"] for part in ("payload", "valid", "ready"))
+        self._payload, self._valid, self._ready = (
+            dut[f"{name}__{part}"] for part in ("payload", "valid", "ready")
+        )
         self._words: list[bytes] = []
         self.cycles: list[int] = []
         self._task = cocotb.start_soon(self._watch())
@@ -73,7 +77,9 @@ class StreamMonitor:
             valid, ready = int(self._valid.value), int(self._ready.value)
             if waiting is not None:
                 assert valid, f"stream {self._name} withdraws beat {len(self)} in cycle {cycle}"
-                assert self._payload.value == waiting, f"stream {self._name} changes beat {len(self)} in cycle {cycle}"
+                assert self._payload.value == waiting, (
+                    f"stream {self._name} changes beat {len(self)} in cycle {cycle}"
+                )
             if valid and ready:
                 value = self._payload.value
                 assert value.is_resolvable, f"stream {self._name} has unknown bits in cycle {cycle}"
@@ -84,12 +90,14 @@ class StreamMonitor:
 
 
 class StreamSource:
-    """Offers beats to the stream ``name``. In each cycle it pauses with the probability ``stall``, but an
-    offered beat stays until it is accepted."""
+    """Offers beats to the stream ``name``. In each cycle it pauses with the probability ``stall``,
+    but an offered beat stays until it is accepted."""
 
     def __init__(self, dut, name: str, beat: Beat, *, stall: float = 0.0, seed: int = 0):
         self._clk, self._beat, self._stall, self._random = dut.clk, beat, stall, random.Random(seed)
-        self._payload, self._valid, self._ready = (dut[f"{name}__{part}"] for part in ("payload", "valid", "ready"))
+        self._payload, self._valid, self._ready = (
+            dut[f"{name}__{part}"] for part in ("payload", "valid", "ready")
+        )
 
     async def send(self, beats: np.ndarray, last: np.ndarray) -> None:
         """Returns when all of ``beats`` (B, n) with their ``last`` flags (B,) are accepted."""
@@ -109,7 +117,8 @@ class StreamSource:
 
 
 class StreamSink:
-    """Accepts beats of the stream ``name``, and in each cycle declines with the probability ``stall``."""
+    """Accepts beats of the stream ``name``, and in each cycle declines with the probability
+    ``stall``."""
 
     def __init__(self, dut, name: str, *, stall: float = 0.0, seed: int = 0):
         self._clk, self._stall, self._random = dut.clk, stall, random.Random(seed)
@@ -122,10 +131,13 @@ class StreamSink:
             self._ready.value = int(self._random.random() >= self._stall)
 
 
-async def receive(dut, monitor: StreamMonitor, count: int, *, patience: int = 1000, silence: int = 128) -> None:
+async def receive(
+    dut, monitor: StreamMonitor, count: int, *, patience: int = 1000, silence: int = 128
+) -> None:
     """Waits until ``monitor`` has seen ``count`` beats, and for ``silence`` cycles more.
 
-    Fails the test after ``patience`` cycles without a beat, and if there are more beats than ``count``.
+    Fails the test after ``patience`` cycles without a beat, and if there are more beats than
+    ``count``.
     """
     idle, seen = 0, len(monitor)
     while len(monitor) < count:
@@ -133,7 +145,9 @@ async def receive(dut, monitor: StreamMonitor, count: int, *, patience: int = 10
         idle = 0 if len(monitor) > seen else idle + 1
         seen = len(monitor)
         if idle > patience:
-            raise TimeoutError(f"only {seen} of {count} beats came, and none in the last {patience} cycles")
+            raise TimeoutError(
+                f"only {seen} of {count} beats came, and none in the last {patience} cycles"
+            )
     for _ in range(silence):
         await FallingEdge(dut.clk)
     assert len(monitor) == count, f"{len(monitor)} beats came instead of {count}"

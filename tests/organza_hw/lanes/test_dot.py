@@ -4,9 +4,20 @@ import itertools
 import numpy as np
 import pytest
 from amaranth.hdl import Shape, signed, unsigned
-from organza_hw.lanes.multiply import MultiplyLanes
 
+from organza_hw.codes.term import Term
+from organza_hw.lanes.dot import DotLanes
 from organza_sim.pysim import trace_cycles
+
+
+class Multiply(Term):
+    kind = "test"
+
+    def __init__(self, shape, fraction=0, offset=0):
+        self.field_shape, self.fraction, self.offset = shape, fraction, offset
+
+    def product(self, m, activation, field):
+        return activation * field
 
 
 def limits(shape):
@@ -20,6 +31,7 @@ def check(lanes, activations, weights):
     latency = lanes.latency(lanes.ti)
     inputs = [{"activations": a.tolist(), "weights": w.tolist()} for a, w in zip(activations, weights, strict=True)]
     seen = trace_cycles(lanes, inputs + [{}] * latency, ["sums"])[latency:]
+    weights = (weights << lanes.term.fraction) - lanes.term.offset
     expected = np.einsum("npi,noi->npo", activations, weights).tolist()
     for (sums,), values in zip(seen, expected, strict=True):
         assert [[sums[p][t] for t in range(lanes.to)] for p in range(lanes.p)] == values
@@ -27,9 +39,9 @@ def check(lanes, activations, weights):
 
 @pytest.mark.parametrize("ti, latency", [(1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (8, 2), (9, 3), (16, 3), (17, 3), (33, 4)])
 def test_every_width_of_the_adder_tree(ti, latency):
-    assert MultiplyLanes.latency(ti) == latency
+    assert DotLanes.latency(ti) == latency
     rng = np.random.default_rng(ti)
-    lanes = MultiplyLanes(activation=signed(8), weight=signed(8), ti=ti, to=1, p=1, sum_bits=22)
+    lanes = DotLanes(Multiply(signed(8)), activation=signed(8), ti=ti, to=1, p=1, sum_bits=22)
     activations, weights = (rng.integers(-128, 128, (40, 1, ti)) for _ in range(2))
     activations[:4], weights[:4] = -128, np.array([-128, 127, -1, 0])[:, None, None]
     check(lanes, activations, weights)
@@ -38,7 +50,7 @@ def test_every_width_of_the_adder_tree(ti, latency):
 @pytest.mark.parametrize("activation", [signed(8), unsigned(8)])
 def test_every_product_of_eight_bits(activation):
     low, high = limits(activation)
-    lanes = MultiplyLanes(activation=activation, weight=signed(8), ti=1, to=32, p=2, sum_bits=17)
+    lanes = DotLanes(Multiply(signed(8)), activation=activation, ti=1, to=32, p=2, sum_bits=17)
     pairs = itertools.product(range(low, high, 2), range(-128, 128, 32))
     steps = [([[a], [a + 1]], [[w + k] for k in range(32)]) for a, w in pairs]
     check(lanes, np.array([a for a, _ in steps]), np.array([w for _, w in steps]))
@@ -48,7 +60,15 @@ def test_every_product_of_eight_bits(activation):
 @pytest.mark.parametrize("ti, to, p", [(3, 2, 2), (2, 3, 1), (4, 1, 3)])
 def test_every_lane_has_its_own_operands(bits, ti, to, p):
     rng = np.random.default_rng(bits)
-    lanes = MultiplyLanes(activation=unsigned(bits), weight=signed(bits + 1), ti=ti, to=to, p=p, sum_bits=2 * bits + 4)
+    lanes = DotLanes(activation=unsigned(bits), weight=signed(bits + 1), ti=ti, to=to, p=p, sum_bits=2 * bits + 4)
     activations = rng.integers(0, 1 << bits, (60, p, ti))
     weights = rng.integers(-(1 << bits), 1 << bits, (60, to, ti))
     check(lanes, activations, weights)
+
+
+@pytest.mark.parametrize("ti", [1, 2, 5, 9])
+def test_fraction_and_offset_are_paid_once_a_pixel(ti):
+    rng = np.random.default_rng(ti)
+    term = Multiply(unsigned(4), fraction=8, offset=1907)
+    lanes = DotLanes(term, activation=signed(8), ti=ti, to=3, p=2, sum_bits=26)
+    check(lanes, rng.integers(-128, 128, (60, 2, ti)), rng.integers(0, 16, (60, 3, ti)))

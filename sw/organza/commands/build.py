@@ -1,0 +1,106 @@
+"""`organza build`: from a generator to Verilog, memory images and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from organza.commands.common import Force, Json, Output, print_json
+from organza.commands.model import SHIPPED, Model, load_model
+from organza.commands.steps import Steps
+from organza.output_folder import new_folder
+
+if TYPE_CHECKING:
+    from organza.plan import Plan
+    from organza_hw.build import Chip
+
+SHOWN = 16
+PSNR_IMAGES = 256
+
+
+def build(
+    output: Output,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="my_model.py:make_generator (a function that returns a torch.nn.Module; the file is executed), a checkpoint "
+            "of 'organza train', a Program, or the name of the shipped generator."
+        ),
+    ] = SHIPPED,
+    weights: Annotated[Path | None, typer.Option(help="Weights of a Python generator: .safetensors.")] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="Shape of one input, e.g. 64,1,1; needed without --calibration.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Typical inputs (N, ...): .npy. Default: drawn from a normal distribution.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="How activations are clipped: mse, percentile or max.")] = "mse",
+    lanes: Annotated[int | None, typer.Option(help="Most multipliers to use. Default: 133.")] = None,
+    plan: Annotated[Path | None, typer.Option(help="Use this plan.json instead of planning.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Quantise a generator to int8 and generate its accelerator.
+
+    Example: organza build my_model.py:make_generator --weights w.safetensors --calibration z.npy -o build/mine
+    """
+    with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
+        with steps.step(f"Loading {source}"):
+            from organza.errors import UserError
+
+            if plan is not None and lanes is not None:
+                raise UserError("--lanes must not be given with --plan, which says it already")
+            model = load_model(
+                source, weights=weights, input_shape=input_shape, calibration=calibration, method=method
+            )
+        chip = make_chip(steps, model, lanes, plan)
+        with steps.step("Writing the build folder"):
+            report = _write(folder, model, chip)
+    if as_json:
+        print_json(report)
+        return
+    print(
+        f"{report['model']}: {len(chip.program.nodes)} layers on {report['lanes']} multipliers, an image every "
+        f"{report['interval']:,} cycles, utilization {report['utilization']:.1%} (cycle model)\n"
+        f"wrote {output}; next: organza verify {output}"
+    )
+
+
+def make_chip(steps: Steps, model: Model, lanes: int | None, plan: Path | None) -> Chip:
+    """Plan and generate the accelerator for `model`."""
+    with steps.step("Planning"):
+        from organza.plan import load_plan
+        from organza_sim import api
+        from organza_sim.planner import DEFAULT_LANES, plan_program
+
+        chosen: Plan
+        if plan is not None:
+            chosen = load_plan(plan)
+        else:
+            chosen = plan_program(model.program, DEFAULT_LANES if lanes is None else lanes)
+    with steps.step("Generating Verilog"):
+        return api.build(model.program, plan=chosen)
+
+
+def _write(folder: Path, model: Model, chip: Chip) -> dict[str, object]:
+    from organza_sim.build_folder import write_build
+    from organza_sim.html_report import render_report
+    from organza_sim.pictures import comparison, labelled
+    from organza_sim.report import make_report, psnr_db, write_report
+
+    program = model.program
+    x = model.inputs[:PSNR_IMAGES]
+    integers = program.quantize(x)
+    reference = program.run(integers)
+    write_build(folder, chip, integers)
+    real = model.real(x)
+    psnr = None if real is None else psnr_db(program, real, reference)
+    rows = comparison(
+        program, real=None if real is None else real[:SHOWN], reference=reference[:SHOWN], rtl=None
+    )
+    labelled(rows).save(folder / "images.png")
+    report = make_report(program, chip.plan, model=model.name, psnr=psnr)
+    write_report(folder, report, render_report(program, chip.plan, report, rows=rows))
+    return report

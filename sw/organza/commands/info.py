@@ -1,0 +1,158 @@
+"""`organza info`: what a Program, a Plan or a build folder holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from organza.commands.common import Json, print_json
+from organza.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from organza.plan import Plan
+    from organza.program import Program
+
+# Wide enough for any table here; a narrower terminal wraps whole lines instead of single cells.
+WIDTH = 140
+
+
+def info(
+    path: Annotated[Path, typer.Argument(help="Program (.safetensors), Plan (.json) or build folder.")],
+    as_json: Json = False,
+) -> None:
+    """Show layers, shapes, formats, bits, MACs; with a Plan also lanes, cycles and utilization.
+
+    Example: organza info build/mine
+    """
+    from organza.plan import load_plan
+    from organza.program_file import load_program
+
+    program: Program | None = None
+    plan: Plan | None = None
+    if path.is_dir():
+        from organza_sim.build_folder import load_build
+
+        chip = load_build(path).chip
+        program, plan = chip.program, chip.plan
+    elif path.suffix == ".json":
+        plan = load_plan(path)
+    else:
+        program = load_program(path)
+    if program is None:
+        assert plan is not None
+        _show_plan(plan, as_json)
+    else:
+        _show(program, plan, as_json)
+
+
+def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from organza.program_file import program_hash
+    from organza_sim.report import compression_ratio, layer_rows
+
+    rows: list[dict] = layer_rows(program, plan)
+    summary: dict[str, object] = {
+        "program": program_hash(program),
+        "input_shape": list(program.input_shape),
+        "output_shape": list(program.output_shape),
+        "macs_effectual": program.macs,
+        "stored_bits": sum(node.stored_bits for node in program.nodes),
+        "compression_ratio": compression_ratio(program),
+    }
+    if plan is not None:
+        summary |= {
+            "lanes": plan.lanes, "cycles_model": plan.cycles, "interval": plan.interval,
+            "utilization": program.macs / (plan.lanes * plan.interval), "resources": plan.resources,
+        }  # fmt: skip
+    if as_json:
+        print_json({**summary, "layers": rows})
+        return
+    console = Console(highlight=False, width=WIDTH)
+    table = _table("layer", "tensor", "taps", "formats", "then", "MACs", "kbit")
+    for row in rows:
+        table.add_row(
+            Text(row["name"]), f"{_times(row['input_shape'])} → {_times(row['output_shape'])}", _taps(row),
+            f"{_format(row['input_format'])}·s{row['weight_bits']} → {_format(row['output_format'])}",
+            row["activation"], f"{row['macs_effectual']:,}", f"{row['stored_bits'] / 1000:,.1f}",
+        )  # fmt: skip
+    console.print(table)
+    if plan is not None:
+        print()
+        table = _table("layer", "Ti×To×P", "lanes", "beat", "rows", "cycles", "executed", "utilization")
+        for row in rows:
+            table.add_row(
+                Text(row["name"]), f"{row['ti']}×{row['to']}×{row['p']}", str(row["lanes"]), str(row["beat"]),
+                str(row["depth"]), f"{row['cycles']:,}", f"{row['macs_issued']:,}", f"{row['utilization']:.1%}",
+            )  # fmt: skip
+        console.print(table)
+        print(
+            f"\n{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}, "
+            f"utilization {summary['utilization']:.1%} (cycle model)"
+        )
+    print(
+        f"{program.macs:,} effectual MACs an image, {summary['stored_bits']:,} bits stored, "
+        f"{summary['compression_ratio']:.2f}× smaller than float32"
+    )
+    print(f"Program {summary['program']}")
+
+
+def _show_plan(plan: Plan, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.text import Text
+
+    if as_json:
+        print_json({**asdict(plan), "lanes": plan.lanes})
+        return
+    table = _table("layer", "Ti×To×P", "lanes", "epilogues", "beat", "rows")
+    for engine, joint in zip(plan.engines, plan.joints, strict=False):
+        if not engine.layers:
+            raise UserError("Plan has an engine without a layer; plan the Program again")
+        layer = engine.layers[0]
+        table.add_row(
+            Text(layer.node), f"{engine.Ti}×{layer.To}×{layer.P}", str(engine.Ti * engine.C), str(engine.E),
+            str(joint.n), str(joint.depth),
+        )  # fmt: skip
+    Console(highlight=False, width=WIDTH).print(table)
+    print(f"\n{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}")
+    print(f"for Program {plan.program}")
+
+
+def _table(*columns: str) -> Table:
+    """Columns without lines; all but the first few are numbers."""
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        left = column in ("layer", "tensor", "taps", "formats", "then", "Ti×To×P")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
+    return table
+
+
+def _taps(row: dict) -> str:
+    """Kernel, and what differs from a plain one: up, down, crops and groups."""
+    text = [_times(row["kernel"])]
+    for name, sign in (("up", "↑"), ("down", "↓")):
+        if row[name] != [1, 1]:
+            text.append(sign + _times(row[name]))
+    crops = [*row["crop_before"], *row["crop_after"]]
+    if any(crops):
+        text.append(f"crop {crops[0] if len(set(crops)) == 1 else ','.join(map(str, crops))}")
+    if row["groups"] > 1:
+        text.append(f"groups {row['groups']}")
+    return " ".join(text)
+
+
+def _times(values: list[int]) -> str:
+    return "×".join(map(str, values))
+
+
+def _format(fixed: dict) -> str:
+    return f"{'s' if fixed['signed'] else 'u'}{fixed['bits']}"
