@@ -36,7 +36,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/organza demo -o build/demo
+	$(BIN)/organza demo --force -o build/demo
 
 test: $(STAMP)
 	@$(PYTEST) -m "not full"

@@ -275,7 +275,11 @@ def _compile(
             for _, option, path in jobs
         ]
         tasks += [pool.submit(runtime_object, name) for name in library]
-        objects = [task.result() for task in tasks]
+        try:
+            objects = [task.result() for task in tasks]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupted user waits for no more
+            raise
     made = work / "simulator"
     _call(
         [*tool.cxx, "-pthread", "-s", *map(str, objects), *link, "-o", str(made)],

@@ -70,18 +70,57 @@ def _accepted(module: nn.Module, example: Tensor) -> Tensor:
     elif example.ndim == 4 and example.shape[2:] == (1, 1):
         candidates.append(example.flatten(1))
     first: Exception | None = None
+    where = ""
     for candidate in candidates:
+        running: list[str] = []
         try:
-            module(candidate)
+            with _watched(module, running):
+                module(candidate)
         except Exception as error:  # the user's own code may raise anything
-            first = first or error
+            if first is None:
+                first, where = error, running[-1] if running else ""
         else:
             return candidate
     assert first is not None
     raise UserError(
         f"generator does not run on inputs of shape (N, {times(example.shape[1:])}): "
-        f"{_first_line(first)}"
+        f"{where}{_first_line(first)}"
     ) from first
+
+
+@contextmanager
+def _watched(module: nn.Module, running: list[str]):
+    """Keep in `running` which layers are being computed, outermost first, each as the start of a message."""
+
+    def enter(path: str, layer: nn.Module, inputs: tuple) -> None:
+        text = f"{path or type(layer).__name__}: "
+        shape = tuple(inputs[0].shape) if inputs and isinstance(inputs[0], Tensor) else ()
+        if isinstance(layer, nn.ConvTranspose2d) and len(shape) == 4:
+            sizes = [
+                (n - 1) * s - 2 * int(p) + d * (k - 1) + extra + 1
+                for n, s, p, d, k, extra in zip(
+                    shape[2:],
+                    layer.stride,
+                    layer.padding,
+                    layer.dilation,
+                    layer.kernel_size,
+                    layer.output_padding,
+                    strict=True,
+                )
+            ]
+            if min(sizes) < 1:
+                text += f"output is empty ({times(sizes)}): its padding crops more than the map; "
+        running.append(text)
+
+    hooks = []
+    for path, layer in module.named_modules():
+        hooks.append(layer.register_forward_pre_hook(lambda m, x, path=path: enter(path, m, x)))
+        hooks.append(layer.register_forward_hook(lambda m, x, y: running.pop() and None))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _first_line(error: Exception) -> str:

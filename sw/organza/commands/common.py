@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
+from organza.commands.steps import interruption
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must be absent or empty.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier result of organza in the output folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else.")]
@@ -34,7 +36,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         # Amaranth reports components that were made and then not used, as happens when a plan is refused.
         warnings.filterwarnings("ignore", message=".*created but never used")
-        previous = signal.signal(signal.SIGTERM, _terminated)
+        previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        interruption.clear()
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt:
@@ -46,12 +49,15 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             print(f"organza: error: {_message(error)}", file=sys.stderr)
             raise typer.Exit(FAILED) from None
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
     return run
 
 
-def _terminated(signum: int, frame: FrameType | None) -> None:
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    # Python drops an exception that happens to arrive inside a destructor, so the next step looks here again.
+    interruption.set()
     raise KeyboardInterrupt
 
 

@@ -17,6 +17,15 @@ HEARTBEAT_SECONDS = 1.5
 
 Report = Callable[[str, float], None]
 
+# Set when the user wants the command to end.
+interruption = threading.Event()
+
+
+def check_interruption() -> None:
+    """Raises KeyboardInterrupt if the user wants the command to end."""
+    if interruption.is_set():
+        raise KeyboardInterrupt
+
 
 class Steps:
     """The steps of a command, one after the other: a spinner with a bar and the elapsed time on a terminal, lines elsewhere.
@@ -48,9 +57,16 @@ class Steps:
     @contextmanager
     def step(self, title: str) -> Iterator[Report]:
         """Show that `title` is going on; yields a function to call with a detail and the fraction done."""
+        check_interruption()
         show = self._bar if self.live else self._lines
         with show(title) as report:
-            yield report
+
+            def checked(detail: str, fraction: float) -> None:
+                check_interruption()
+                report(detail, fraction)
+
+            yield checked
+        check_interruption()
 
     @contextmanager
     def _bar(self, title: str) -> Iterator[Report]:

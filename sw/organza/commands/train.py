@@ -29,7 +29,7 @@ def train(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder to write; new or empty, or see --resume.")
+        Path, typer.Option("--output", "-o", "--out", help="Folder to write; absent or empty, or see --resume.")
     ],
     width: Annotated[int, typer.Option(help="Channels of the last hidden layer.")] = 16,
     latent: Annotated[int, typer.Option(help="Length of the latent vector.")] = 64,
@@ -52,6 +52,8 @@ def train(
     """Train a DCGAN generator on your images (or a classifier to score one).
 
     Ctrl-C saves and stops; --resume goes on to the same result as if it had not.
+
+    Example: organza train fashion-mnist -o build/mine --epochs 18
     """
     options = {key: value for key, value in locals().items() if key in _STORED}
     given = {
