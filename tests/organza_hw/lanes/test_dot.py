@@ -60,7 +60,7 @@ def test_every_product_of_eight_bits(activation):
 @pytest.mark.parametrize("ti, to, p", [(3, 2, 2), (2, 3, 1), (4, 1, 3)])
 def test_every_lane_has_its_own_operands(bits, ti, to, p):
     rng = np.random.default_rng(bits)
-    lanes = DotLanes(activation=unsigned(bits), weight=signed(bits + 1), ti=ti, to=to, p=p, sum_bits=2 * bits + 4)
+    lanes = DotLanes(Multiply(signed(bits + 1)), activation=unsigned(bits), ti=ti, to=to, p=p, sum_bits=2 * bits + 4)
     activations = rng.integers(0, 1 << bits, (60, p, ti))
     weights = rng.integers(-(1 << bits), 1 << bits, (60, to, ti))
     check(lanes, activations, weights)
