@@ -23,7 +23,8 @@ def random_schedule(rng: np.random.Generator, node, *, max_lanes: int = 16, max_
 def plan_of(program: Program, schedules: list[Schedule], joints: list[JointPlan]) -> Plan:
     """The Plan with these schedules and joints."""
     engines = tuple(
-        EnginePlan(Ti=s.ti, C=s.to * s.p, E=s.e, layers=(LayerPlan(node=s.node.name, To=s.to, P=s.p),))
+        EnginePlan(Ti=s.ti, C=s.to * s.p, E=s.e, memory=s.node.code.memories[0],
+                   layers=(LayerPlan(node=s.node.name, To=s.to, P=s.p),))  # fmt: skip
         for s in schedules
     )
     return Plan(program=program_hash(program), engines=engines, joints=tuple(joints))

@@ -12,7 +12,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from organza.codes import CODES, Affine, Binary, Code, Codebook, Linear, PowerOfTwo, Ternary
+from organza.codes import (
+    CODES,
+    DIRECT,
+    Affine,
+    Binary,
+    Code,
+    Codebook,
+    Huffman,
+    Linear,
+    PowerOfTwo,
+    RunLength,
+    Ternary,
+)
 from organza.epilogue import MAX_SHIFT, Epilogue
 from organza.formats import Fixed
 from organza.geometry import Axis
@@ -226,6 +238,9 @@ def random_code(
         count = int(rng.integers(2, 20))
         centroids = np.sort(rng.choice(np.arange(-128, 128), count, replace=False))
         return Codebook(rng.integers(0, count, shape), centroids)
+    if kind in ("huffman", "rle"):
+        inner = random_code(rng, shape, str(rng.choice(list(DIRECT))))
+        return Huffman(inner) if kind == "huffman" else RunLength(inner, int(rng.integers(1, 9)))
     raise ValueError(f"no random weights for the code {kind!r}")
 
 

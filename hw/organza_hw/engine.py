@@ -14,6 +14,7 @@ from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
 from organza_hw.sequencer import ADDRESS_LATENCY, Sequencer, SequencerTables
+from organza_hw.weights import Weights
 
 READ_LATENCY = 2  # memory, operand register
 
@@ -57,6 +58,7 @@ class Engine(wiring.Component):
     Members
     -------
     i, o : streams of `joint_signature`.
+    error : Out(1), the stored weights are damaged: the engine takes rows while its ring has room, and never sends one.
     """
 
     def __init__(self, schedule: Schedule, *, n_in, n_out, depth, file=None):
@@ -71,9 +73,7 @@ class Engine(wiring.Component):
         self.term = term_of(node.code)
         self.weight_shape = data.ArrayLayout(data.ArrayLayout(self.term.field_shape, schedule.ti), schedule.to)
 
-        words = node.code.words(schedule.ti, schedule.to, node.groups)
-        packed = pack_words(words.reshape(len(words), -1), node.code.field_bits)
-        self.weights = Rom(width=self.weight_shape.size, words=packed, file=file and f"{file}_weights.hex")
+        self.weights = Weights.of(schedule, file=file)
 
         pieces = self._pieces()
         self.constants = Constants(
@@ -103,6 +103,7 @@ class Engine(wiring.Component):
         super().__init__({
             "i": In(joint_signature(shape_in, n_in)),
             "o": Out(joint_signature(shape_out, n_out)),
+            "error": Out(1),
         })  # fmt: skip
 
     def _pieces(self):
@@ -124,7 +125,7 @@ class Engine(wiring.Component):
     @property
     def roms(self) -> list[Rom]:
         """Memories that have a file."""
-        return [rom for rom in (self.weights, self.constant_rom, self.units[0].rom) if rom is not None and rom.file]
+        return [rom for rom in (*self.weights.roms, self.constant_rom, self.units[0].rom) if rom is not None and rom.file]
 
     def elaborate(self, platform):
         m = Module()
@@ -132,7 +133,7 @@ class Engine(wiring.Component):
         node = schedule.node
         m.submodules.ring = buffer = RowBuffer(ring, fixed_shape(node.input))
         tables = SequencerTables(ring, pixel_beats=self.output.pixel_beats)
-        m.submodules.sequencer = sequencer = Sequencer(tables, weight_words=len(self.weights.words))
+        m.submodules.sequencer = sequencer = Sequencer(tables, weight_words=self.weights.depth)
         m.submodules.weights = self.weights
         m.submodules.lanes = lanes = DotLanes(
             self.term, activation=fixed_shape(node.input),
@@ -155,7 +156,9 @@ class Engine(wiring.Component):
             sequencer.row_freed.eq(output.row_freed),
             buffer.release.eq(sequencer.release),
             buffer.r_addr.eq(sequencer.ring_addr),
+            sequencer.enable.eq(self.weights.loaded),
             self.weights.addr.eq(sequencer.weight_addr),
+            self.error.eq(self.weights.error),
         ]
 
         # Operands: turn the banks so that pixel lane p gets its column; a tap or channel that does not exist reads as zero.
@@ -224,12 +227,3 @@ class Engine(wiring.Component):
             output.w_last.eq(_delay(m, done, latency + 1, "done")),
         ]
         return m
-
-
-def pack_words(fields, bits):
-    """Python integers of rows of unsigned fields of `bits` each, first field lowest."""
-    import numpy as np
-
-    planes = (fields[:, :, None] >> np.arange(bits)) & 1
-    packed = np.packbits(planes.reshape(len(fields), -1).astype(np.uint8), axis=1, bitorder="little")
-    return [int.from_bytes(row.tobytes(), "little") for row in packed]

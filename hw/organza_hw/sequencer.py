@@ -78,7 +78,7 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    row_written : In(1), an input row has arrived. row_freed : In(1), an output row has been sent.
+    enable : In(1), nothing is issued before it; stays. row_written : In(1), an input row has arrived. row_freed : In(1), an output row has been sent.
     release : Out, input rows that may be overwritten, `RELEASE_LATENCY` - 1 cycles after the last issue of a row.
     issue : Out, see `issue_layout`. ring_addr, weight_addr : Out.
     """
@@ -99,6 +99,7 @@ class Sequencer(wiring.Component):
             "pixels": range(self.schedule.p + 1),
         })  # fmt: skip
         super().__init__({
+            "enable": In(1, init=1),
             "row_written": In(1),
             "row_freed": In(1),
             "release": Out(range(self.ring.depth + 1)),
@@ -130,7 +131,7 @@ class Sequencer(wiring.Component):
         ahead = Signal(range(ring.depth + 1))  # rows arrived and not yet given up
         busy = Signal(range(OUTPUT_ROWS + 1))  # output rows not yet sent
         may = Signal()
-        m.d.comb += may.eq(~row_begin | ((ahead >= row.window) & (busy < OUTPUT_ROWS)))
+        m.d.comb += may.eq(~row_begin | (self.enable & (ahead >= row.window) & (busy < OUTPUT_ROWS)))
 
         none, tile_last = Signal(), Signal()
         m.d.comb += [

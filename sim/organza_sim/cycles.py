@@ -4,7 +4,9 @@ A max-plus recurrence over (engine, row). Inside a row nothing can wait: a ring 
 only when it has a place, and a finished row leaves in one burst. So every event of a row is a maximum of earlier events
 plus a constant, and the constants are those of the gateware.
 
-Cycle numbers count clock cycles; an event's number is the cycle in which it happens.
+Cycle numbers count clock cycles; an event's number is the cycle in which it happens. Cycle 0 is the first one after
+reset, and the source offers from it on. An engine that expands its weights takes rows meanwhile, but issues nothing
+before `load_cycles`; so the first image's latency holds what of the expansion it has to wait for, later ones none of it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from organza.schedule import Schedule
 from organza_hw.engine import output_latency
 from organza_hw.row_buffer import RingLayout
 from organza_hw.sequencer import OUTPUT_ROWS, RELEASE_LATENCY
+from organza_hw.weights import load_cycles
 
 NEVER = -(1 << 60)
 
@@ -86,6 +89,7 @@ class _Engine:
         self.ring = RingLayout(schedule, n=before.n, depth=before.depth)
         self.costs, self.needs = schedule.row_costs, schedule.rows
         self.latency = output_latency(schedule)
+        self.loaded = load_cycles(schedule)
         self.row_beats = self.ring.row_beats
         self.beat_cycles = self.ring.pieces_per_beat
         self.out_beats = node.x.output * -(-node.co // after.n)
@@ -131,7 +135,7 @@ class _Engine:
         waits_for = self.row - OUTPUT_ROWS
         if need > len(self.times.accepted) or waits_for >= len(self.left):
             return None
-        start = self.times.end[-1] + 1 if self.times.end else 0
+        start = self.times.end[-1] + 1 if self.times.end else self.loaded
         if need:
             start = max(start, self.times.accepted[need - 1] + 1)
         if waits_for >= 0:

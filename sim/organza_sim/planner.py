@@ -186,7 +186,7 @@ def plan_schedules(program: Program, schedules: list[Schedule]) -> Plan:
         program=program_hash(program),
         engines=tuple(
             EnginePlan(
-                Ti=s.ti, C=s.to * s.p, E=s.e, layers=(LayerPlan(node=s.node.name, To=s.to, P=s.p),)
+                Ti=s.ti, C=s.to * s.p, E=s.e, memory=s.node.code.memories[0], layers=(LayerPlan(node=s.node.name, To=s.to, P=s.p),)
             )
             for s in schedules
         ),
@@ -199,17 +199,19 @@ def plan_schedules(program: Program, schedules: list[Schedule]) -> Plan:
 
 def resources(schedules: list[Schedule], joints: list[JointPlan]) -> dict[str, int]:
     """Multipliers and memory bits that the Plan asks for."""
-    ring = rows = weights = 0
+    ring = rows = weights = buffers = 0
     for schedule, before in zip(schedules, joints, strict=False):
         node = schedule.node
         layout = RingLayout(schedule, n=before.n, depth=before.depth)
         ring += layout.banks * layout.bank_words * layout.lanes * node.input.bits
         rows += OUTPUT_ROWS * node.x.output * node.co * node.output.bits
         weights += node.code.stored_bits
+        buffers += node.code.buffer_bits
     return {
         "lanes": sum(schedule.lanes for schedule in schedules),
         "requantisers": sum(schedule.e for schedule in schedules),
         "ring_bits": ring,
         "output_row_bits": rows,
         "weight_bits": weights,
+        "buffer_bits": buffers,
     }

@@ -59,6 +59,7 @@ def _layer(node: Convolve) -> dict[str, object]:
         "macs_output_counted": node.macs_output_counted,
         "macs_effectual": node.macs,
         "stored_bits": node.stored_bits,
+        "buffer_bits": node.buffer_bits,
     }
 
 

@@ -28,7 +28,10 @@ class LayerPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class EnginePlan:
-    """One engine: Ti input channels × C lanes of (output channel, pixel), E epilogue units, its layers."""
+    """One engine: Ti input channels × C lanes of (output channel, pixel), E epilogue units, its layers.
+
+    memory : "rom", lane words are read as they are stored; or "expand", a serial code fills a buffer after reset.
+    """
 
     Ti: int
     C: int
@@ -86,6 +89,9 @@ class Plan:
             layer = engine.layers[0]
             if (layer.B, layer.order) != (1, "row"):
                 raise ValueError(f"{node.name}: order must be 'row' with B = 1, not {layer.order!r}, {layer.B}")
+            if engine.memory not in node.code.memories:
+                known = " or ".join(map(repr, node.code.memories))
+                raise ValueError(f"{node.name}: memory of a {node.code.kind} code must be {known}, not {engine.memory!r}")
             if engine.C != layer.To * layer.P:
                 raise ValueError(f"{node.name}: C must be To·P = {layer.To * layer.P}, not {engine.C}")
             schedule = Schedule(node=node, ti=engine.Ti, to=layer.To, p=layer.P, e=engine.E)

@@ -126,10 +126,18 @@ class Convolve:
     @property
     def stored_bits(self) -> int:
         """Bits the chip must hold: weights, bias, multipliers, shifts and the table."""
+        return self.code.stored_bits + self._constant_bits
+
+    @property
+    def buffer_bits(self) -> int:
+        """The same with the weights as the lanes read them, after any expansion."""
+        return self.code.buffer_bits + self._constant_bits
+
+    @property
+    def _constant_bits(self) -> int:
         e = self.epilogue
-        constants = self.co * (self.accumulator_bits + 2 * 16 + 6)
         table = 0 if e.table is None else len(e.table) * self.output.bits
-        return self.code.stored_bits + constants + table
+        return self.co * (self.accumulator_bits + 2 * 16 + 6) + table
 
 
 @dataclass(frozen=True, eq=False)

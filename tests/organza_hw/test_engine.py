@@ -6,7 +6,8 @@ import pytest
 from amaranth.hdl import Fragment
 
 from organza.formats import Fixed
-from organza_hw.engine import Engine, fixed_shape, output_latency, pack_words
+from organza_hw.engine import Engine, fixed_shape, output_latency
+from organza_hw.weights import pack_words
 from organza_sim.beats import Beat, from_beats, last_flags, to_beats
 from organza_sim.cycles import run_recurrence
 from organza_sim.pysim import run
@@ -60,7 +61,7 @@ def test_memories():
         assert names == ["part_weights.hex", "part_constants.hex", *table]
         assert len(engine.constants.words) == schedule.co_tiles * schedule.chunks
         bits, total = node.code.bits, 0
-        for word in engine.weights.words:
+        for word in engine.weights.rom.words:
             fields = [word >> (k * bits) & ((1 << bits) - 1) for k in range(schedule.ti * schedule.to)]
             total += sum(value - (value >> (bits - 1) << bits) for value in fields)
         assert total == node.code.integers().sum()

@@ -1,15 +1,29 @@
-"""Weight codes in gateware: what a lane makes of an activation and a field, one file for each code."""
+"""Weight codes in gateware, one file for each code.
 
+A direct code has a term: what a lane makes of an activation and a field. A serial one has an expander that makes fields.
+"""
+
+from organza.codes import Serial
 from organza_hw.codes.affine import AffineTerm
 from organza_hw.codes.binary import BinaryTerm
 from organza_hw.codes.codebook import CodebookTerm
+from organza_hw.codes.huffman import HuffmanExpander
 from organza_hw.codes.linear import LinearTerm
 from organza_hw.codes.power import PowerTerm
+from organza_hw.codes.rle import RunLengthExpander
 from organza_hw.codes.ternary import TernaryTerm
 
 TERMS = {term.kind: term for term in (LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm)}
+EXPANDERS = {expander.kind: expander for expander in (HuffmanExpander, RunLengthExpander)}
 
 
 def term_of(code):
     """The lane arithmetic of a weight code."""
+    while isinstance(code, Serial):
+        code = code.inner
     return TERMS[code.kind](code)
+
+
+def expander_of(code):
+    """The class of the expander of a serial code."""
+    return EXPANDERS[code.kind]

@@ -4,10 +4,18 @@ from organza.codes.affine import Affine
 from organza.codes.binary import Binary
 from organza.codes.code import Code
 from organza.codes.codebook import Codebook
+from organza.codes.huffman import Huffman
 from organza.codes.linear import Linear
 from organza.codes.power import PowerOfTwo
+from organza.codes.rle import RunLength
+from organza.codes.serial import Serial
 from organza.codes.ternary import Ternary
 
-CODES: dict[str, type[Code]] = {code.kind: code for code in (Linear, Affine, PowerOfTwo, Ternary, Binary, Codebook)}
+DIRECT: dict[str, type[Code]] = {code.kind: code for code in (Linear, Affine, PowerOfTwo, Ternary, Binary, Codebook)}
+SERIAL: dict[str, type[Serial]] = {code.kind: code for code in (Huffman, RunLength)}
+CODES: dict[str, type[Code]] = {**DIRECT, **SERIAL}
 
-__all__ = ["CODES", "Affine", "Binary", "Code", "Codebook", "Linear", "PowerOfTwo", "Ternary"]
+__all__ = [
+    "CODES", "DIRECT", "SERIAL", "Affine", "Binary", "Code", "Codebook", "Huffman", "Linear", "PowerOfTwo",
+    "RunLength", "Serial", "Ternary",
+]  # fmt: skip

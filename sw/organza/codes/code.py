@@ -15,6 +15,7 @@ class Code(ABC):
     """
 
     kind: ClassVar[str]
+    memories: ClassVar[tuple[str, ...]] = ("rom",)  # how an engine may hold the weights, the planner's choice first
 
     @property
     @abstractmethod
@@ -44,6 +45,11 @@ class Code(ABC):
     def stored_bits(self) -> int:
         """Everything the chip must hold for the weights: fields, tables, centroids."""
 
+    @property
+    def buffer_bits(self) -> int:
+        """Bits of the weights as the lanes read them: more than is stored only if something expands them."""
+        return self.stored_bits
+
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """Everything but the arrays, for JSON."""
@@ -53,9 +59,14 @@ class Code(ABC):
         """The arrays of the code by name."""
 
     @classmethod
+    def restore(cls, parameters: dict[str, Any], arrays: dict[str, np.ndarray]) -> Code:
+        """The code with these `parameters()` and `arrays()`; raises as the constructor does."""
+        return cls(**arrays, **parameters)
+
+    @classmethod
     @abstractmethod
     def encode(
-        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
+        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: Any
     ) -> tuple[Code, np.ndarray]:
         """The code of real `weights` (ci, co // groups, ky, kx) and its scales (co,): weight ≈ integer * scale.
 
@@ -68,13 +79,23 @@ class Code(ABC):
 
         Word address = ((group * co tiles + co tile) * ky * kx + tap) * ci tiles + ci tile.
         """
-        ci, cog, ky, kx = self.shape
-        cig = ci // groups
-        nti, nto = -(-cig // ti), -(-cog // to)
-        w = self.fields().reshape(groups, cig, cog, ky * kx)
-        w = np.pad(w, ((0, 0), (0, nti * ti - cig), (0, nto * to - cog), (0, 0)))
-        w = w.reshape(groups, nti, ti, nto, to, ky * kx).transpose(0, 3, 5, 1, 4, 2)
-        return np.ascontiguousarray(w.reshape(-1, to, ti))
+        return lane_words(self.fields(), ti, to, groups)
+
+
+def lane_words(values: np.ndarray, ti: int, to: int, groups: int) -> np.ndarray:
+    """Values (ci, co // groups, ky, kx) as lane words (words, to, ti), see `Code.words`; 0 where a tile is not full."""
+    ci, cog, ky, kx = values.shape
+    cig = ci // groups
+    nti, nto = -(-cig // ti), -(-cog // to)
+    w = values.reshape(groups, cig, cog, ky * kx)
+    w = np.pad(w, ((0, 0), (0, nti * ti - cig), (0, nto * to - cog), (0, 0)))
+    w = w.reshape(groups, nti, ti, nto, to, ky * kx).transpose(0, 3, 5, 1, 4, 2)
+    return np.ascontiguousarray(w.reshape(-1, to, ti))
+
+
+def lane_order(shape: tuple[int, ...], ti: int, to: int, groups: int) -> np.ndarray:
+    """Flat index of the weight at every place of the lane words, in their order; -1 where a tile is not full."""
+    return lane_words(np.arange(1, np.prod(shape) + 1).reshape(shape), ti, to, groups).reshape(-1) - 1
 
 
 def check_weights(kind: str, weights: np.ndarray) -> np.ndarray:
@@ -106,7 +127,7 @@ def channel_power(power: np.ndarray, shape: tuple[int, ...], groups: int) -> np.
     return by_channel(np.broadcast_to(power[:, None, None, None], shape), groups)
 
 
-def no_options(kind: str, options: dict[str, int]) -> None:
+def no_options(kind: str, options: dict[str, Any]) -> None:
     """Raise ValueError for options of a code that has none (left)."""
     if options:
         raise ValueError(f"{kind} has no option {', '.join(map(repr, sorted(options)))}")

@@ -1,11 +1,13 @@
-"""What a user types for a code: ``ternary``, ``codebook:16``, ``layer1=binary,layer2=power:3``."""
+"""What a user types for a code: ``ternary``, ``codebook:16``, ``huffman:linear:4``, ``layer1=binary,layer2=power:3``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from organza.codes import CODES
+from organza.codes import CODES, DIRECT
+from organza.codes.serial import Wrapper
 from organza.errors import UserError
 
 # The number behind the colon.
@@ -14,10 +16,10 @@ OPTIONS = {"linear": "bits", "affine": "bits", "power": "bits", "codebook": "cen
 
 @dataclass(frozen=True)
 class CodeSpec:
-    """A code by name, with the options of its encoder."""
+    """A code by name, with the options of its encoder: a number, or the `CodeSpec` of the code that it wraps."""
 
     kind: str = "linear"
-    options: dict[str, int] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return ":".join([self.kind, *map(str, self.options.values())])
@@ -30,6 +32,10 @@ def parse_spec(text: str) -> CodeSpec:
         raise UserError(f"code must be one of {', '.join(CODES)}, not {kind!r}")
     if not colon:
         return CodeSpec(kind)
+    if issubclass(CODES[kind], Wrapper):
+        if number.strip().partition(":")[0] not in DIRECT:
+            raise UserError(f"code {kind} must be around one of {', '.join(DIRECT)}, not {number!r}")
+        return CodeSpec(kind, {"inner": parse_spec(number)})
     if kind not in OPTIONS:
         raise UserError(f"code {kind} takes no number, not {text!r}")
     try:

@@ -16,6 +16,9 @@ NAMES = ["net.0", "net.3"]
         ("ternary", CodeSpec("ternary")),
         ("linear:4", CodeSpec("linear", {"bits": 4})),
         (" codebook:16 ", CodeSpec("codebook", {"centroids": 16})),
+        ("huffman", CodeSpec("huffman")),
+        ("huffman:ternary", CodeSpec("huffman", {"inner": CodeSpec("ternary")})),
+        ("rle:linear:4", CodeSpec("rle", {"inner": CodeSpec("linear", {"bits": 4})})),
     ],
 )
 def test_spec(text, spec):
@@ -35,9 +38,11 @@ def test_one_code_for_all_and_one_for_each():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, not 'quaternary'$"),
+        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, huffman, rle, not 'quaternary'$"),
         ("ternary:3", r"^code ternary takes no number, not 'ternary:3'$"),
         ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
+        ("huffman:7", r"^code huffman must be around one of linear, affine, power, ternary, binary, codebook, not '7'$"),
+        ("rle:huffman", r"^code rle must be around one of linear, .*, codebook, not 'huffman'$"),
         ("layer2=binary", r"^code names the layer 'layer2'; this model has layer0 \(net\.0\), layer1 \(net\.3\)$"),
         ("layer0=binary,net.0=ternary", r"^code names the layer 'net\.0' twice$"),
         ("layer0=binary,ternary", r"^code must be layer=code in every part of .*, not 'ternary'$"),

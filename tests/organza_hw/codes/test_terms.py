@@ -6,8 +6,8 @@ import pytest
 from amaranth.hdl import Module, Shape, Signal
 from amaranth.sim import Simulator
 
-from organza.codes import CODES, Affine, Binary, Codebook, Linear, PowerOfTwo, Ternary
-from organza_hw.codes import TERMS, term_of
+from organza.codes import DIRECT, SERIAL, Affine, Binary, Codebook, Linear, PowerOfTwo, Ternary
+from organza_hw.codes import EXPANDERS, TERMS, term_of
 
 
 def column(values):
@@ -33,7 +33,8 @@ CASES = [
 
 
 def test_every_code_has_gateware():
-    assert set(TERMS) == set(CODES)
+    assert set(TERMS) == set(DIRECT)
+    assert set(EXPANDERS) == set(SERIAL)
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["u8", "s8"])

@@ -1,0 +1,54 @@
+"""What makes the fields of a serial code, one after the other."""
+
+from typing import ClassVar
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import Out
+
+from organza.schedule import Schedule
+from organza_hw.lane_walk import lane_places
+from organza_hw.rom import Rom
+
+
+class Expander(wiring.Component):
+    """Fields of all weights in the order of the lane words, places without a weight left out; then silence.
+
+    The first field is offered in cycle `latency`, counted from 0 behind the reset, and the next in the cycle after one was
+    taken. Full back-pressure.
+
+    Parameters
+    ----------
+    schedule : layer and lanes; its code is serial. file : prefix of the files that hold what is stored, or None.
+
+    Attributes
+    ----------
+    roms : memories that hold what is stored.
+
+    Members
+    -------
+    o : stream of fields.
+    intact : Out(1), at most 1 cycle after the last field was taken: what is stored has no error. Stays.
+    error : Out(1), it has one; no more fields. Stays.
+    """
+
+    kind: ClassVar[str]
+    latency: int
+    roms: list[Rom]
+
+    def __init__(self, schedule: Schedule):
+        super().__init__({
+            "o": Out(stream.Signature(schedule.node.code.field_bits)), "intact": Out(1), "error": Out(1),
+        })  # fmt: skip
+
+    @classmethod
+    def load_end(cls, schedule: Schedule) -> int:
+        """Cycle that fills the last place of the lane words, each of which takes at least one cycle."""
+        return cls.latency + lane_places(schedule) - 1
+
+
+def read_held(m, rom, address, enable):
+    """Let `rom` read `address` where `enable`, and keep its data where not."""
+    held = Signal(rom.address_bits)
+    m.d.comb += rom.addr.eq(Mux(enable, address, held))
+    m.d.sync += held.eq(rom.addr)

@@ -1,0 +1,115 @@
+"""What holds the lane words of an engine: a read-only memory, or a buffer that is filled after reset."""
+
+from amaranth import *
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from organza.codes import Serial
+from organza.schedule import Schedule
+from organza_hw.codes import expander_of
+from organza_hw.lane_walk import LaneWalk, lane_words
+from organza_hw.rom import Rom
+
+LOAD_LATENCY = 2  # from the last field to the first cycle in which the sequencer may run
+
+
+def pack_words(fields, bits):
+    """Python integers of rows of unsigned fields of `bits` each, first field lowest."""
+    import numpy as np
+
+    planes = (fields[:, :, None] >> np.arange(bits)) & 1
+    packed = np.packbits(planes.reshape(len(fields), -1).astype(np.uint8), axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed]
+
+
+def load_cycles(schedule: Schedule) -> int:
+    """First cycle, counted from 0 behind the reset, in which the engine may issue."""
+    if not isinstance(schedule.node.code, Serial):
+        return 0
+    return expander_of(schedule.node.code).load_end(schedule) + LOAD_LATENCY
+
+
+class Weights(wiring.Component):
+    """Lane words of one engine. Latency 1 cycle, one word a cycle in any order, once `loaded`.
+
+    Attributes
+    ----------
+    depth : lane words. roms : memories that hold what is stored.
+
+    Members
+    -------
+    addr : In. data : Out, the lane word at the `addr` of the cycle before.
+    loaded : Out(1), all words are there; stays. error : Out(1), what is stored is damaged and never will be loaded; stays.
+    """
+
+    roms: list[Rom]
+
+    def __init__(self, schedule: Schedule):
+        node = schedule.node
+        self.schedule, self.field_bits = schedule, node.code.field_bits
+        self.depth = lane_words(schedule)
+        super().__init__({
+            "addr": In(range(max(self.depth, 2))), "data": Out(self.field_bits * schedule.ti * schedule.to),
+            "loaded": Out(1), "error": Out(1),
+        })  # fmt: skip
+
+    @staticmethod
+    def of(schedule: Schedule, *, file=None):
+        """The store for the code of a layer; `file` is the prefix of its files, None puts all into the netlist."""
+        kind = BufferedWeights if isinstance(schedule.node.code, Serial) else StoredWeights
+        return kind(schedule, file=file)
+
+
+class StoredWeights(Weights):
+    """Lane words read as they are stored."""
+
+    def __init__(self, schedule: Schedule, *, file=None):
+        super().__init__(schedule)
+        code = schedule.node.code
+        words = code.words(schedule.ti, schedule.to, schedule.node.groups)
+        packed = pack_words(words.reshape(len(words), -1), code.field_bits)
+        self.rom = Rom(width=len(self.data), words=packed, file=file and f"{file}_weights.hex")
+        self.roms = [self.rom]
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.rom = self.rom
+        m.d.comb += [self.rom.addr.eq(self.addr), self.data.eq(self.rom.data), self.loaded.eq(1)]
+        return m
+
+
+class BufferedWeights(Weights):
+    """A buffer that an expander fills after reset, one place of a lane word a cycle.
+
+    Places without a weight take a cycle too and hold 0, so the time does not depend on the weights; see `load_cycles`.
+    """
+
+    def __init__(self, schedule: Schedule, *, file=None):
+        super().__init__(schedule)
+        self.expander = expander_of(schedule.node.code)(schedule, file=file)
+        self.roms = self.expander.roms
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.expander = expander = self.expander
+        m.submodules.walk = walk = LaneWalk(self.schedule)
+        m.submodules.buffer = buffer = memory.Memory(shape=len(self.data), depth=self.depth, init=[])
+        write, read = buffer.write_port(), buffer.read_port()
+        m.d.comb += [read.addr.eq(self.addr), self.data.eq(read.data), self.error.eq(expander.error)]
+
+        m.d.comb += [
+            expander.o.ready.eq(walk.going & walk.exists),
+            walk.step.eq(walk.going & (expander.o.valid | ~walk.exists)),
+        ]
+        word, number = Signal(len(self.data)), Signal(range(self.depth + 1))
+        full = Signal()
+        with m.If(walk.step):
+            # The first field ends up lowest once the word is full.
+            m.d.sync += word.eq(Cat(word, Mux(walk.exists, expander.o.payload, 0))[self.field_bits :])
+        m.d.sync += full.eq(walk.step & walk.word_end)
+        with m.If(full):
+            m.d.sync += number.eq(number + 1)
+        m.d.comb += [write.addr.eq(number), write.data.eq(word), write.en.eq(full)]
+        with m.If(~walk.going & expander.intact):
+            m.d.sync += self.loaded.eq(1)
+        return m
