@@ -143,10 +143,12 @@ class Huffman(Wrapper):
         """What is stored for Ti × To lanes."""
         return self.table.encode(self.ordered(ti, to, groups))
 
+    def image_bits(self, ti: int, to: int, groups: int) -> int:
+        return self.stream(ti, to, groups).stored_bits + len(self.table.symbols) * self.field_bits
+
     @property
     def stored_bits(self) -> int:
-        table = len(self.table.symbols) * self.field_bits + LONGEST * 16
-        return self.stream(1, 1, 1).stored_bits + table + self.tables_bits
+        return self.image_bits(1, 1, 1) + LONGEST * 16 + self.tables_bits
 
     def options(self) -> dict[str, Any]:
         return {"longest": self.longest}

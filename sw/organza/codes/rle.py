@@ -45,7 +45,7 @@ class RunLength(Wrapper):
     """Run-length coded fields of `inner`, pairs of `run_bits` and a field in one bit stream.
 
     The number of pairs depends on the order of the lane words: `stored_bits` counts one lane, (output channel, tap, input
-    channel) order; `stream(…).stored_bits` is what Ti × To lanes store.
+    channel) order; `image_bits` is what Ti × To lanes store.
 
     Raises TypeError or ValueError as `Wrapper` does. `run_bits` : 1…8.
     """
@@ -88,9 +88,12 @@ class RunLength(Wrapper):
         pairs = bits.reshape(-1, self.pair_bits) @ (1 << np.arange(self.pair_bits - 1, -1, -1))
         return expand_runs(pairs >> self.field_bits, pairs & ((1 << self.field_bits) - 1), count)
 
+    def image_bits(self, ti: int, to: int, groups: int) -> int:
+        return self.stream(ti, to, groups).stored_bits
+
     @property
     def stored_bits(self) -> int:
-        return self.stream(1, 1, 1).stored_bits + self.tables_bits
+        return self.image_bits(1, 1, 1) + self.tables_bits
 
     def options(self) -> dict[str, Any]:
         return {"run_bits": self.run_bits}

@@ -22,6 +22,10 @@ class Serial(Code):
 
     inner: Code
 
+    @abstractmethod
+    def image_bits(self, ti: int, to: int, groups: int) -> int:
+        """Bits of the memory images for Ti × To lanes."""
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
         return self.inner.shape
@@ -57,7 +61,7 @@ class Wrapper(Serial):
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Code):
             raise TypeError(f"{self.kind} must be around a code, not {self.inner!r}")
-        if isinstance(self.inner, Serial):
+        if "rom" not in self.inner.memories:
             raise ValueError(f"{self.kind} must be around a direct code, not {self.inner.kind}")
 
     @abstractmethod
