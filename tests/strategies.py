@@ -19,6 +19,7 @@ from organza.codes import (
     Binary,
     Code,
     Codebook,
+    Hashed,
     Huffman,
     Linear,
     PowerOfTwo,
@@ -241,6 +242,9 @@ def random_code(
     if kind in ("huffman", "rle"):
         inner = random_code(rng, shape, str(rng.choice(list(DIRECT))))
         return Huffman(inner) if kind == "huffman" else RunLength(inner, int(rng.integers(1, 9)))
+    if kind == "hashed":
+        buckets = rng.integers(-127, 128, int(rng.integers(1, np.prod(shape) + 1)))
+        return Hashed(buckets, tuple(int(side) for side in shape), int(rng.integers(0, 1 << 32)))
     raise ValueError(f"no random weights for the code {kind!r}")
 
 

@@ -40,7 +40,7 @@ def test_bits(seed):
     stream = BitStream.pack(rng.integers(0, 2, count), np.ones(count, int), word_bits)
     most = int(rng.integers(1, word_bits))
     greed = seed % 3
-    bits, seen = read(BitReader(stream, most=most), lambda: most if greed else rng.integers(most + 1))
+    bits, seen = read(BitReader(stream, most=most), lambda: most if greed else int(rng.integers(most + 1)))
     assert bits == stream.unpack().tolist()
     assert seen[-1][2:] == (0, 1, 1, 1)
     # Ready for a decoder that asks one cycle after it took the last bits.

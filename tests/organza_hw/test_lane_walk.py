@@ -21,7 +21,7 @@ def test_places(seed):
     assert len(order) == lane_places(schedule)
     assert lane_words(schedule) == len(node.code.words(schedule.ti, schedule.to, node.groups))
     idle = list(PATTERNS.values())[seed % len(PATTERNS)]
-    steps = [int(not idle[cycle % len(idle)]) for cycle in range(4 * len(order) + 40)]
+    steps = [int(not idle[cycle % len(idle)]) for cycle in range(8 * len(order) + 80)]
     ports = ["going", "exists", "row", "column", "word_end", "end"]
     seen = trace_cycles(LaneWalk(schedule), ({"step": step} for step in steps), ports)
     rows = [row for row, step in zip(seen, steps, strict=True) if step]

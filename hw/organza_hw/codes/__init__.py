@@ -7,6 +7,7 @@ from organza.codes import Serial
 from organza_hw.codes.affine import AffineTerm
 from organza_hw.codes.binary import BinaryTerm
 from organza_hw.codes.codebook import CodebookTerm
+from organza_hw.codes.hashed import HashedExpander
 from organza_hw.codes.huffman import HuffmanExpander
 from organza_hw.codes.linear import LinearTerm
 from organza_hw.codes.power import PowerTerm
@@ -14,7 +15,7 @@ from organza_hw.codes.rle import RunLengthExpander
 from organza_hw.codes.ternary import TernaryTerm
 
 TERMS = {term.kind: term for term in (LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm)}
-EXPANDERS = {expander.kind: expander for expander in (HuffmanExpander, RunLengthExpander)}
+EXPANDERS = {expander.kind: expander for expander in (HuffmanExpander, RunLengthExpander, HashedExpander)}
 
 
 def term_of(code):

@@ -4,6 +4,7 @@ from organza.codes.affine import Affine
 from organza.codes.binary import Binary
 from organza.codes.code import Code
 from organza.codes.codebook import Codebook
+from organza.codes.hashed import Hashed
 from organza.codes.huffman import Huffman
 from organza.codes.linear import Linear
 from organza.codes.power import PowerOfTwo
@@ -12,10 +13,10 @@ from organza.codes.serial import Serial
 from organza.codes.ternary import Ternary
 
 DIRECT: dict[str, type[Code]] = {code.kind: code for code in (Linear, Affine, PowerOfTwo, Ternary, Binary, Codebook)}
-SERIAL: dict[str, type[Serial]] = {code.kind: code for code in (Huffman, RunLength)}
+SERIAL: dict[str, type[Serial]] = {code.kind: code for code in (Huffman, RunLength, Hashed)}
 CODES: dict[str, type[Code]] = {**DIRECT, **SERIAL}
 
 __all__ = [
-    "CODES", "DIRECT", "SERIAL", "Affine", "Binary", "Code", "Codebook", "Huffman", "Linear", "PowerOfTwo",
+    "CODES", "DIRECT", "SERIAL", "Affine", "Binary", "Code", "Codebook", "Hashed", "Huffman", "Linear", "PowerOfTwo",
     "RunLength", "Serial", "Ternary",
 ]  # fmt: skip

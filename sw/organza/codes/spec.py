@@ -10,8 +10,11 @@ from organza.codes import CODES, DIRECT
 from organza.codes.serial import Wrapper
 from organza.errors import UserError
 
-# The number behind the colon.
-OPTIONS = {"linear": "bits", "affine": "bits", "power": "bits", "codebook": "centroids"}
+# The numbers behind the colons.
+OPTIONS = {
+    "linear": ("bits",), "affine": ("bits",), "power": ("bits",), "codebook": ("centroids",),
+    "hashed": ("factor", "seed"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,24 @@ def parse_spec(text: str) -> CodeSpec:
         return CodeSpec(kind, {"inner": parse_spec(number)})
     if kind not in OPTIONS:
         raise UserError(f"code {kind} takes no number, not {text!r}")
-    try:
-        return CodeSpec(kind, {OPTIONS[kind]: int(number)})
-    except ValueError as error:
-        raise UserError(f"code {kind} takes a whole number of {OPTIONS[kind]}, not {number!r}") from error
+    names, numbers = OPTIONS[kind], number.split(":")
+    if len(numbers) > len(names):
+        raise UserError(f"code {kind} takes only {' and '.join(names)}, not {text!r}")
+    made = {}
+    for name, value in zip(names, numbers, strict=False):
+        try:
+            made[name] = int(value)
+        except ValueError as error:
+            raise UserError(f"code {kind} takes a whole number of {name}, not {value!r}") from error
+    return CodeSpec(kind, made)
+
+
+def with_seed(spec: CodeSpec, seed: int) -> CodeSpec:
+    """The same code; one that hashes gets the number of its layer as seed if it has none."""
+    names = OPTIONS.get(spec.kind, ())
+    if "seed" not in names or len(spec.options) == len(names):
+        return spec
+    return CodeSpec(spec.kind, {"factor": 8, **spec.options, "seed": seed})
 
 
 def parse_codes(text: str, names: Sequence[str]) -> dict[str, CodeSpec]:
@@ -50,7 +67,8 @@ def parse_codes(text: str, names: Sequence[str]) -> dict[str, CodeSpec]:
     Raises `UserError` for an unknown code or layer, listing the known ones, or a layer named twice.
     """
     if "=" not in text:
-        return dict.fromkeys(names, parse_spec(text))
+        spec = parse_spec(text)
+        return {name: with_seed(spec, number) for number, name in enumerate(names)}
     aliases = {f"layer{k}": name for k, name in enumerate(names)} | {name: name for name in names}
     made: dict[str, CodeSpec] = {}
     for part in text.split(","):
@@ -62,5 +80,5 @@ def parse_codes(text: str, names: Sequence[str]) -> dict[str, CodeSpec]:
             raise UserError(f"code names the layer {layer!r}; this model has {known}")
         if aliases[layer] in made:
             raise UserError(f"code names the layer {layer!r} twice")
-        made[aliases[layer]] = parse_spec(code)
+        made[aliases[layer]] = with_seed(parse_spec(code), list(names).index(aliases[layer]))
     return made

@@ -18,6 +18,8 @@ NAMES = ["net.0", "net.3"]
         (" codebook:16 ", CodeSpec("codebook", {"centroids": 16})),
         ("huffman", CodeSpec("huffman")),
         ("huffman:ternary", CodeSpec("huffman", {"inner": CodeSpec("ternary")})),
+        ("hashed:16", CodeSpec("hashed", {"factor": 16})),
+        ("hashed:16:3", CodeSpec("hashed", {"factor": 16, "seed": 3})),
         ("rle:linear:4", CodeSpec("rle", {"inner": CodeSpec("linear", {"bits": 4})})),
     ],
 )
@@ -28,6 +30,8 @@ def test_spec(text, spec):
 
 def test_one_code_for_all_and_one_for_each():
     assert parse_codes("binary", NAMES) == dict.fromkeys(NAMES, CodeSpec("binary"))
+    assert parse_codes("hashed", NAMES)["net.3"] == CodeSpec("hashed", {"factor": 8, "seed": 1})
+    assert parse_codes("layer1=hashed:4:9", NAMES) == {"net.3": parse_spec("hashed:4:9")}
     assert parse_codes("layer1=power:3", NAMES) == {"net.3": CodeSpec("power", {"bits": 3})}
     assert parse_codes("net.0=binary, layer1=ternary", NAMES) == {
         "net.0": CodeSpec("binary"),
@@ -38,11 +42,12 @@ def test_one_code_for_all_and_one_for_each():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, huffman, rle, not 'quaternary'$"),
+        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, huffman, rle, hashed, not 'quaternary'$"),
         ("ternary:3", r"^code ternary takes no number, not 'ternary:3'$"),
         ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
         ("huffman:7", r"^code huffman must be around one of linear, affine, power, ternary, binary, codebook, not '7'$"),
         ("rle:huffman", r"^code rle must be around one of linear, .*, codebook, not 'huffman'$"),
+        ("hashed:8:1:2", r"^code hashed takes only factor and seed, not 'hashed:8:1:2'$"),
         ("layer2=binary", r"^code names the layer 'layer2'; this model has layer0 \(net\.0\), layer1 \(net\.3\)$"),
         ("layer0=binary,net.0=ternary", r"^code names the layer 'net\.0' twice$"),
         ("layer0=binary,ternary", r"^code must be layer=code in every part of .*, not 'ternary'$"),
