@@ -22,10 +22,12 @@ from organza.codes import (
     Hashed,
     Huffman,
     Linear,
+    MultiHash,
     PowerOfTwo,
     RunLength,
     Ternary,
 )
+from organza.codes.multihash import side_of
 from organza.epilogue import MAX_SHIFT, Epilogue
 from organza.formats import Fixed
 from organza.geometry import Axis
@@ -245,6 +247,11 @@ def random_code(
     if kind == "hashed":
         buckets = rng.integers(-127, 128, int(rng.integers(1, np.prod(shape) + 1)))
         return Hashed(buckets, tuple(int(side) for side in shape), int(rng.integers(0, 1 << 32)))
+    if kind == "multihash":
+        n, m = side_of(shape), int(rng.integers(1, 4))
+        size = tuple(int(side) for side in shape)
+        left, right = rng.integers(-127, 128, (n, m)), rng.integers(-127, 128, (m, n))
+        return MultiHash(left, right, size, int(rng.integers(0, 12)))
     raise ValueError(f"no random weights for the code {kind!r}")
 
 

@@ -89,7 +89,8 @@ def test_memories_hold_what_is_stored():
         assert found == code.image_bits(schedule.ti, schedule.to, schedule.node.groups)
         size = np.prod(code.shape)
         assert code.buffer_bits == code.field_bits * size
-        assert load_cycles(schedule) >= expander_of(code).latency + size - 1 + LOAD_LATENCY
+        waits = (expander_of(code).interval(code) - 1) * size
+        assert load_cycles(schedule) >= expander_of(code).latency + waits + size - 1 + LOAD_LATENCY
 
 
 @pytest.mark.parametrize("kind", ["huffman", "rle"])

@@ -10,12 +10,16 @@ from organza_hw.codes.codebook import CodebookTerm
 from organza_hw.codes.hashed import HashedExpander
 from organza_hw.codes.huffman import HuffmanExpander
 from organza_hw.codes.linear import LinearTerm
+from organza_hw.codes.multihash import MultiHashExpander
 from organza_hw.codes.power import PowerTerm
 from organza_hw.codes.rle import RunLengthExpander
 from organza_hw.codes.ternary import TernaryTerm
 
 TERMS = {term.kind: term for term in (LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm)}
-EXPANDERS = {expander.kind: expander for expander in (HuffmanExpander, RunLengthExpander, HashedExpander)}
+EXPANDERS = {
+    expander.kind: expander
+    for expander in (HuffmanExpander, RunLengthExpander, HashedExpander, MultiHashExpander)
+}
 
 
 def term_of(code):

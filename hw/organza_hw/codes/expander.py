@@ -1,5 +1,6 @@
 """What makes the fields of a serial code, one after the other."""
 
+import math
 from typing import ClassVar
 
 from amaranth import *
@@ -14,8 +15,8 @@ from organza_hw.rom import Rom
 class Expander(wiring.Component):
     """Fields of all weights in the order of the lane words, places without a weight left out; then silence.
 
-    The first field is offered in cycle `latency`, counted from 0 behind the reset, and the next in the cycle after one was
-    taken. Full back-pressure.
+    A field takes `interval` cycles, a place without a weight one. The first field is offered in cycle
+    `latency` + `interval` - 1, counted from 0 behind the reset. Full back-pressure.
 
     Parameters
     ----------
@@ -41,10 +42,17 @@ class Expander(wiring.Component):
             "o": Out(stream.Signature(schedule.node.code.field_bits)), "intact": Out(1), "error": Out(1),
         })  # fmt: skip
 
+    @staticmethod
+    def interval(code) -> int:
+        """Cycles of a field."""
+        return 1
+
     @classmethod
     def load_end(cls, schedule: Schedule) -> int:
-        """Cycle that fills the last place of the lane words, each of which takes at least one cycle."""
-        return cls.latency + lane_places(schedule) - 1
+        """Cycle that fills the last place of the lane words."""
+        code = schedule.node.code
+        waits = (cls.interval(code) - 1) * math.prod(code.shape)
+        return cls.latency + waits + lane_places(schedule) - 1
 
 
 def read_held(m, rom, address, enable):

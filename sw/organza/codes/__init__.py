@@ -7,16 +7,17 @@ from organza.codes.codebook import Codebook
 from organza.codes.hashed import Hashed
 from organza.codes.huffman import Huffman
 from organza.codes.linear import Linear
+from organza.codes.multihash import MultiHash
 from organza.codes.power import PowerOfTwo
 from organza.codes.rle import RunLength
 from organza.codes.serial import Serial
 from organza.codes.ternary import Ternary
 
 DIRECT: dict[str, type[Code]] = {code.kind: code for code in (Linear, Affine, PowerOfTwo, Ternary, Binary, Codebook)}
-SERIAL: dict[str, type[Serial]] = {code.kind: code for code in (Huffman, RunLength, Hashed)}
+SERIAL: dict[str, type[Serial]] = {code.kind: code for code in (Huffman, RunLength, Hashed, MultiHash)}
 CODES: dict[str, type[Code]] = {**DIRECT, **SERIAL}
 
 __all__ = [
-    "CODES", "DIRECT", "SERIAL", "Affine", "Binary", "Code", "Codebook", "Hashed", "Huffman", "Linear", "PowerOfTwo",
-    "RunLength", "Serial", "Ternary",
+    "CODES", "DIRECT", "SERIAL", "Affine", "Binary", "Code", "Codebook", "Hashed", "Huffman", "Linear", "MultiHash",
+    "PowerOfTwo", "RunLength", "Serial", "Ternary",
 ]  # fmt: skip

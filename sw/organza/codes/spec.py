@@ -13,7 +13,7 @@ from organza.errors import UserError
 # The numbers behind the colons.
 OPTIONS = {
     "linear": ("bits",), "affine": ("bits",), "power": ("bits",), "codebook": ("centroids",),
-    "hashed": ("factor", "seed"),
+    "hashed": ("factor", "seed"), "multihash": ("factor",),
 }  # fmt: skip
 
 

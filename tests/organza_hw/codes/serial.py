@@ -9,6 +9,7 @@ import numpy as np
 from organza.codes.code import lane_order
 from organza.schedule import Schedule
 from organza_hw.codes import expander_of
+from organza_hw.lane_walk import lane_places
 from organza_sim.pysim import trace_cycles
 from tests.plans import random_schedule
 from tests.strategies import random_convolve
@@ -37,9 +38,10 @@ def expand(schedule: Schedule, stalls=(False,), *, damage=None, cycles=None):
     expander = expander_of(schedule.node.code)(schedule)
     if damage:
         damage(expander)
-    cycles = cycles or 64 + schedule.node.code.fields().size * (
-        8 * len(stalls) // stalls.count(False)
-    )
+    if cycles is None:
+        interval = expander.interval(schedule.node.code)
+        gaps = -(-len(stalls) // stalls.count(False))
+        cycles = 64 + 2 * lane_places(schedule) * max(interval, 2 * gaps)
     ports = ["o.valid", "o.ready", "o.payload", "intact", "error"]
     inputs = ({"o.ready": int(not stalls[cycle % len(stalls)])} for cycle in range(cycles))
     seen = trace_cycles(expander, inputs, ports)
@@ -56,6 +58,6 @@ def check(schedule: Schedule, seed: int) -> None:
     wanted = in_order(schedule)
     fields, cycles, intact, error = expand(schedule)
     assert (fields, intact, error) == (wanted, True, False)
-    assert cycles[0] == kind.latency
+    assert cycles[0] == kind.latency + kind.interval(schedule.node.code) - 1
     stalls = (np.random.default_rng(seed).random(64) < (0.1, 0.5, 0.9)[seed % 3]).tolist()
     assert expand(schedule, stalls)[::2] == (wanted, True)
