@@ -18,6 +18,7 @@ from organza.plan import Plan
 from organza.program import Program
 from organza_hw.engine import fixed_shape
 from organza_hw.pipeline import Pipeline
+from organza_hw.weights import load_cycles
 
 from .beats import Beat, from_beats, last_flags, to_beats
 from .rtl import Joint, RtlError, RtlRun
@@ -44,7 +45,8 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     channels, height, width = program.output_shape
     flags = last_flags(len(x), height * width * -(-channels // plan.joints[-1].n))
     if watchdog is None:
-        watchdog = 1000 + 20 * sum(schedule.cycles for schedule in plan.schedules(program))
+        schedules = plan.schedules(program)
+        watchdog = 1000 + 20 * sum(schedule.cycles for schedule in schedules) + max(map(load_cycles, schedules))
     engines: list[Any] = pipeline.engines
     streams = [engines[0].i, *(engine.o for engine in engines)]
     made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,

@@ -9,6 +9,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from organza import program_file
+from organza.codes import CODES
 from organza.errors import UserError
 from organza.program import Program
 from organza.program_file import KEY, load_program, program_hash, save_program
@@ -55,6 +57,36 @@ def test_round_trip(tmp_path):
                 theirs.stored_bits,
             )
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".program"] * 25
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_every_code_comes_back(kind, tmp_path):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        program = random_program(rng, 2, code=kind, max_channels=3, max_kernel=3)
+        save_program(program, tmp_path / "p")
+        loaded = load_program(tmp_path / "p")
+        assert program_hash(loaded) == program_hash(program)
+        for ours, theirs in zip(program.nodes, loaded.nodes, strict=True):
+            np.testing.assert_array_equal(ours.code.fields(), theirs.code.fields())
+            np.testing.assert_array_equal(ours.code.integers(), theirs.code.integers())
+            assert (ours.stored_bits, ours.buffer_bits) == (theirs.stored_bits, theirs.buffer_bits)
+
+
+def test_a_wrapper_of_a_wrapper(tmp_path):
+    rng = np.random.default_rng(0)
+    program = random_program(rng, 1, code="huffman", max_channels=2, max_kernel=2)
+
+    def nest(described):
+        described["inner"] = {**described["inner"], "kind": "rle"}
+        return described
+
+    header, tensors = program_file._pack(program)
+    nest(header["nodes"][0]["code"])
+    header["hash"] = program_file._hash(header, tensors)
+    save_file(tensors, str(tmp_path / "p"), metadata={KEY: json.dumps(header)})
+    with pytest.raises(UserError, match=r"inconsistent Program: huffman must be around one of .*, not 'rle'$"):
+        load_program(tmp_path / "p")
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):

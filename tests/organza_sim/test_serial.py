@@ -12,10 +12,11 @@ from organza_hw.build import memory_words
 from organza_hw.codes import expander_of
 from organza_hw.pipeline import Pipeline
 from organza_hw.weights import LOAD_LATENCY, load_cycles
+from organza_sim.api import build, simulate
 from organza_sim.beats import Beat, to_beats
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
-from organza_sim.pysim import run, simulate_pipeline
+from organza_sim.pysim import run
 from organza_sim.rtl import RtlError
 from tests.organza_sim.layer_cases import Case
 from tests.organza_sim.test_cycles import check_free, check_stalled
@@ -59,6 +60,17 @@ def test_pipelines(seed):
 def test_all_codes_at_once():
     chosen = mixed(5, list(CODES))
     check_free(chosen)
+
+
+@pytest.mark.slow
+def test_verilog():
+    """The generated Verilog, with memory images in files and a real reset: the same cycles."""
+    chosen = mixed(5, list(SERIAL))
+    chip = build(chosen.program, lanes=12)
+    found = simulate(chip, chosen.x)
+    assert np.array_equal(found.outputs, chosen.program.run(chosen.x))
+    model = simulate_cycles(chosen.program, chip.plan, len(chosen.x))
+    assert (np.array(model.sent) - model.first).tolist() == found.image_ends.tolist()
 
 
 def test_later_images_wait_for_nothing():
@@ -118,4 +130,4 @@ def test_a_plan_for_another_memory():
     with pytest.raises(ValueError, match=r"^layer1: memory of a rle code must be 'expand', not 'rom'$"):
         simulate_cycles(chosen.program, replace(chosen.plan, engines=tuple(rom)), 1)
     with pytest.raises(ValueError, match=r"^layer0: memory of a linear code must be 'rom', not 'expand'$"):
-        simulate_pipeline(chosen.program, replace(chosen.plan, engines=tuple(expand)), chosen.x)
+        simulate_cycles(chosen.program, replace(chosen.plan, engines=tuple(expand)), 1)

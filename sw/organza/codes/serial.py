@@ -86,14 +86,14 @@ class Wrapper(Serial):
 
     @classmethod
     def restore(cls, parameters: dict[str, Any], arrays: dict[str, np.ndarray]) -> Code:
-        from organza.codes import CODES  # which holds this class too
+        from organza.codes import DIRECT  # from a module that imports this one
 
         own = dict(parameters)
         described = dict(own.pop("inner"))
         kind = described.pop("kind")
-        if kind not in CODES:
-            raise ValueError(f"unknown weight code {kind!r}")
-        return cls(CODES[kind].restore(described, arrays), **own)
+        if kind not in DIRECT:
+            raise ValueError(f"{cls.kind} must be around one of {', '.join(DIRECT)}, not {kind!r}")
+        return cls(DIRECT[kind].restore(described, arrays), **own)
 
     @classmethod
     def encode(
