@@ -3,6 +3,7 @@
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from organza import program_file
-from organza.codes import CODES
+from organza.codes import CODES, Linear
 from organza.errors import UserError
 from organza.program import Program
 from organza.program_file import KEY, load_program, program_hash, save_program
@@ -71,6 +72,16 @@ def test_every_code_comes_back(kind, tmp_path):
             np.testing.assert_array_equal(ours.code.fields(), theirs.code.fields())
             np.testing.assert_array_equal(ours.code.integers(), theirs.code.integers())
             assert (ours.stored_bits, ours.buffer_bits) == (theirs.stored_bits, theirs.buffer_bits)
+
+
+def test_arrays_of_any_layout(tmp_path):
+    """Weights that lie in memory in another order, as a transposed tensor does."""
+    node = random_program(np.random.default_rng(3), 1, input_shape=(3, 2, 2)).nodes[0]
+    turned = np.asfortranarray(node.code.weights)
+    assert not turned.flags.c_contiguous
+    program = Program((replace(node, code=Linear(turned)),))
+    save_program(program, tmp_path / "p")
+    np.testing.assert_array_equal(load_program(tmp_path / "p").nodes[0].code.weights, turned)
 
 
 def test_a_wrapper_of_a_wrapper(tmp_path):
