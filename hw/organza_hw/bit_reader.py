@@ -12,7 +12,8 @@ from organza_hw.rom import Rom
 class BitReader(wiring.Component):
     """The bits of a `BitStream`, up to `most` a cycle, fewer than a word has.
 
-    The first bits are there `LATENCY` cycles after reset, and never fewer than `most` from then on until the stream ends.
+    The first bits are there `LATENCY` cycles after reset, and never fewer than `most` from then on
+    until the stream ends.
 
     Members
     -------
@@ -27,7 +28,9 @@ class BitReader(wiring.Component):
 
     def __init__(self, stream: BitStream, *, most: int, file=None):
         if not 1 <= most < stream.word_bits:
-            raise ValueError(f"BitReader must take between 1 and {stream.word_bits - 1} bits, not {most}")
+            raise ValueError(
+                f"BitReader must take between 1 and {stream.word_bits - 1} bits, not {most}"
+            )
         self.stream, self.most = stream, most
         self.rom = Rom(width=stream.word_bits, words=stream.words.tolist(), file=file)
         super().__init__({
@@ -63,7 +66,10 @@ class BitReader(wiring.Component):
         m.d.sync += fetched.eq(1)
         left = (window << self.take)[: 2 * width]
         with m.If(accept & ~read):
-            m.d.sync += [held.eq(rest + width), window.eq(left | (Cat(Const(0, width), rom.data) >> rest))]
+            m.d.sync += [
+                held.eq(rest + width),
+                window.eq(left | (Cat(Const(0, width), rom.data) >> rest)),
+            ]
         with m.Else():
             m.d.sync += [held.eq(rest), window.eq(left)]
         with m.If(accept):

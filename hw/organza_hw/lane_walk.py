@@ -19,17 +19,18 @@ def lane_places(schedule: Schedule) -> int:
 
 
 class LaneWalk(wiring.Component):
-    """Group, output-channel tile, tap, input-channel tile, output lane, input lane: the innermost last.
+    """Group, output-channel tile, tap, input-channel tile, output lane, input lane: the innermost
+    last.
 
-    All outputs are of the current place and change with the clock edge after `step`. Places with a tile that is not full
-    hold no weight. The walk stops behind the last place.
+    All outputs are of the current place and change with the clock edge after `step`. Places with a
+    tile that is not full hold no weight. The walk stops behind the last place.
 
     Members
     -------
     step : In(1). going : Out(1), there is a place. exists : Out(1), it holds a weight.
     word_end : Out(1), last place of a lane word. end : Out(1), last place of all.
-    row, column : Out, input channel and (output channel of the group, tap) of the weight: its place in the weights as a
-        matrix of ci rows.
+    row, column : Out, input channel and (output channel of the group, tap) of the weight: its place
+        in the weights as a matrix of ci rows.
     """
 
     def __init__(self, schedule: Schedule):
@@ -70,7 +71,9 @@ class LaneWalk(wiring.Component):
         out_used = self.co - (self.co_tiles - 1) * self.to
         m.d.comb += [
             self.end.eq(end),
-            self.exists.eq((~last_in | (lane_in < in_used)) & (~last_out | (lane_out < out_used * self.taps))),
+            self.exists.eq(
+                (~last_in | (lane_in < in_used)) & (~last_out | (lane_out < out_used * self.taps))
+            ),
             self.row.eq(group + tile_in + lane_in),
             self.column.eq(tile_out + lane_out + tap),
         ]

@@ -1,4 +1,4 @@
-"""What holds the lane words of an engine: a read-only memory, or a buffer that is filled after reset."""
+"""What holds the lane words of an engine: a ROM, or a buffer that is filled after reset."""
 
 from amaranth import *
 from amaranth.lib import memory, wiring
@@ -18,7 +18,9 @@ def pack_words(fields, bits):
     import numpy as np
 
     planes = (fields[:, :, None] >> np.arange(bits)) & 1
-    packed = np.packbits(planes.reshape(len(fields), -1).astype(np.uint8), axis=1, bitorder="little")
+    packed = np.packbits(
+        planes.reshape(len(fields), -1).astype(np.uint8), axis=1, bitorder="little"
+    )
     return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
@@ -39,7 +41,8 @@ class Weights(wiring.Component):
     Members
     -------
     addr : In. data : Out, the lane word at the `addr` of the cycle before.
-    loaded : Out(1), all words are there; stays. error : Out(1), what is stored is damaged and never will be loaded; stays.
+    loaded : Out(1), all words are there; stays.
+    error : Out(1), what is stored is damaged and never will be loaded; stays.
     """
 
     roms: list[Rom]
@@ -55,7 +58,7 @@ class Weights(wiring.Component):
 
     @staticmethod
     def of(schedule: Schedule, *, file=None):
-        """The store for the code of a layer; `file` is the prefix of its files, None puts all into the netlist."""
+        """The store for a layer's code; `file` is the prefix of its files, None means netlist."""
         kind = BufferedWeights if isinstance(schedule.node.code, Serial) else StoredWeights
         return kind(schedule, file=file)
 
@@ -81,7 +84,8 @@ class StoredWeights(Weights):
 class BufferedWeights(Weights):
     """A buffer that an expander fills after reset, one place of a lane word a cycle.
 
-    Places without a weight take a cycle too and hold 0, so the time does not depend on the weights; see `load_cycles`.
+    Places without a weight take a cycle too and hold 0, so the time does not depend on the weights;
+    see `load_cycles`.
     """
 
     def __init__(self, schedule: Schedule, *, file=None):
@@ -93,9 +97,15 @@ class BufferedWeights(Weights):
         m = Module()
         m.submodules.expander = expander = self.expander
         m.submodules.walk = walk = LaneWalk(self.schedule)
-        m.submodules.buffer = buffer = memory.Memory(shape=len(self.data), depth=self.depth, init=[])
+        m.submodules.buffer = buffer = memory.Memory(
+            shape=len(self.data), depth=self.depth, init=[]
+        )
         write, read = buffer.write_port(), buffer.read_port()
-        m.d.comb += [read.addr.eq(self.addr), self.data.eq(read.data), self.error.eq(expander.error)]
+        m.d.comb += [
+            read.addr.eq(self.addr),
+            self.data.eq(read.data),
+            self.error.eq(expander.error),
+        ]
 
         m.d.comb += [
             expander.o.ready.eq(walk.going & walk.exists),
@@ -105,7 +115,9 @@ class BufferedWeights(Weights):
         full = Signal()
         with m.If(walk.step):
             # The first field ends up lowest once the word is full.
-            m.d.sync += word.eq(Cat(word, Mux(walk.exists, expander.o.payload, 0))[self.field_bits :])
+            m.d.sync += word.eq(
+                Cat(word, Mux(walk.exists, expander.o.payload, 0))[self.field_bits :]
+            )
         m.d.sync += full.eq(walk.step & walk.word_end)
         with m.If(full):
             m.d.sync += number.eq(number + 1)

@@ -40,7 +40,9 @@ def test_bits(seed):
     stream = BitStream.pack(rng.integers(0, 2, count), np.ones(count, int), word_bits)
     most = int(rng.integers(1, word_bits))
     greed = seed % 3
-    bits, seen = read(BitReader(stream, most=most), lambda: most if greed else int(rng.integers(most + 1)))
+    bits, seen = read(
+        BitReader(stream, most=most), lambda: most if greed else int(rng.integers(most + 1))
+    )
     assert bits == stream.unpack().tolist()
     assert seen[-1][2:] == (0, 1, 1, 1)
     # Ready for a decoder that asks one cycle after it took the last bits.
@@ -59,5 +61,7 @@ def test_damage():
 
 @pytest.mark.parametrize("most", [0, 16])
 def test_wrong_most(most):
-    with pytest.raises(ValueError, match=f"^BitReader must take between 1 and 15 bits, not {most}$"):
+    with pytest.raises(
+        ValueError, match=f"^BitReader must take between 1 and 15 bits, not {most}$"
+    ):
         BitReader(BitStream.pack(np.ones(1, int), np.ones(1, int), 16), most=most)

@@ -87,7 +87,7 @@ def test_later_images_wait_for_nothing():
 
 
 def test_memories_hold_what_is_stored():
-    """Images add up to `stored_bits`; the buffer holds `buffer_bits` and the places without a weight."""
+    """Images are as large as `image_bits` says, the buffer as `buffer_bits`."""
     for seed, kind in enumerate(list(SERIAL) * 3):
         chosen = mixed(seed, [kind])
         schedule, code = chosen.schedules[0], chosen.program.nodes[0].code
@@ -127,7 +127,11 @@ def test_a_plan_for_another_memory():
     chosen = mixed(0, ["linear", "rle"])
     rom = [replace(engine, memory="rom") for engine in chosen.plan.engines]
     expand = [replace(engine, memory="expand") for engine in chosen.plan.engines]
-    with pytest.raises(ValueError, match=r"^layer1: memory of a rle code must be 'expand', not 'rom'$"):
+    with pytest.raises(
+        ValueError, match=r"^layer1: memory of a rle code must be 'expand', not 'rom'$"
+    ):
         simulate_cycles(chosen.program, replace(chosen.plan, engines=tuple(rom)), 1)
-    with pytest.raises(ValueError, match=r"^layer0: memory of a linear code must be 'rom', not 'expand'$"):
+    with pytest.raises(
+        ValueError, match=r"^layer0: memory of a linear code must be 'rom', not 'expand'$"
+    ):
         simulate_cycles(chosen.program, replace(chosen.plan, engines=tuple(expand)), 1)

@@ -1,6 +1,7 @@
 """Weight codes in gateware, one file for each code.
 
-A direct code has a term: what a lane makes of an activation and a field. A serial one has an expander that makes fields.
+A direct code has a term: what a lane makes of an activation and a field. A serial one has an
+expander that makes fields.
 """
 
 from organza.codes import Serial

@@ -13,14 +13,16 @@ from organza_hw.rom import Rom
 
 
 class Expander(wiring.Component):
-    """Fields of all weights in the order of the lane words, places without a weight left out; then silence.
+    """Fields of all weights in the order of the lane words, places without a weight left out; then
+    silence.
 
-    A field takes `interval` cycles, a place without a weight one. The first field is offered in cycle
-    `latency` + `interval` - 1, counted from 0 behind the reset. Full back-pressure.
+    A field takes `interval` cycles, a place without a weight one. The first field is offered in
+    cycle `latency` + `interval` - 1, counted from 0 behind the reset. Full back-pressure.
 
     Parameters
     ----------
-    schedule : layer and lanes; its code is serial. file : prefix of the files that hold what is stored, or None.
+    schedule : layer and lanes; its code is serial. file : prefix of the files that hold what is
+        stored, or None.
 
     Attributes
     ----------
@@ -29,7 +31,8 @@ class Expander(wiring.Component):
     Members
     -------
     o : stream of fields.
-    intact : Out(1), at most 1 cycle after the last field was taken: what is stored has no error. Stays.
+    intact : Out(1), at most 1 cycle after the last field was taken: what is stored has no error.
+        Stays.
     error : Out(1), it has one; no more fields. Stays.
     """
 

@@ -11,7 +11,8 @@ from organza_hw.rom import Rom
 class HuffmanExpander(Expander):
     """One field a cycle.
 
-    An error is: a code that does not exist, a stream that ends early or goes on behind the last field, a wrong check sum.
+    An error is: a code that does not exist, a stream that ends early or goes on behind the last
+    field, a wrong check sum.
     """
 
     kind = Huffman.kind
@@ -27,7 +28,9 @@ class HuffmanExpander(Expander):
             file=file and f"{file}_weights.hex",
         )  # fmt: skip
         self.symbols = Rom(
-            width=code.field_bits, words=self.table.symbols.tolist(), file=file and f"{file}_symbols.hex"
+            width=code.field_bits,
+            words=self.table.symbols.tolist(),
+            file=file and f"{file}_symbols.hex",
         )
         self.roms = [self.reader.rom, self.symbols]
 

@@ -30,7 +30,11 @@ class MultiHashExpander(Expander):
         self.schedule, self.code = schedule, schedule.node.code
         self.count = self.code.fields().size
         self.left, self.right = (
-            Rom(width=BITS, words=(factor.reshape(-1) & 255).tolist(), file=file and f"{file}_{name}.hex")
+            Rom(
+                width=BITS,
+                words=(factor.reshape(-1) & 255).tolist(),
+                file=file and f"{file}_{name}.hex",
+            )
             for name, factor in (("weights", self.code.left), ("right", self.code.right.T))
         )
         self.roms = [self.left, self.right]

@@ -10,7 +10,8 @@ from organza_hw.codes.expander import Expander
 class RunLengthExpander(Expander):
     """One field a cycle.
 
-    An error is: more or fewer fields than the layer has, a stream that goes on behind them, a wrong check sum.
+    An error is: more or fewer fields than the layer has, a stream that goes on behind them, a wrong
+    check sum.
     """
 
     kind = RunLength.kind
@@ -19,7 +20,11 @@ class RunLengthExpander(Expander):
     def __init__(self, schedule, *, file=None):
         super().__init__(schedule)
         code = schedule.node.code
-        self.run_bits, self.pair_bits, self.count = code.run_bits, code.pair_bits, code.fields().size
+        self.run_bits, self.pair_bits, self.count = (
+            code.run_bits,
+            code.pair_bits,
+            code.fields().size,
+        )
         self.reader = BitReader(
             code.stream(schedule.ti, schedule.to, schedule.node.groups), most=self.pair_bits,
             file=file and f"{file}_weights.hex",
@@ -34,14 +39,24 @@ class RunLengthExpander(Expander):
         run = reader.bits[-self.run_bits :]
         decode, good = Signal(), Signal()
         m.d.comb += [
-            decode.eq(reader.ready & (~self.o.valid | (self.o.ready & (zeros == 0))) & (left != 0) & ~self.error),
+            decode.eq(
+                reader.ready
+                & (~self.o.valid | (self.o.ready & (zeros == 0)))
+                & (left != 0)
+                & ~self.error
+            ),
             good.eq(decode & (self.pair_bits <= reader.available) & (run < left)),
             reader.take.eq(Mux(good, self.pair_bits, 0)),
             self.o.payload.eq(Mux(zeros == 0, value, 0)),
             self.intact.eq((left == 0) & reader.drained & reader.intact & ~self.error),
         ]
         with m.If(good):
-            m.d.sync += [self.o.valid.eq(1), zeros.eq(run), value.eq(reader.bits), left.eq(left - run - 1)]
+            m.d.sync += [
+                self.o.valid.eq(1),
+                zeros.eq(run),
+                value.eq(reader.bits),
+                left.eq(left - run - 1),
+            ]
         with m.Elif(self.o.valid & self.o.ready):
             m.d.sync += [self.o.valid.eq(zeros != 0), zeros.eq(Mux(zeros == 0, 0, zeros - 1))]
         over = (left == 0) & (~reader.drained | (reader.checked & ~reader.intact))

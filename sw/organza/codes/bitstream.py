@@ -12,7 +12,8 @@ CRC_BITS = 32
 
 @dataclass(frozen=True, eq=False)
 class BitStream:
-    """Bits in words of 16 or 32 bits, first bit highest, the last word padded with zeros, then CRC-32.
+    """Bits in words of 16 or 32 bits, first bit highest, the last word padded with zeros, then
+    CRC-32.
 
     The check sum is that of zlib over the words' bytes, little endian, and is stored the same way.
 
@@ -37,19 +38,26 @@ class BitStream:
 
     @classmethod
     def pack(cls, values: np.ndarray, lengths: np.ndarray, word_bits: int) -> BitStream:
-        """One value after the other, each in `lengths` bits (one entry for each value, 1…32), highest bit first."""
+        """One value after the other, highest bit first; `lengths` holds the bits of each, 1…32."""
         ends = np.cumsum(lengths)
         bits = int(ends[-1])
         padded = np.zeros(-(-bits // word_bits) * word_bits, np.int64)
         for place in range(int(lengths.max())):
             long = lengths > place
             padded[ends[long] - 1 - place] = (values[long] >> place) & 1
-        words = padded.reshape(-1, word_bits) @ (1 << np.arange(word_bits - 1, -1, -1, dtype=np.int64))
-        check = np.frombuffer(zlib.crc32(_octets(words, word_bits)).to_bytes(4, "little"), f"<u{word_bits // 8}")
+        words = padded.reshape(-1, word_bits) @ (
+            1 << np.arange(word_bits - 1, -1, -1, dtype=np.int64)
+        )
+        check = np.frombuffer(
+            zlib.crc32(_octets(words, word_bits)).to_bytes(4, "little"), f"<u{word_bits // 8}"
+        )
         return cls(np.concatenate([words, check.astype(np.int64)]), word_bits, bits)
 
     def unpack(self) -> np.ndarray:
-        """The payload, one entry a bit. Raises ValueError when the stream is too short or does not match its check sum."""
+        """The payload, one entry a bit.
+
+        Raises ValueError for a stream of another length, or that does not match its check sum.
+        """
         wanted = self.payload_words + CRC_BITS // self.word_bits
         if len(self.words) < wanted:
             raise ValueError(f"Stream is too short: {len(self.words)} of {wanted} words")

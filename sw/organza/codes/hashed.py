@@ -1,4 +1,4 @@
-"""Hashed weights (HashedNets): a hash of its place chooses the bucket of a weight, another its sign."""
+"""Hashed weights (HashedNets): hashes of its place choose the bucket and sign of a weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Canonical, length-limited Huffman code around the fields of any direct code; one symbol a cycle in gateware."""
+"""Canonical, length-limited Huffman code around the fields of any direct code."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def code_lengths(counts: np.ndarray, longest: int = LONGEST) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A canonical code: `symbols` by length, then by value; `amounts[k]` of them have k + 1 bits, k < LONGEST."""
+    """A canonical code.
+
+    symbols : by length, then by value. amounts : how many have 1…`LONGEST` bits.
+    """
 
     symbols: np.ndarray
     amounts: np.ndarray
@@ -80,7 +83,9 @@ class Table:
     @cached_property
     def codes(self) -> np.ndarray:
         """Code of every symbol."""
-        return np.concatenate([np.arange(first, first + amount) for _, first, amount, _ in self.rows])
+        return np.concatenate(
+            [np.arange(first, first + amount) for _, first, amount, _ in self.rows]
+        )
 
     def encode(self, fields: np.ndarray) -> BitStream:
         """The stream of `fields`, all of which are symbols."""
@@ -91,7 +96,8 @@ class Table:
     def decode(self, stream: BitStream, count: int) -> np.ndarray:
         """`count` fields of a stream.
 
-        Raises ValueError for a code that does not exist, a stream that ends early or goes on, or a wrong check sum.
+        Raises ValueError for a code that does not exist, a stream that ends early or goes on, or a
+        wrong check sum.
         """
         bits = stream.unpack().tolist()
         made, at = [], 0
@@ -116,10 +122,11 @@ class Table:
 class Huffman(Wrapper):
     """Huffman-coded fields of `inner`.
 
-    Stored: the stream with its check sum, a field for every symbol, and how many symbols each length has (16 bits each).
+    Stored: the stream with its check sum, a field for every symbol, and how many symbols each
+    length has (16 bits each).
 
-    Raises TypeError or ValueError as `Wrapper` does, and for more than 2**longest different fields. `longest` : most bits
-    of a code, 1…15.
+    Raises TypeError or ValueError as `Wrapper` does, and for more than 2**longest different fields.
+    `longest` : most bits of a code, 1…15.
     """
 
     longest: int = LONGEST

@@ -20,7 +20,8 @@ SHIFT_BITS = 5
 
 @dataclass(frozen=True, eq=False)
 class MultiHash(Serial):
-    """Weight number k, in the row-major order of the tensor, is entry (k // n, k mod n) of a product.
+    """Weight number k, in the row-major order of the tensor, is entry (k // n, k mod n) of a
+    product.
 
     weight = clamp((left[k // n] · right[:, k mod n] + half) >> shift, -127, 127) with an arithmetic
     shift and half = 2**(shift - 1), 0 for shift 0: half up, once. n is the root of the number of
@@ -109,9 +110,7 @@ class MultiHash(Serial):
             raise ValueError(f"multihash factor must be at least 1, not {factor}")
         rows = by_channel(weights, groups)
         unit = np.sqrt((rows**2).mean(1))
-        scaled = from_channels(
-            rows / np.where(unit > 0, unit, 1)[:, None], weights.shape, groups
-        )
+        scaled = from_channels(rows / np.where(unit > 0, unit, 1)[:, None], weights.shape, groups)
         n = side_of(weights.shape)
         m = min(max(1, -(-weights.size // (2 * n * factor))), n, 1 << 12)
         matrix = np.zeros(n * n)

@@ -44,8 +44,8 @@ def expand_runs(runs: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
 class RunLength(Wrapper):
     """Run-length coded fields of `inner`, pairs of `run_bits` and a field in one bit stream.
 
-    The number of pairs depends on the order of the lane words: `stored_bits` counts one lane, (output channel, tap, input
-    channel) order; `image_bits` is what Ti × To lanes store.
+    The number of pairs depends on the order of the lane words: `stored_bits` counts one lane,
+    (output channel, tap, input channel) order; `image_bits` is what Ti × To lanes store.
 
     Raises TypeError or ValueError as `Wrapper` does. `run_bits` : 1…8.
     """
@@ -80,7 +80,8 @@ class RunLength(Wrapper):
     def decode(self, stream: BitStream, count: int) -> np.ndarray:
         """`count` fields of a stream.
 
-        Raises ValueError for a stream that is no whole pairs, makes another count, or does not match its check sum.
+        Raises ValueError for a stream that is no whole pairs, makes another count, or does not
+        match its check sum.
         """
         bits = stream.unpack()
         if len(bits) % self.pair_bits:

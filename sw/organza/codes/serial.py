@@ -14,8 +14,9 @@ from organza.codes.code import Code, lane_order
 class Serial(Code):
     """A code that stands for the fields of a direct one, `inner`.
 
-    The lanes are those of the inner code. What is stored is expanded once after reset, in the order of the lane words,
-    one field for every weight; places of a lane word without a weight are not stored.
+    The lanes are those of the inner code. What is stored is expanded once after reset, in the order
+    of the lane words, one field for every weight; places of a lane word without a weight are not
+    stored.
     """
 
     memories: ClassVar[tuple[str, ...]] = ("expand",)
@@ -99,7 +100,7 @@ class Wrapper(Serial):
     def encode(
         cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: Any
     ) -> tuple[Code, np.ndarray]:
-        """The code of option `inner`, a `CodeSpec` (linear by default), made smaller without loss."""
+        """The code of option `inner`, a `CodeSpec` (linear by default), smaller without loss."""
         from organza.codes import CODES
         from organza.codes.spec import CodeSpec
 

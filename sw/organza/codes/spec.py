@@ -1,4 +1,4 @@
-"""What a user types for a code: ``ternary``, ``codebook:16``, ``huffman:linear:4``, ``layer1=binary,layer2=power:3``."""
+"""What a user types for a code: ``ternary``, ``huffman:linear:4``, ``layer1=binary,layer2=power:3``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class CodeSpec:
-    """A code by name, with the options of its encoder: a number, or the `CodeSpec` of the code that it wraps."""
+    """A code by name, with the options of its encoder: numbers, or the code that it wraps."""
 
     kind: str = "linear"
     options: dict[str, Any] = field(default_factory=dict)

@@ -148,9 +148,7 @@ def test_stored_bits(seed, lanes):
     symbols = np.unique(code.fields()).size
     assert code.stored_bits == stream.stored_bits + symbols * code.field_bits + 240 + tables
     assert code.buffer_bits == code.field_bits * 144
-    np.testing.assert_array_equal(
-        code.table.decode(stream, 144), code.ordered(*lanes)
-    )
+    np.testing.assert_array_equal(code.table.decode(stream, 144), code.ordered(*lanes))
 
 
 def test_close_to_the_entropy():

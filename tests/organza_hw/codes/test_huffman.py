@@ -29,7 +29,7 @@ def test_longest_codes_without_a_gap():
     shape = schedule.node.code.shape
     rng = np.random.default_rng(0)
     levels = np.minimum(rng.geometric(0.5, shape), 14)
-    levels.reshape(-1)[: 16] = np.arange(16)
+    levels.reshape(-1)[:16] = np.arange(16)
     code = Huffman(Linear(levels, 8))
     fields, cycles, intact, error = expand(with_code(schedule, code))
     assert (fields, intact, error) == (in_order(schedule), True, False)
