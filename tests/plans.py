@@ -16,6 +16,7 @@ def random_schedule(rng: np.random.Generator, node, *, max_lanes: int = 16, max_
     while True:
         ti, to = int(rng.integers(1, cig + 1)), int(rng.integers(1, cog + 1))
         p = int(rng.integers(1, min(max_p, node.x.output) + 1))
+        ti, to = node.code.lane_shape or (ti, to)
         if ti * to * p <= max_lanes:
             return Schedule(node=node, ti=ti, to=to, p=p, e=int(rng.integers(1, to + 1)))
 

@@ -17,6 +17,7 @@ from organza.codes import (
     DIRECT,
     Affine,
     Binary,
+    BlockHash,
     Code,
     Codebook,
     Hashed,
@@ -207,7 +208,7 @@ def random_convolve(
         cog = int(rng.integers(1, max_channels // g + 1))
         if y.output * x.output > max_positions or ci * cog * y.tap_count * x.tap_count > max_macs:
             continue
-        weights = random_code(rng, (ci, cog, y.kernel, x.kernel), code, weight_bits)
+        weights = random_code(rng, (ci, cog, y.kernel, x.kernel), code, weight_bits, groups=g)
         per_output = np.abs(weights.integers()).reshape(g, ci // g, cog, -1).sum((1, 3)).reshape(-1)
         bound = per_output * input.magnitude
         made = random_epilogue(rng, bound, output, kind=epilogue, shift=shift)
@@ -217,7 +218,8 @@ def random_convolve(
 
 
 def random_code(
-    rng: np.random.Generator, shape: tuple[int, ...], kind: str | None = None, bits: int | None = None
+    rng: np.random.Generator, shape: tuple[int, ...], kind: str | None = None, bits: int | None = None, *,
+    groups: int = 1,
 ) -> Code:
     """Random weights in the code `kind` (a key of `organza.codes.CODES`, None draws one), bits and centroids drawn too."""
     kind = kind or str(rng.choice(list(CODES)))
@@ -242,7 +244,7 @@ def random_code(
         centroids = np.sort(rng.choice(np.arange(-128, 128), count, replace=False))
         return Codebook(rng.integers(0, count, shape), centroids)
     if kind in ("huffman", "rle"):
-        inner = random_code(rng, shape, str(rng.choice(list(DIRECT))))
+        inner = random_code(rng, shape, str(rng.choice([kind for kind in DIRECT if kind != "blockhash"])))
         return Huffman(inner) if kind == "huffman" else RunLength(inner, int(rng.integers(1, 9)))
     if kind == "hashed":
         buckets = rng.integers(-127, 128, int(rng.integers(1, np.prod(shape) + 1)))
@@ -252,6 +254,10 @@ def random_code(
         size = tuple(int(side) for side in shape)
         left, right = rng.integers(-127, 128, (n, m)), rng.integers(-127, 128, (m, n))
         return MultiHash(left, right, size, int(rng.integers(0, 12)))
+    if kind == "blockhash":
+        ti, to = (int(rng.integers(1, min(most, 3) + 1)) for most in (shape[0] // groups, shape[1]))
+        rows = rng.integers(-127, 128, (1 << int(rng.integers(0, 4)), to, ti))
+        return BlockHash(rows, tuple(int(side) for side in shape), groups)
     raise ValueError(f"no random weights for the code {kind!r}")
 
 

@@ -14,9 +14,9 @@ from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
 from organza_hw.sequencer import ADDRESS_LATENCY, Sequencer, SequencerTables
-from organza_hw.weights import Weights
+from organza_hw.weights import Weights, store_of
 
-READ_LATENCY = 2  # memory, operand register
+OPERAND_LATENCY = 1  # register behind ring and weights
 
 
 def fixed_shape(fixed):
@@ -28,7 +28,7 @@ def output_latency(schedule: Schedule) -> int:
     """Cycles from the last issue of an output row to the write that completes the row."""
     table = schedule.node.epilogue.table is not None
     return (
-        ADDRESS_LATENCY + READ_LATENCY + DotLanes.latency(schedule.ti)
+        ADDRESS_LATENCY + store_of(schedule).latency + OPERAND_LATENCY + DotLanes.latency(schedule.ti)
         + 1 + schedule.drain  # shadow copy, then all steps of the tile
         + EpilogueUnit.LATENCY + table
     )  # fmt: skip
@@ -179,9 +179,12 @@ class Engine(wiring.Component):
                             m.d.sync += activations[lane][channel].eq(
                                 Mux(exists, buffer.r_data[bank][channel], 0)
                             )
-        m.d.comb += [lanes.activations.eq(activations), lanes.weights.eq(weights)]
+        # The ring answers in one cycle, whatever the weights take.
+        late = _delay(m, activations, self.weights.latency - 1, "activations")
+        m.d.comb += [lanes.activations.eq(late), lanes.weights.eq(weights)]
 
-        issue = _delay(m, sequencer.issue, READ_LATENCY + DotLanes.latency(schedule.ti), "issue")
+        latency = self.weights.latency + OPERAND_LATENCY + DotLanes.latency(schedule.ti)
+        issue = _delay(m, sequencer.issue, latency, "issue")
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
             accumulators.sums.eq(lanes.sums),

@@ -4,9 +4,10 @@ from amaranth import *
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza.codes import Serial
+from organza.codes import BlockHash, Serial
 from organza.schedule import Schedule
 from organza_hw.codes import expander_of
+from organza_hw.codes.blockhash import RowHash
 from organza_hw.lane_walk import LaneWalk, lane_words
 from organza_hw.rom import Rom
 
@@ -32,7 +33,7 @@ def load_cycles(schedule: Schedule) -> int:
 
 
 class Weights(wiring.Component):
-    """Lane words of one engine. Latency 1 cycle, one word a cycle in any order, once `loaded`.
+    """Lane words of one engine. Latency `latency` cycles, one word a cycle in any order, once `loaded`.
 
     Attributes
     ----------
@@ -40,12 +41,13 @@ class Weights(wiring.Component):
 
     Members
     -------
-    addr : In. data : Out, the lane word at the `addr` of the cycle before.
+    addr : In. data : Out, the lane word at the `addr` of `latency` cycles before.
     loaded : Out(1), all words are there; stays.
     error : Out(1), what is stored is damaged and never will be loaded; stays.
     """
 
     roms: list[Rom]
+    latency = 1
 
     def __init__(self, schedule: Schedule):
         node = schedule.node
@@ -59,8 +61,7 @@ class Weights(wiring.Component):
     @staticmethod
     def of(schedule: Schedule, *, file=None):
         """The store for a layer's code; `file` is the prefix of its files, None means netlist."""
-        kind = BufferedWeights if isinstance(schedule.node.code, Serial) else StoredWeights
-        return kind(schedule, file=file)
+        return store_of(schedule)(schedule, file=file)
 
 
 class StoredWeights(Weights):
@@ -125,3 +126,44 @@ class BufferedWeights(Weights):
         with m.If(~walk.going & expander.intact):
             m.d.sync += self.loaded.eq(1)
         return m
+
+
+class RowWeights(Weights):
+    """Rows that a hash of the address chooses, with a sign for every lane."""
+
+    latency = 2
+
+    def __init__(self, schedule: Schedule, *, file=None):
+        super().__init__(schedule)
+        self.code = schedule.node.code
+        rows = self.code.rows.reshape(len(self.code.rows), -1) & ((1 << self.field_bits) - 1)
+        self.rom = Rom(
+            width=len(self.data),
+            words=pack_words(rows, self.field_bits),
+            file=file and f"{file}_weights.hex",
+        )
+        self.roms = [self.rom]
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes = self.schedule.ti * self.schedule.to
+        m.submodules.rom = self.rom
+        m.submodules.hash = hashed = RowHash(
+            addresses=self.depth, lanes=lanes, row_bits=self.code.row_bits
+        )
+        negative = Signal(lanes)
+        m.d.sync += negative.eq(hashed.negative)
+        m.d.comb += [hashed.addr.eq(self.addr), self.rom.addr.eq(hashed.row), self.loaded.eq(1)]
+        for lane in range(lanes):
+            bucket = self.rom.data.word_select(lane, self.field_bits)
+            word = self.data.word_select(lane, self.field_bits)
+            m.d.comb += word.eq(Mux(negative[lane], -bucket, bucket))
+        return m
+
+
+def store_of(schedule: Schedule) -> type[Weights]:
+    """The class of the store of a layer."""
+    code = schedule.node.code
+    if isinstance(code, Serial):
+        return BufferedWeights
+    return RowWeights if isinstance(code, BlockHash) else StoredWeights

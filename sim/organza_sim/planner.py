@@ -51,6 +51,20 @@ def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, int, int]]:
     return made
 
 
+def _lane_shapes(node: Convolve, most: int) -> list[tuple[int, int]]:
+    """Useful (Ti, To) of at most `most` lanes, or the only one that the code allows."""
+    if node.code.lane_shape is not None:
+        return [node.code.lane_shape]
+    cig, cog = node.ci // node.groups, node.co // node.groups
+    return [(ti, to) for to in _useful(cog, most) for ti in _useful(cig, most // to)]
+
+
+def _least_lanes(node: Convolve) -> int:
+    """Lanes without which a layer cannot run."""
+    ti, to = node.code.lane_shape or (1, 1)
+    return ti * to
+
+
 def tilings(node: Convolve, budget: int) -> list[Tiling]:
     """Tilings of a layer that no other one beats in both lanes and cycles, fewest lanes first.
 
@@ -63,8 +77,8 @@ def tilings(node: Convolve, budget: int) -> list[Tiling]:
     found: dict[int, Tiling] = {}
     for p, (column_taps, empty_blocks, row_blocks) in _pixel_sums(node.x, min(budget, node.x.output)).items():
         empty = empty_rows * row_blocks + (rows - empty_rows) * empty_blocks
-        for to in _useful(cog, budget // p):
-            for ti in _useful(cig, budget // (p * to)):
+        for ti, to in _lane_shapes(node, budget // p):
+            if ti * to * p <= budget:
                 issues = ceil_div(cig, ti) * row_taps * column_taps + empty
                 lanes = ti * to * p
                 option = Tiling(node.groups * ceil_div(cog, to) * issues, lanes, p, to, ti)
@@ -88,12 +102,13 @@ def choose_tilings(program: Program, budget: int) -> list[Tiling]:
 
     Raises ValueError when the budget is below one lane a layer.
     """
-    least = len(program.nodes)
+    least = sum(map(_least_lanes, program.nodes))
     if isinstance(budget, bool) or not isinstance(budget, int):
         raise TypeError(f"Lane budget must be an integer, not {budget!r}")
     if budget < least:
-        raise ValueError(f"Lane budget must be at least {least}, one for each layer, not {budget}")
-    fronts = [tilings(node, budget - least + 1) for node in program.nodes]
+        fixed = "" if least == len(program.nodes) else " or what its code is made for"
+        raise ValueError(f"Lane budget must be at least {least}, one for each layer{fixed}, not {budget}")
+    fronts = [tilings(node, budget - least + _least_lanes(node)) for node in program.nodes]
     intervals = sorted({option.cycles for front in fronts for option in front})
     low, high = 0, len(intervals) - 1
     while low < high:  # the shortest interval that fits: lanes fall as the interval grows

@@ -51,6 +51,8 @@ class Convolve:
             raise TypeError(f"{self.name}: groups must be an integer, not {self.groups!r}")
         if self.groups < 1 or ci % self.groups:
             raise ValueError(f"{self.name}: groups must divide the {ci} input channels, not {self.groups}")
+        if self.code.groups not in (None, self.groups):
+            raise ValueError(f"{self.name}: code is for {self.code.groups} groups, not {self.groups}")
         if (ky, kx) != (self.y.kernel, self.x.kernel):
             raise ValueError(
                 f"{self.name}: weights must be {self.y.kernel}×{self.x.kernel} taps, not {ky}×{kx}"

@@ -118,6 +118,10 @@ class Schedule:
             if not 1 <= value <= most:
                 raise ValueError(f"{node.name}: {name} must be between 1 and {most}, not {value}")
 
+        if node.code.lane_shape not in (None, (self.ti, self.to)):
+            ti, to = node.code.lane_shape
+            raise ValueError(f"{node.name}: code is for {ti}×{to} lanes, not {self.ti}×{self.to}")
+
     @property
     def lanes(self) -> int:
         """Multipliers."""

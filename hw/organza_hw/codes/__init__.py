@@ -7,6 +7,7 @@ expander that makes fields.
 from organza.codes import Serial
 from organza_hw.codes.affine import AffineTerm
 from organza_hw.codes.binary import BinaryTerm
+from organza_hw.codes.blockhash import BlockHashTerm
 from organza_hw.codes.codebook import CodebookTerm
 from organza_hw.codes.hashed import HashedExpander
 from organza_hw.codes.huffman import HuffmanExpander
@@ -16,7 +17,12 @@ from organza_hw.codes.power import PowerTerm
 from organza_hw.codes.rle import RunLengthExpander
 from organza_hw.codes.ternary import TernaryTerm
 
-TERMS = {term.kind: term for term in (LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm)}
+TERMS = {
+    term.kind: term
+    for term in (
+        LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm, BlockHashTerm
+    )
+}  # fmt: skip
 EXPANDERS = {
     expander.kind: expander
     for expander in (HuffmanExpander, RunLengthExpander, HashedExpander, MultiHashExpander)

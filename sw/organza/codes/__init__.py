@@ -2,6 +2,7 @@
 
 from organza.codes.affine import Affine
 from organza.codes.binary import Binary
+from organza.codes.blockhash import BlockHash
 from organza.codes.code import Code
 from organza.codes.codebook import Codebook
 from organza.codes.hashed import Hashed
@@ -13,11 +14,11 @@ from organza.codes.rle import RunLength
 from organza.codes.serial import Serial
 from organza.codes.ternary import Ternary
 
-DIRECT: dict[str, type[Code]] = {code.kind: code for code in (Linear, Affine, PowerOfTwo, Ternary, Binary, Codebook)}
+DIRECT: dict[str, type[Code]] = {code.kind: code for code in (Linear, Affine, PowerOfTwo, Ternary, Binary, Codebook, BlockHash)}
 SERIAL: dict[str, type[Serial]] = {code.kind: code for code in (Huffman, RunLength, Hashed, MultiHash)}
 CODES: dict[str, type[Code]] = {**DIRECT, **SERIAL}
 
 __all__ = [
-    "CODES", "DIRECT", "SERIAL", "Affine", "Binary", "Code", "Codebook", "Hashed", "Huffman", "Linear", "MultiHash",
+    "CODES", "DIRECT", "SERIAL", "Affine", "Binary", "BlockHash", "Code", "Codebook", "Hashed", "Huffman", "Linear", "MultiHash",
     "PowerOfTwo", "RunLength", "Serial", "Ternary",
 ]  # fmt: skip

@@ -17,6 +17,13 @@ class Code(ABC):
     kind: ClassVar[str]
     memories: ClassVar[tuple[str, ...]] = ("rom",)  # how an engine may hold the weights, the planner's choice first
 
+    groups: int | None = None  # channel groups that the code is made for, None for any
+
+    @property
+    def lane_shape(self) -> tuple[int, int] | None:
+        """(Ti, To) of the only engine that can run the code, None for any."""
+        return None
+
     @property
     @abstractmethod
     def shape(self) -> tuple[int, int, int, int]:

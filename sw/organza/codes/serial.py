@@ -62,7 +62,8 @@ class Wrapper(Serial):
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Code):
             raise TypeError(f"{self.kind} must be around a code, not {self.inner!r}")
-        if "rom" not in self.inner.memories:
+        # A code for one shape of lanes makes its words itself: there are no fields to expand.
+        if "rom" not in self.inner.memories or self.inner.lane_shape is not None:
             raise ValueError(f"{self.kind} must be around a direct code, not {self.inner.kind}")
 
     @abstractmethod

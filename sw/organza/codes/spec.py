@@ -14,6 +14,7 @@ from organza.errors import UserError
 OPTIONS = {
     "linear": ("bits",), "affine": ("bits",), "power": ("bits",), "codebook": ("centroids",),
     "hashed": ("factor", "seed"), "multihash": ("factor",),
+    "blockhash": ("factor", "ti", "to"),
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ def decode(code, fields: np.ndarray) -> np.ndarray:
     code = getattr(code, "inner", code)
     meaning = {
         "linear": lambda f: f - (f >> (code.field_bits - 1) << code.field_bits),
+        "blockhash": lambda f: f - (f >> 7 << 8),
         "affine": lambda f: f * 2**code.fraction - code.offset,
         "ternary": lambda f: [0, 1, 0, -1][f],
         "binary": lambda f: [1, -1][f],
@@ -72,7 +73,7 @@ def test_encoders_code_what_they_were_given(kind, groups):
     # Signal to noise of Gaussian weights: 8 bits, 4-bit powers, 1.5 bits, 1 bit, 16 centroids,
     # and one number for 8 weights.
     limit = {"linear": 1e-3, "affine": 0.012, "power": 0.03, "ternary": 0.25, "binary": 0.40, "codebook": 0.015,
-             "huffman": 1e-3, "rle": 1e-3, "hashed": 0.89, "multihash": 0.8}[kind]  # fmt: skip
+             "huffman": 1e-3, "rle": 1e-3, "hashed": 0.89, "multihash": 0.8, "blockhash": 0.89}[kind]  # fmt: skip
     assert error < limit
     # The real weights of any other generator must come back through the same layout.
     np.testing.assert_array_equal(from_channels(rows, weights.shape, groups), weights)

@@ -42,11 +42,11 @@ def test_one_code_for_all_and_one_for_each():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, huffman, rle, hashed, multihash, not 'quaternary'$"),
+        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, blockhash, huffman, rle, hashed, multihash, not 'quaternary'$"),
         ("ternary:3", r"^code ternary takes no number, not 'ternary:3'$"),
         ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
-        ("huffman:7", r"^code huffman must be around one of linear, affine, power, ternary, binary, codebook, not '7'$"),
-        ("rle:huffman", r"^code rle must be around one of linear, .*, codebook, not 'huffman'$"),
+        ("huffman:7", r"^code huffman must be around one of linear, affine, power, ternary, binary, codebook, blockhash, not '7'$"),
+        ("rle:huffman", r"^code rle must be around one of linear, .*, blockhash, not 'huffman'$"),
         ("hashed:8:1:2", r"^code hashed takes only factor and seed, not 'hashed:8:1:2'$"),
         ("layer2=binary", r"^code names the layer 'layer2'; this model has layer0 \(net\.0\), layer1 \(net\.3\)$"),
         ("layer0=binary,net.0=ternary", r"^code names the layer 'net\.0' twice$"),
