@@ -62,6 +62,18 @@ def test_all_codes_at_once():
     check_free(chosen)
 
 
+def test_the_planner_keeps_the_lanes_of_a_code():
+    chosen = mixed(9, ["linear", "blockhash", "linear"])
+    ti, to = chosen.program.nodes[1].code.lane_shape
+    plan = plan_program(chosen.program, ti * to + 10)
+    engine = plan.engines[1]
+    assert (engine.Ti, engine.layers[0].To) == (ti, to) and plan.lanes <= ti * to + 10
+    least = ti * to + 2
+    assert plan_program(chosen.program, least).lanes == least
+    with pytest.raises(ValueError, match=f"^Lane budget must be at least {least}, one for each"):
+        plan_program(chosen.program, least - 1)
+
+
 @pytest.mark.slow
 def test_verilog():
     """The generated Verilog, with memory images in files and a real reset: the same cycles."""

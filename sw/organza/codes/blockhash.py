@@ -23,8 +23,10 @@ SHAPE = (8, 4)  # Ti, To by default
 
 
 def sign_bits(lanes: int) -> list[tuple[int, int]]:
-    """For every lane the two bits of the folded hash whose exclusive or is its sign: never the same two
-    up to 128 lanes, never one bit twice."""
+    """The two bits of the folded hash whose exclusive or is the sign of each lane.
+
+    Other ones for every lane up to 128; never the same bit twice.
+    """
     return [(lane % 32, (lane + 9 + 2 * (lane // 32)) % 32) for lane in range(lanes)]
 
 
