@@ -9,7 +9,7 @@ from organza_hw.rom import Rom
 
 
 class HuffmanExpander(Expander):
-    """One field a cycle.
+    """One field a cycle. The symbol table is not part of the check sum.
 
     An error is: a code that does not exist, a stream that ends early or goes on behind the last
     field, a wrong check sum.
