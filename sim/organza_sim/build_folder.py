@@ -161,6 +161,7 @@ generator.v            the accelerator; top module `generator`, ports clk, rst, 
 program.safetensors    the integer meaning of the model: organza info program.safetensors
 plan.json              lanes of every engine, beats and rings between them
 report.html            pictures, a drawing of the pipeline, numbers for every layer; report.json for machines
+images.png             the pictures; pipeline.svg and timeline.svg the drawings
 files.json             SHA-256 of the generated files, so that 'organza verify' can tell which were edited
 tb.v                   plain Verilog testbench with its data; it prints PASS or the first difference
 

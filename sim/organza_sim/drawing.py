@@ -7,13 +7,14 @@ dark, and a stand-alone file carries its own style. Everything that comes from f
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 
 from organza.plan import Plan
 from organza.program import Program
-from organza_sim.cycles import Timing
+from organza_sim.cycles import Timing, simulate_cycles
 from organza_sim.report import NOMINAL_CLOCK
 
-__all__ = ["pipeline_svg", "timeline_svg"]
+__all__ = ["pipeline_svg", "timeline_svg", "write_drawings"]
 
 COLUMNS = 4
 BOX_WIDTH, BOX_HEIGHT = 176, 118
@@ -41,6 +42,13 @@ SHAPES = """
   .drawing .meter { fill: var(--line); }
   .drawing .grid { stroke: var(--line); stroke-width: 1; }
 """ + "".join(f"  .drawing .c{k} {{ fill: var(--image{k}); }}\n" for k in range(COLOURS))
+
+
+def write_drawings(folder: Path, program: Program, plan: Plan) -> None:
+    """Write `pipeline.svg` and `timeline.svg` into `folder`, readable on light and on dark pages."""
+    (folder / "pipeline.svg").write_text(pipeline_svg(program, plan, standalone=True) + "\n")
+    timing = simulate_cycles(program, plan, COLOURS)
+    (folder / "timeline.svg").write_text(timeline_svg(program, timing, standalone=True) + "\n")
 
 
 def _svg(width: float, height: float, label: str, parts: list[str], standalone: bool) -> str:

@@ -86,6 +86,7 @@ def make_chip(steps: Steps, model: Model, lanes: int | None, plan: Path | None) 
 
 def _write(folder: Path, model: Model, chip: Chip) -> dict[str, object]:
     from organza_sim.build_folder import write_build
+    from organza_sim.drawing import write_drawings
     from organza_sim.html_report import render_report
     from organza_sim.pictures import comparison, labelled
     from organza_sim.report import make_report, psnr_db, write_report
@@ -102,5 +103,6 @@ def _write(folder: Path, model: Model, chip: Chip) -> dict[str, object]:
     )
     labelled(rows).save(folder / "images.png")
     report = make_report(program, chip.plan, model=model.name, psnr=psnr)
+    write_drawings(folder, program, chip.plan)
     write_report(folder, report, render_report(program, chip.plan, report, rows=rows))
     return report

@@ -59,6 +59,7 @@ def demo(
             assert real is not None
             psnr = psnr_db(program, real, program.run(program.quantize(many)))
         with steps.step("Writing the report"):
+            from organza_sim.drawing import write_drawings
             from organza_sim.html_report import render_report
             from organza_sim.pictures import comparison, labelled
 
@@ -68,6 +69,7 @@ def demo(
             labelled(rows).save(folder / "images.png")
             report = make_report(program, chip.plan, model=model.name, verification=result, psnr=psnr)
             page = render_report(program, chip.plan, report, rows=rows, verification=result)
+            write_drawings(folder, program, chip.plan)
             write_report(folder, report, page)
     if as_json:
         print_json(report)
