@@ -51,7 +51,9 @@ def test_tutorial(tmp_path: Path) -> None:
     for command in commands:
         if "iverilog" in command and not shutil.which("iverilog"):
             continue
-        result = subprocess.run(command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
         assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
         said[command.split()[1]] = result.stdout
     assert "PASS: 20 images, bit-exact, cycles equal the model's" in said["verify"]
@@ -60,5 +62,7 @@ def test_tutorial(tmp_path: Path) -> None:
     assert (tmp_path / "run/wave.vcd").stat().st_size > 1000
     assert "PASS" in said.get("mine", "PASS")
     code = f"import numpy as np\ninputs = np.load('z.npy')[:3]\n{python}"
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
