@@ -149,7 +149,7 @@ def _joint(number: int, columns: int, plan: Plan, shape: str) -> list[str]:
         above = y - BOX_HEIGHT / 2 - GAP_Y / 2
         right = columns * (BOX_WIDTH + GAP_X)
         parts.append(
-            f'<path class="wire" d="M{right} {y - BOX_HEIGHT - GAP_Y:g} h{GAP_X / 2} V{above:g} H{GAP_X / 3:g} V{y:g} H{x1}"/>'
+            f'<path class="wire" d="M{right} {y - BOX_HEIGHT - GAP_Y:g} h{GAP_X / 2} V{above:g} H5 V{y:g} H{x1}"/>'
         )
     else:
         parts.append(f'<path class="wire" d="M{x0} {y:g} H{x1}"/>')
