@@ -21,7 +21,7 @@ from organza.program import Convolve, Program
 
 VERSION = 1
 KEY = "organza_program"
-ARRAYS = ("bias", "positive", "negative", "shift", "table")
+ARRAYS = ("bias", "positive", "negative", "shift")
 
 
 def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
@@ -35,10 +35,9 @@ def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
             "input": asdict(node.input), "output": asdict(node.output),
         })  # fmt: skip
         tensors[f"{index}.weights"] = node.code.integers().astype(np.int16)
-        for name in ARRAYS:
-            array = getattr(e, name)
-            if array is not None:
-                tensors[f"{index}.{name}"] = array
+        tensors |= {f"{index}.{name}": getattr(e, name) for name in ARRAYS}
+        if e.table is not None:
+            tensors[f"{index}.table"] = e.table
     return {"version": VERSION, "nodes": nodes}, tensors
 
 
@@ -103,14 +102,14 @@ def load_program(path: str | Path) -> Program:
 def _unpack(index: int, node: dict, tensors: dict[str, np.ndarray]) -> Convolve:
     if node["code"]["kind"] != Linear.kind:
         raise ValueError(f"{node['name']}: unknown weight code {node['code']['kind']!r}")
-    arrays = {name: tensors.get(f"{index}.{name}") for name in ARRAYS}
+    arrays = {name: tensors[f"{index}.{name}"] for name in ARRAYS}
     return Convolve(
         name=node["name"],
         y=Axis(**node["y"]),
         x=Axis(**node["x"]),
         groups=node["groups"],
         code=Linear(tensors[f"{index}.weights"], node["code"]["bits"]),
-        epilogue=Epilogue(**arrays, low=node["low"], high=node["high"]),
+        epilogue=Epilogue(**arrays, low=node["low"], high=node["high"], table=tensors.get(f"{index}.table")),
         input=Fixed(**node["input"]),
         output=Fixed(**node["output"]),
     )

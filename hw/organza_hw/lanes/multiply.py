@@ -32,6 +32,10 @@ class MultiplyLanes(wiring.Component):
     activations : In, P × Ti. weights : In, To × Ti, shared by the pixels. sums : Out, P × To.
     """
 
+    activations: data.View
+    weights: data.View
+    sums: data.View
+
     def __init__(self, *, activation, weight, ti, to, p, sum_bits):
         self.ti, self.to, self.p = ti, to, p
         super().__init__({
