@@ -21,7 +21,7 @@ from organza.program import Convolve, Program
 
 VERSION = 1
 KEY = "organza_program"
-ARRAYS = ("bias", "positive", "negative", "shift", "table")
+ARRAYS = ("bias", "positive", "negative", "shift")
 
 
 def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
@@ -35,10 +35,9 @@ def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
             "input": asdict(node.input), "output": asdict(node.output),
         })  # fmt: skip
         tensors |= {f"{index}.code.{name}": array for name, array in node.code.arrays().items()}
-        for name in ARRAYS:
-            array = getattr(e, name)
-            if array is not None:
-                tensors[f"{index}.{name}"] = array
+        tensors |= {f"{index}.{name}": getattr(e, name) for name in ARRAYS}
+        if e.table is not None:
+            tensors[f"{index}.table"] = e.table
     return {"version": VERSION, "nodes": nodes}, tensors
 
 
@@ -110,14 +109,14 @@ def _unpack(index: int, node: dict, tensors: dict[str, np.ndarray]) -> Convolve:
     code = CODES[kind](**coded, **parameters)
     if code.parameters() != parameters:
         raise ValueError(f"{node['name']}: code must state {sorted(code.parameters())}, not {sorted(parameters)}")
-    arrays = {name: tensors.get(f"{index}.{name}") for name in ARRAYS}
+    arrays = {name: tensors[f"{index}.{name}"] for name in ARRAYS}
     return Convolve(
         name=node["name"],
         y=Axis(**node["y"]),
         x=Axis(**node["x"]),
         groups=node["groups"],
         code=code,
-        epilogue=Epilogue(**arrays, low=node["low"], high=node["high"]),
+        epilogue=Epilogue(**arrays, low=node["low"], high=node["high"], table=tensors.get(f"{index}.table")),
         input=Fixed(**node["input"]),
         output=Fixed(**node["output"]),
     )

@@ -17,9 +17,16 @@ import typer
 
 from organza.commands.steps import interruption
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must be absent or empty.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an earlier result of organza in the output folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder to write; must be absent or empty.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace an earlier result of organza in the output folder.")
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON on standard output, and nothing else."),
+]
 Images = Annotated[int, typer.Option("--images", "-n", min=1, help="How many images.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Fixes the latents that are drawn.")]
 
@@ -36,7 +43,9 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         # Amaranth reports components that were made and then not used, as happens when a plan is refused.
         warnings.filterwarnings("ignore", message=".*created but never used")
-        previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {
+            number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         interruption.clear()
         try:
             command(*args, **kwargs)

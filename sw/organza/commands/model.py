@@ -77,7 +77,9 @@ def load_model(
     python = ":" in source and path.suffix != ".safetensors"
     if not python:
         if weights is not None:
-            raise UserError(f"--weights goes with a Python file like my_model.py:make_generator, not with {source}")
+            raise UserError(
+                f"--weights goes with a Python file like my_model.py:make_generator, not with {source}"
+            )
         if not path.is_file():
             raise UserError(
                 f"{source}: no such file; give my_model.py:make_generator, a .safetensors file, or {SHIPPED}"
@@ -130,9 +132,13 @@ def _calibration(path: Path, shape: tuple[int, ...] | None) -> np.ndarray:
 
     inputs = load_array(path)
     if shape is not None and inputs.shape[1:] != shape:
-        same = inputs[0].size == np.prod(shape) and all(size == 1 for size in (*inputs.shape[2:], *shape[1:]))
+        same = inputs[0].size == np.prod(shape) and all(
+            size == 1 for size in (*inputs.shape[2:], *shape[1:])
+        )
         if not same:
-            raise UserError(f"{path}: must have shape (N, {', '.join(map(str, shape))}), not {inputs.shape}")
+            raise UserError(
+                f"{path}: must have shape (N, {', '.join(map(str, shape))}), not {inputs.shape}"
+            )
         inputs = inputs.reshape(len(inputs), *shape)
     return inputs
 
