@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from organza.commands.common import Force, Json, Output, print_json
+from organza.commands.common import Code, Force, Json, Output, print_json
 from organza.commands.model import SHIPPED, Model, load_model
 from organza.commands.steps import Steps
 from organza.output_folder import new_folder
@@ -45,6 +45,7 @@ def build(
     method: Annotated[
         str, typer.Option(help="How activations are clipped: mse, percentile or max.")
     ] = "mse",
+    code: Code = None,
     lanes: Annotated[
         int | None, typer.Option(help="Most multipliers to use. Default: 133.")
     ] = None,
@@ -70,6 +71,7 @@ def build(
                 input_shape=input_shape,
                 calibration=calibration,
                 method=method,
+                code=code,
             )
         chip = make_chip(steps, model, lanes, plan)
         with steps.step("Writing the build folder"):

@@ -28,6 +28,13 @@ Json = Annotated[
     typer.Option("--json", help="Print the result as JSON on standard output, and nothing else."),
 ]
 Images = Annotated[int, typer.Option("--images", "-n", min=1, help="How many images.")]
+Code = Annotated[
+    str | None,
+    typer.Option(
+        help="Weight code of all layers (ternary, binary, power, affine:4, codebook:16, linear:6) or of "
+        "some: layer1=codebook:16,layer2=binary. Default: linear:8."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Fixes the latents that are drawn.")]
 
 FAILED, INTERRUPTED = 1, 130

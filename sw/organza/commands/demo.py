@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from organza.commands.build import make_chip
-from organza.commands.common import FAILED, Force, Images, Json, print_json
+from organza.commands.common import FAILED, Code, Force, Images, Json, print_json
 from organza.commands.model import SHIPPED, draw_inputs, load_model
 from organza.commands.steps import Steps
 from organza.output_folder import new_folder
@@ -28,6 +28,7 @@ def demo(
         Path, typer.Option("--output", "-o", help="Folder to write; must be absent or empty.")
     ] = Path("organza-demo"),
     images: Images = SHOWN,
+    code: Code = None,
     lanes: Annotated[
         int | None, typer.Option(help="Most multipliers to use. Default: 133.")
     ] = None,
@@ -42,7 +43,7 @@ def demo(
     with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
         with steps.step(f"Loading and quantising the shipped generator {SHIPPED}"):
             model = load_model(
-                SHIPPED, weights=None, input_shape=None, calibration=None, method="mse"
+                SHIPPED, weights=None, input_shape=None, calibration=None, method="mse", code=code
             )
             program = model.program
         chip = make_chip(steps, model, lanes, None)

@@ -79,13 +79,18 @@ def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
         print_json({**summary, "layers": rows})
         return
     console = Console(highlight=False, width=WIDTH)
-    table = _table("layer", "tensor", "taps", "formats", "then", "MACs", "kbit")
+    table = _table(
+        "layer", "tensor", "taps", "code", "bits/weight", "ratio", "formats", "then", "MACs", "kbit"
+    )
     for row in rows:
         table.add_row(
             Text(row["name"]),
             f"{_times(row['input_shape'])} → {_times(row['output_shape'])}",
             _taps(row),
-            f"{_format(row['input_format'])}·s{row['weight_bits']} → {_format(row['output_format'])}",
+            row["code"],
+            f"{row['bits_per_weight']:.2f}",
+            f"{row['compression_ratio']:.1f}×",
+            f"{_format(row['input_format'])} → {_format(row['output_format'])}",
             row["activation"],
             f"{row['macs_effectual']:,}",
             f"{row['stored_bits'] / 1000:,.1f}",
