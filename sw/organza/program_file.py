@@ -38,13 +38,14 @@ def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
         tensors |= {f"{index}.{name}": getattr(e, name) for name in ARRAYS}
         if e.table is not None:
             tensors[f"{index}.table"] = e.table
-    return {"version": VERSION, "nodes": nodes}, tensors
+    # safetensors writes an array's memory as it lies, whatever its strides say.
+    return {"version": VERSION, "nodes": nodes}, {k: np.ascontiguousarray(v) for k, v in tensors.items()}
 
 
 def _hash(header: dict, tensors: dict[str, np.ndarray]) -> str:
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
+        array = tensors[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
