@@ -48,13 +48,13 @@ def counter(m, condition, modulus, name):
     return count
 
 
-def mutated(component, old, new):
-    """The class `component` with `old` replaced by `new` in its elaborate(), written as `ast.unparse` writes it."""
-    source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(component.elaborate))))
-    assert source.count(old) == 1, f"{old!r} must be once in {component.__name__}.elaborate"
+def mutated(component, old, new, method="elaborate"):
+    """The class `component` with `old` replaced by `new` in `method`, written as `ast.unparse` writes it."""
+    source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(getattr(component, method)))))
+    assert source.count(old) == 1, f"{old!r} must be once in {component.__name__}.{method}"
     scope = dict(vars(sys.modules[component.__module__]))
     exec(source.replace(old, new), scope)
-    return type(component.__name__, (component,), {"elaborate": scope["elaborate"]})
+    return type(component.__name__, (component,), {method: scope[method]})
 
 
 def tiny_layer(name="layer", *, ci=1, co=1, y, x, bits=2, low=0, high=1):

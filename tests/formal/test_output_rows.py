@@ -5,11 +5,11 @@ import pytest
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
+
 from organza_hw import output_rows
 from organza_hw.output_rows import OutputRows
 from organza_hw.verilog import to_verilog
 from organza_sim.formal import ProofError, prove
-
 from tests.formal.shell import TOP, Assert, begin, counter, mutated, stable
 
 pytestmark = pytest.mark.synth

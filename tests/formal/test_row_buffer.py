@@ -10,7 +10,17 @@ from organza.schedule import Schedule
 from organza_hw.row_buffer import RingLayout, RowBuffer
 from organza_hw.verilog import to_verilog
 from organza_sim.formal import ProofError, prove
-from tests.formal.shell import TOP, Assert, Assume, Axis, begin, counter, mutated, stable, tiny_layer
+from tests.formal.shell import (
+    TOP,
+    Assert,
+    Assume,
+    Axis,
+    begin,
+    counter,
+    mutated,
+    stable,
+    tiny_layer,
+)
 
 pytestmark = pytest.mark.synth
 DEPTH = 2  # rows
