@@ -1,30 +1,55 @@
-"""What a user types for a code: ``ternary``, ``codebook:16``, ``layer1=binary,layer2=power:3``."""
+"""What a user types for a code: ``ternary``, ``codebook:16``, ``sparse:75+ternary``, ``layer1=binary,layer2=power:3``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from organza.codes import CODES
+import numpy as np
+
+from organza.codes import CODES, Code
+from organza.codes.sparse import INNER as SPARSE_INNER
 from organza.errors import UserError
 
 # The number behind the colon.
-OPTIONS = {"linear": "bits", "affine": "bits", "power": "bits", "codebook": "centroids"}
+OPTIONS = {"linear": "bits", "affine": "bits", "power": "bits", "codebook": "centroids", "sparse": "sparsity"}
+# Codes around another one, which stands behind a plus, and the codes that may stand there; 8-bit linear if none does.
+AROUND = {"sparse": SPARSE_INNER}
 
 
 @dataclass(frozen=True)
 class CodeSpec:
-    """A code by name, with the options of its encoder."""
+    """A code by name, with the options of its encoder and, where it is around another one, the inner code."""
 
     kind: str = "linear"
     options: dict[str, int] = field(default_factory=dict)
+    inner: CodeSpec | None = None
 
     def __str__(self) -> str:
-        return ":".join([self.kind, *map(str, self.options.values())])
+        text = ":".join([self.kind, *map(str, self.options.values())])
+        return f"{text}+{self.inner}" if self.inner else text
+
+    def encode(self, weights: np.ndarray, groups: int, power: np.ndarray) -> tuple[Code, np.ndarray]:
+        """`Code.encode` of the named code with these options."""
+        inner = {"inner": self.inner} if self.inner else {}
+        return CODES[self.kind].encode(weights, groups, power, **self.options, **inner)
 
 
 def parse_spec(text: str) -> CodeSpec:
     """One code. Raises `UserError` listing the known ones."""
+    text, plus, behind = text.strip().partition("+")
+    outer = _parse_one(text)
+    if not plus:
+        return outer
+    if outer.kind not in AROUND:
+        raise UserError(f"code {outer.kind} is not around another one: no + after it, not {behind!r}")
+    inner = _parse_one(behind)
+    if inner.kind not in AROUND[outer.kind]:
+        raise UserError(f"code {outer.kind} must be around one of {', '.join(AROUND[outer.kind])}, not {inner.kind!r}")
+    return replace(outer, inner=inner)
+
+
+def _parse_one(text: str) -> CodeSpec:
     kind, colon, number = text.strip().partition(":")
     if kind not in CODES:
         raise UserError(f"code must be one of {', '.join(CODES)}, not {kind!r}")
