@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from organza.calibration import METHODS, activation_scale
-from organza.codes import Linear
+from organza.codes import CODES, Linear
 from organza.codes.code import by_channel, from_channels
 from organza.codes.spec import CodeSpec
 from organza.epilogue import MAX_SHIFT, Epilogue
@@ -167,15 +167,16 @@ def quantize_layer(
     what the layer makes before its activation.
     """
     power = (fmt.dequantize(integers) ** 2).mean((0, 2, 3))
+    encoder = CODES[spec.kind]
     try:
-        code, scales = spec.encode(layer.weights, layer.groups, power)
+        code, scales = encoder.encode(layer.weights, layer.groups, power, **spec.options)
         # Channels without weights, or nearly so, still have a bias to represent.
         least = np.abs(layer.bias) / (fmt.scale * 2.0**_BIAS_BITS)
         if (scales < least).any():
             rows = by_channel(layer.weights, layer.groups)
             kept = np.where((scales < least)[:, None], 0, rows)
             kept = from_channels(kept, layer.weights.shape, layer.groups)
-            code, scales = spec.encode(kept, layer.groups, power)
+            code, scales = encoder.encode(kept, layer.groups, power, **spec.options)
     except ValueError as error:
         raise UserError(f"{layer.name}: {error}") from error
     scales = np.maximum(scales, least)

@@ -66,6 +66,11 @@ class Code(ABC):
         """The arrays of the code by name."""
 
     @classmethod
+    def restore(cls, parameters: dict[str, Any], arrays: dict[str, np.ndarray]) -> Code:
+        """The code with these `parameters()` and `arrays()`; raises as the constructor does."""
+        return cls(**arrays, **parameters)
+
+    @classmethod
     @abstractmethod
     def encode(
         cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
@@ -75,11 +80,6 @@ class Code(ABC):
         `power` (ci,) is the mean square of every input channel: errors count by it. Raises ValueError for options that the
         code does not have.
         """
-
-    @classmethod
-    def restore(cls, arrays: dict[str, np.ndarray], parameters: dict[str, Any]) -> Code:
-        """The code that has these `arrays()` and `parameters()`. Raises TypeError or ValueError if there is none."""
-        return cls(**arrays, **parameters)
 
     def effectual(self) -> np.ndarray:
         """Weights of every tap that a lane has to multiply, int64, shape (ky, kx)."""

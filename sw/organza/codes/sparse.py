@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from organza.codes.sparse_formats import (
     relative_entries,
     to_csr,
 )
-
-if TYPE_CHECKING:
-    from organza.codes.spec import CodeSpec
 
 INNER = ("linear", "power", "ternary", "binary", "codebook")
 INDEXES = ("bitmap", "relative")
@@ -150,21 +147,19 @@ class Sparse(Code):
         return {"inner": inner, "block": self.block, "index": self.index, "gap": self.gap}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"mask": self.mask} | {f"inner.{name}": array for name, array in self.inner.arrays().items()}
+        return {"mask": self.mask, **self.inner.arrays()}
 
     @classmethod
-    def restore(cls, arrays: dict[str, np.ndarray], parameters: dict[str, Any]) -> Code:
-        from organza.codes import CODES  # which needs this module
+    def restore(cls, parameters: dict[str, Any], arrays: dict[str, np.ndarray]) -> Code:
+        from organza.codes import CODES  # which holds this class too
 
-        parameters = dict(parameters)
-        options = dict(parameters.pop("inner"))
-        kind = options.pop("kind")
+        own, rest = dict(parameters), dict(arrays)
+        described = dict(own.pop("inner"))
+        kind = described.pop("kind")
         if kind not in INNER:
             raise ValueError(f"Sparse inner must be one of {', '.join(INNER)}, not {kind!r}")
-        prefix = "inner."
-        inside = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-        outside = {name: array for name, array in arrays.items() if not name.startswith(prefix)}
-        return cls(CODES[kind].restore(inside, options), **outside, **parameters)
+        mask = rest.pop("mask")
+        return cls(CODES[kind].restore(described, rest), mask, **own)
 
     # How the lanes see it.
 
@@ -240,10 +235,11 @@ class Sparse(Code):
         `balanced`, the same number in every unit (True by default) instead of one threshold for the layer; `inner`, a
         `CodeSpec`, 8-bit linear by default; `block`, `index`, `gap` as of the class.
         """
-        from organza.codes.spec import CodeSpec  # which needs this module
+        from organza.codes import CODES
+        from organza.codes.spec import CodeSpec
 
         sparsity, balanced = options.pop("sparsity", 75), options.pop("balanced", True)
-        inner = options.pop("inner", None) or CodeSpec()
+        inner: CodeSpec = options.pop("inner", CodeSpec())
         stored = {name: options.pop(name) for name in ("block", "index", "gap") if name in options}
         no_options("sparse", options)
         if inner.kind not in INNER:
@@ -251,7 +247,7 @@ class Sparse(Code):
         importance = np.abs(weights) * np.sqrt(power)[:, None, None, None]
         block = stored.get("block", BLOCK) if balanced else None
         mask = prune(importance, groups, sparsity, block)
-        code, scales = inner.encode(np.where(mask, weights, 0), groups, power)
+        code, scales = CODES[inner.kind].encode(np.where(mask, weights, 0), groups, power, **inner.options)
         made = cls(code, mask, **stored)
         rows, q = by_channel(weights, groups), by_channel(made.integers(), groups)
         cost = channel_power(power, weights.shape, groups)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-
-from organza.codes import CODES, Code
+from organza.codes import CODES
 from organza.codes.sparse import INNER as SPARSE_INNER
 from organza.errors import UserError
 
@@ -19,20 +18,15 @@ AROUND = {"sparse": SPARSE_INNER}
 
 @dataclass(frozen=True)
 class CodeSpec:
-    """A code by name, with the options of its encoder and, where it is around another one, the inner code."""
+    """A code by name, with the options of its encoder; `inner` is the `CodeSpec` of the code that it is around."""
 
     kind: str = "linear"
-    options: dict[str, int] = field(default_factory=dict)
-    inner: CodeSpec | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        text = ":".join([self.kind, *map(str, self.options.values())])
-        return f"{text}+{self.inner}" if self.inner else text
-
-    def encode(self, weights: np.ndarray, groups: int, power: np.ndarray) -> tuple[Code, np.ndarray]:
-        """`Code.encode` of the named code with these options."""
-        inner = {"inner": self.inner} if self.inner else {}
-        return CODES[self.kind].encode(weights, groups, power, **self.options, **inner)
+        own = [str(value) for name, value in self.options.items() if name != "inner"]
+        text = ":".join([self.kind, *own])
+        return f"{text}+{self.options['inner']}" if "inner" in self.options else text
 
 
 def parse_spec(text: str) -> CodeSpec:
@@ -46,7 +40,7 @@ def parse_spec(text: str) -> CodeSpec:
     inner = _parse_one(behind)
     if inner.kind not in AROUND[outer.kind]:
         raise UserError(f"code {outer.kind} must be around one of {', '.join(AROUND[outer.kind])}, not {inner.kind!r}")
-    return replace(outer, inner=inner)
+    return CodeSpec(outer.kind, {**outer.options, "inner": inner})
 
 
 def _parse_one(text: str) -> CodeSpec:
