@@ -167,29 +167,30 @@ def one_layer(ci, co, size, weights=None, *, k=4, stride=2, crop=1):
 
 
 def test_three_quarters_pruned_is_almost_four_times_faster():
-    """64→32, 8×8→16×16, k4 s2 p1 on 64 lanes: cycles as the planner finds them for both."""
+    """64→32, 8×8→16×16, k4 s2 p1: the best 64 lanes that the planner finds for both, every lane busy in every cycle."""
     dense, sparse = one_layer(64, 32, 8)
     best = [next(option for option in reversed(tilings(program.nodes[0], 64)) if option.lanes <= 64).cycles
             for program in (dense, sparse)]  # fmt: skip
-    assert best[0] / best[1] >= 3.6
+    assert best == [28_800, 7_200]
     plan = plan_program(sparse, 64)
     assert plan.lanes <= 64
     schedule = plan.schedules(sparse)[0]
-    assert schedule.node.macs / (schedule.lanes * schedule.cycles) >= 0.9
+    assert schedule.node.macs / (schedule.lanes * schedule.cycles) == 1
 
 
-def test_the_same_speed_in_the_rtl():
-    dense, sparse = one_layer(16, 8, 4)
+def test_exactly_four_times_faster_in_the_rtl():
+    """The same lanes for both: a word of four non-zeros does the work of four words."""
     cycles = []
-    for program in (dense, sparse):
-        plan = plan_program(program, 64)
+    for program in one_layer(32, 8, 3):
+        schedule = Schedule(node=program.nodes[0], ti=4, to=8, p=1, e=4)
+        plan = plan_of(program, [schedule], [JointPlan(n=8, depth=4), JointPlan(n=8, depth=0)])
         x = random_input(np.random.default_rng(1), program, 3)
         outputs, run = simulate_pipeline(program, plan, x)
         assert np.array_equal(outputs, program.run(x))
-        model = simulate_cycles(program, plan, 3)
-        assert model.sent == run.image_ends.tolist()
-        cycles.append(plan.schedules(program)[0].cycles)
-    assert cycles[0] / cycles[1] >= 3.6
+        assert run.image_ends.tolist() == simulate_cycles(program, plan, 3).sent
+        assert schedule.node.macs == schedule.lanes * schedule.issues
+        cycles.append(schedule.cycles)
+    assert cycles[0] == 4 * cycles[1]
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -235,9 +236,9 @@ def test_more_lanes_than_a_block_has_channels():
         Schedule(node=node, ti=block + 1, to=1)
 
 
-def test_a_deep_ring_of_tight_rows():
-    """Rings of the least depth: a released row is never overwritten before its last read."""
-    for number in range(0, LAYERS, 3):
+def test_rings_of_the_least_depth():
+    """A released row is never overwritten before its last read."""
+    for number in range(0, LAYERS, 6):
         case = layer(number)
         schedule = case.schedules[0]
         joints = [JointPlan(n=schedule.node.ci, depth=schedule.least_depth), case.plan.joints[1]]
