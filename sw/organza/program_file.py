@@ -39,6 +39,8 @@ def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
             array = getattr(e, name)
             if array is not None:
                 tensors[f"{index}.{name}"] = array
+    # safetensors writes the memory of an array as it lies there, whatever its strides are.
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     return {"version": VERSION, "nodes": nodes}, tensors
 
 

@@ -80,7 +80,7 @@ def pipeline(number):
 
 def check(case, seed):
     """Free and under random stalls: every bit, and every image's last cycle."""
-    stalls = {"stall_in": random_stalls(STALLS[seed % 3], seed), "stall_out": random_stalls(STALLS[seed // 3 % 3], seed + 1)}
+    stalls: dict[str, Any] = {"stall_in": random_stalls(STALLS[seed % 3], seed), "stall_out": random_stalls(STALLS[seed // 3 % 3], seed + 1)}
     for traces in ({}, stalls):
         outputs, run = simulate_pipeline(case.program, case.plan, case.x, **traces)
         assert np.array_equal(outputs, case.program.run(case.x))
@@ -103,6 +103,7 @@ def test_the_layers_cover_sparsity():
     found = set()
     for s in schedules:
         code, cig = s.node.code, s.node.ci // s.node.groups
+        assert isinstance(code, Sparse)
         flags = {
             code.inner.kind: True, code.index: True,
             "uneven": (s.tap_issues != s.tap_issues.flat[0]).any(),
@@ -129,6 +130,7 @@ def test_issues_by_walking():
     for number in range(LAYERS):
         s = layer(number).schedules[0]
         node, code = s.node, s.node.code
+        assert isinstance(code, Sparse)
         cig, cog = node.ci // node.groups, node.co // node.groups
         kept = code.integers() != 0
         span = min(code.block, cig)
@@ -219,6 +221,7 @@ def test_memories_hold_the_words_and_their_blocks():
     case = next(c for c in map(layer, range(LAYERS)) if c.schedules[0].ci_tiles > 1)
     schedule = case.schedules[0]
     code, place = schedule.node.code, (schedule.ti, schedule.to, schedule.node.groups)
+    assert isinstance(code, Sparse)
     chip = build(case.program, case.plan)
     words, blocks = code.words(*place), code.word_blocks(*place)
     assert [int(line, 16) for line in chip.files["layer0_blocks.hex"].split()] == blocks.tolist()
@@ -229,11 +232,12 @@ def test_memories_hold_the_words_and_their_blocks():
 
 
 def test_more_lanes_than_a_block_has_channels():
-    node = next(c for c in map(layer, range(LAYERS)) if c.program.nodes[0].code.block < c.program.nodes[0].ci
-                and c.program.nodes[0].groups == 1).program.nodes[0]  # fmt: skip
-    block = node.code.block
-    with pytest.raises(ValueError, match=f"^{re.escape(f'layer: ti must be between 1 and {block}, not {block + 1}')}$"):
-        Schedule(node=node, ti=block + 1, to=1)
+    for node in (layer(number).program.nodes[0] for number in range(LAYERS)):
+        assert isinstance(node.code, Sparse)
+        most = min(node.code.block, node.ci // node.groups)
+        message = f"layer: ti must be between 1 and {most}, not {most + 1}"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            Schedule(node=node, ti=most + 1, to=1)
 
 
 def test_rings_of_the_least_depth():
