@@ -7,8 +7,8 @@ some adders do for lane word addresses. Otherwise a table has the first word and
 """
 
 from functools import cached_property
-from itertools import accumulate
 
+import numpy as np
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -46,16 +46,26 @@ class SequencerTables:
         issues = self.schedule.tap_issues
         self.most_issues = int(issues.max())  # of a (co tile, tap)
         self.uniform = bool((issues == self.most_issues).all())
-        # What the tables count a tap as: its words, or its place in the table of taps.
-        self.tap_step = self.most_issues if self.uniform else 1
-        self.tile_step = self.tap_step * issues[0].size
+        # What a column, row and tile of taps count as `weight`: words, or places in the table of taps. There each has
+        # its own bits, so that nothing must be added in front of the table that every issue waits for.
+        _, ky, kx = issues.shape
+        if self.uniform:
+            self.tap_step, self.row_step = self.most_issues, self.most_issues * kx
+            self.tile_step = self.row_step * ky
+        else:
+            self.tap_step, self.row_step = 1, 1 << (kx - 1).bit_length()
+            self.tile_step = self.row_step << (ky - 1).bit_length()
 
     @cached_property
     def taps(self) -> list[dict]:
-        """One entry a (co tile, tap): its first lane word and its number of issues - 1."""
-        issues = self.schedule.tap_issues.reshape(-1).tolist()
-        starts = [0, *accumulate(issues)]
-        return [{"start": start, "more": count - 1} for start, count in zip(starts, issues, strict=False)]
+        """By `weight`, for every (co tile, tap): its first lane word and its number of issues - 1."""
+        issues = self.schedule.tap_issues
+        made = [{"start": 0, "more": 0}] * (self.tile_step * len(issues))
+        start = 0
+        for (tile, ky, kx), count in np.ndenumerate(issues):
+            made[tile * self.tile_step + ky * self.row_step + kx] = {"start": start, "more": int(count) - 1}
+            start += int(count)
+        return made
 
     @cached_property
     def rows(self) -> list[dict]:
@@ -67,7 +77,7 @@ class SequencerTables:
             following = 0 if final else len(made) + max(len(taps), 1)
             for number, (k, row) in enumerate(taps or [(0, 0)]):
                 made.append({
-                    "slot": row % self.ring.depth, "weight": k * node.x.kernel * self.tap_step, "none": int(not taps),
+                    "slot": row % self.ring.depth, "weight": k * self.row_step, "none": int(not taps),
                     "last": int(number == max(len(taps), 1) - 1), "final": int(final), "next": following,
                     "window": need.window, "release": need.release,
                 })  # fmt: skip
@@ -177,7 +187,7 @@ class Sequencer(wiring.Component):
         else:
             m.submodules.counts = counts = Table([{"more": tap["more"]} for tap in self.tables.taps])
             m.d.comb += [
-                counts.index.eq(tile_weight + row.weight + column.weight),
+                counts.index.eq(tile_weight | row.weight | column.weight),
                 tap_last.eq(ci == counts.row.more),
             ]
         m.d.comb += [
@@ -256,7 +266,7 @@ class Sequencer(wiring.Component):
             one.turn.eq(column.turn), one.mask.eq(Mux(row.none, 0, column.mask.as_value())),
             one.partial.eq(0 if self.blocks else tap_last),
             one.constant.eq(constant), one.pixel.eq(column.first), one.pixels.eq(column.pixels),
-            weight_row.eq(tile_weight + row.weight),
+            weight_row.eq(tile_weight + row.weight if self.tables.uniform else tile_weight | row.weight),
             weight_column.eq(column.weight + ci if self.tables.uniform else column.weight),
             slot.eq(row.slot), from_origin.eq(origin),
             place.eq(column.address), word.eq(group_word if self.blocks else group_word + ci),
@@ -274,7 +284,7 @@ class Sequencer(wiring.Component):
             m.submodules.starts = starts = Table([{"start": tap["start"]} for tap in self.tables.taps])
             number = Signal.like(ci)
             m.d.sync += number.eq(ci)
-            m.d.comb += starts.index.eq(weight_row + weight_column)
+            m.d.comb += starts.index.eq(weight_row | weight_column)
             m.d.sync += weight.eq(starts.row.start + number)
         m.d.sync += [words[bank].eq(place[bank] + word) for bank in range(ring.banks)]
         if self.blocks is None:
