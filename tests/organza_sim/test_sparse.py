@@ -1,10 +1,12 @@
 # amaranth: UnusedElaboratable=no
-"""Sparse layers in the RTL: every bit of the reference, every cycle of the model, and what pruning saves."""
+"""Sparse layers in the RTL: every bit of the reference, every cycle of the model, and what pruning
+saves."""
 
 import itertools
 import math
 import re
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,8 +40,12 @@ def transposed(rng, number):
     """A square transposed layer of a usual shape with any sparse weights."""
     k, stride, before, after = TRANSPOSED[number % len(TRANSPOSED)]
     while True:
-        node = random_convolve(rng, code="sparse", max_channels=(6, 20)[number % 2], groups=number % 3 == 0)
-        axis = Axis(size=int(rng.integers(2, 5)), kernel=k, up=stride, crop_before=before, crop_after=after)
+        node = random_convolve(
+            rng, code="sparse", max_channels=(6, 20)[number % 2], groups=number % 3 == 0
+        )
+        axis = Axis(
+            size=int(rng.integers(2, 5)), kernel=k, up=stride, crop_before=before, crop_after=after
+        )
         code = random_code(rng, (*node.code.shape[:2], k, k), "sparse")
         node = Convolve(name=node.name, y=axis, x=axis, groups=node.groups, code=code, epilogue=node.epilogue,
                         input=node.input, output=node.output)  # fmt: skip
@@ -53,7 +59,9 @@ def layer(number):
     rng = np.random.default_rng([77, number])
     while True:
         if number % 2:
-            node = random_convolve(rng, code="sparse", max_channels=(5, 9, 20)[number % 3], max_macs=6000)
+            node = random_convolve(
+                rng, code="sparse", max_channels=(5, 9, 20)[number % 3], max_macs=6000
+            )
         else:
             node = transposed(rng, number // 2)
         program = Program((node,))
@@ -69,9 +77,17 @@ def pipeline(number):
     while True:
         nodes: list[Convolve] = []
         for index in range(2 + number % 2):
-            chain = {"input": nodes[-1].output, "input_shape": nodes[-1].output_shape} if nodes else {}
-            kind = "sparse" if (index + number) % 2 else str(rng.choice(["linear", "ternary", "affine", "binary"]))
-            nodes.append(random_convolve(rng, name=f"layer{index}", code=kind, max_positions=30, **chain))
+            chain = (
+                {"input": nodes[-1].output, "input_shape": nodes[-1].output_shape} if nodes else {}
+            )
+            kind = (
+                "sparse"
+                if (index + number) % 2
+                else str(rng.choice(["linear", "ternary", "affine", "binary"]))
+            )
+            nodes.append(
+                random_convolve(rng, name=f"layer{index}", code=kind, max_positions=30, **chain)
+            )
         program = Program(tuple(nodes))
         plan = random_plan(rng, program)
         if sum(schedule.cycles for schedule in plan.schedules(program)) <= 1200:
@@ -80,7 +96,10 @@ def pipeline(number):
 
 def check(case, seed):
     """Free and under random stalls: every bit, and every image's last cycle."""
-    stalls: dict[str, Any] = {"stall_in": random_stalls(STALLS[seed % 3], seed), "stall_out": random_stalls(STALLS[seed // 3 % 3], seed + 1)}
+    stalls: dict[str, Any] = {
+        "stall_in": random_stalls(STALLS[seed % 3], seed),
+        "stall_out": random_stalls(STALLS[seed // 3 % 3], seed + 1),
+    }
     for traces in ({}, stalls):
         outputs, run = simulate_pipeline(case.program, case.plan, case.x, **traces)
         assert np.array_equal(outputs, case.program.run(case.x))
@@ -126,7 +145,8 @@ def test_the_layers_cover_sparsity():
 
 
 def test_issues_by_walking():
-    """The closed form against a walk over rows, co tiles, blocks of pixels and taps, counting non-zeros."""
+    """The closed form against a walk over rows, co tiles, blocks of pixels and taps, counting
+    non-zeros."""
     for number in range(LAYERS):
         s = layer(number).schedules[0]
         node, code = s.node, s.node.code
@@ -140,7 +160,10 @@ def test_issues_by_walking():
                 tile = 0
                 for (ky, _), tap in itertools.product(taps, block.taps):
                     unit = kept[g * cig : (g + 1) * cig, o : o + s.to, ky, tap.k]
-                    need = sum(math.ceil(unit[b : b + span].sum(0).max() / s.ti) for b in range(0, cig, span))
+                    need = sum(
+                        math.ceil(unit[b : b + span].sum(0).max() / s.ti)
+                        for b in range(0, cig, span)
+                    )
                     tile += max(need, 1)
                 issues += max(tile, 1)
         assert s.issues == issues
@@ -153,7 +176,10 @@ def test_latency_is_a_constant_of_the_code():
                      epilogue=node.epilogue, input=node.input, output=node.output)  # fmt: skip
     dense = Schedule(node=dense, ti=sparse.ti, to=sparse.to, p=sparse.p, e=sparse.e)
     assert (address_latency(dense), release_latency(dense)) == (ADDRESS_LATENCY, RELEASE_LATENCY)
-    assert (address_latency(sparse), release_latency(sparse)) == (ADDRESS_LATENCY + 1, RELEASE_LATENCY + 1)
+    assert (address_latency(sparse), release_latency(sparse)) == (
+        ADDRESS_LATENCY + 1,
+        RELEASE_LATENCY + 1,
+    )
     # The ring word of an issue is looked up, and the gathered activations are registered.
     assert output_latency(sparse) == output_latency(dense) + 2
 
@@ -162,14 +188,20 @@ def one_layer(ci, co, size, weights=None, *, k=4, stride=2, crop=1):
     """A transposed layer of 8 bits, dense and pruned to 75 % balanced: two Programs."""
     axis = Axis(size=size, kernel=k, up=stride, crop_before=crop, crop_after=crop)
     real = np.random.default_rng(0).normal(0, 1, (ci, co, k, k))
-    rule = Epilogue(np.zeros(co, int), np.full(co, 16000), np.zeros(co, int), np.full(co, 24), 0, 255)
-    for code in (Linear.encode(real, 1, np.ones(ci))[0], Sparse.encode(real, 1, np.ones(ci), sparsity=75)[0]):
+    rule = Epilogue(
+        np.zeros(co, int), np.full(co, 16000), np.zeros(co, int), np.full(co, 24), 0, 255
+    )
+    for code in (
+        Linear.encode(real, 1, np.ones(ci))[0],
+        Sparse.encode(real, 1, np.ones(ci), sparsity=75)[0],
+    ):
         yield Program((Convolve(name="layer", y=axis, x=axis, groups=1, code=code, epilogue=rule,
                                 input=Fixed(8, True, 1.0), output=Fixed(8, False, 1.0)),))  # fmt: skip
 
 
 def test_three_quarters_pruned_is_almost_four_times_faster():
-    """64→32, 8×8→16×16, k4 s2 p1: the best 64 lanes that the planner finds for both, every lane busy in every cycle."""
+    """64→32, 8×8→16×16, k4 s2 p1: the best 64 lanes that the planner finds for both, every lane
+    busy in every cycle."""
     dense, sparse = one_layer(64, 32, 8)
     best = [next(option for option in reversed(tilings(program.nodes[0], 64)) if option.lanes <= 64).cycles
             for program in (dense, sparse)]  # fmt: skip
@@ -205,7 +237,9 @@ def test_planner(number):
         schedule = Schedule(node=node, ti=option.ti, to=option.to, p=option.p, e=option.to)
         assert schedule.issues == option.cycles
     useful = {-(-cog // n) for n in range(1, cog + 1)}
-    for ti, to, p in itertools.product(range(1, node.code.span(cig, cig) + 1), useful, range(1, node.x.output + 1)):
+    for ti, to, p in itertools.product(
+        range(1, node.code.span(cig, cig) + 1), useful, range(1, node.x.output + 1)
+    ):
         if ti * to * p <= 12:
             issues = Schedule(node=node, ti=ti, to=to, p=p, e=to).issues
             assert any(option.lanes <= ti * to * p and option.cycles <= issues for option in front)
@@ -228,7 +262,9 @@ def test_memories_hold_the_words_and_their_blocks():
     made = [int(line, 16) for line in chip.files["layer0_weights.hex"].split()]
     bits = code.field_bits
     for word, fields in zip(made, words, strict=True):
-        assert [word >> (n * bits) & ((1 << bits) - 1) for n in range(fields.size)] == fields.ravel().tolist()
+        assert [
+            word >> (n * bits) & ((1 << bits) - 1) for n in range(fields.size)
+        ] == fields.ravel().tolist()
 
 
 def test_more_lanes_than_a_block_has_channels():

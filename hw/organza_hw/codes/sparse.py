@@ -9,7 +9,8 @@ from organza_hw.lanes.gather import GatherLanes
 
 
 class SparseTerm(Term):
-    """Field: the inner code's field as `value`, the channel inside the block as `index` above it."""
+    """Field: the inner code's field as `value`, the channel inside the block as `index` above
+    it."""
 
     kind = Sparse.kind
     lanes = GatherLanes
@@ -18,7 +19,9 @@ class SparseTerm(Term):
         from organza_hw.codes import term_of  # which needs this module
 
         self.inner = term_of(code.inner)
-        self.field_shape = data.StructLayout({"value": self.inner.field_shape, "index": code.index_bits})
+        self.field_shape = data.StructLayout(
+            {"value": self.inner.field_shape, "index": code.index_bits}
+        )
 
     def product(self, m, activation, field):
         """Exact value of one lane for the activation that its index has chosen."""

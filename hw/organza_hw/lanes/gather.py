@@ -1,4 +1,5 @@
-"""Lanes of codes that skip zeros: each picks its activation out of a ring word by the index beside its value."""
+"""Lanes of codes that skip zeros: each picks its activation out of a ring word by the index beside
+its value."""
 
 from amaranth import *
 from amaranth.lib import data, wiring
@@ -8,7 +9,8 @@ from organza_hw.lanes.dot import DotLanes, add_tree
 
 
 def choose(index, values):
-    """The one of `values` at `index`, 0 beyond them: a tree of two-way multiplexers, one level for each index bit.
+    """The one of `values` at `index`, 0 beyond them: a tree of two-way multiplexers, one level for
+    each index bit.
 
     For 16 values of 8 bits that is 106 LUT4 on ECP5; a switch over the 16 values takes 256.
     """
@@ -21,17 +23,19 @@ def choose(index, values):
 class GatherLanes(wiring.Component):
     """Exact dot products of To × P × Ti activations, each chosen among `span`.
 
-    An index beyond the word gives the activation 0. Throughput one issue a cycle, no back-pressure, latency
-    `latency(ti)` cycles: a register behind the multiplexers, then as `DotLanes`.
+    An index beyond the word gives the activation 0. Throughput one issue a cycle, no back-pressure,
+    latency `latency(ti)` cycles: a register behind the multiplexers, then as `DotLanes`.
 
     Parameters
     ----------
-    term : arithmetic of one lane; its fields have a `value` and an `index`. activation : amaranth Shape.
+    term : arithmetic of one lane; its fields have a `value` and an `index`. activation : amaranth
+        Shape.
     ti, to, p : lanes. sum_bits : signed width of a sum. span : channels of a ring word.
 
     Members
     -------
-    activations : In, P × span. weights : In, To × Ti fields, shared by the pixels. sums : Out, P × To.
+    activations : In, P × span. weights : In, To × Ti fields, shared by the pixels. sums : Out, P ×
+        To.
     """
 
     def __init__(self, term, *, activation, ti, to, p, sum_bits, span):

@@ -1,4 +1,5 @@
-"""Which weights stay: the most important of a layer, or of every unit that a sparse lane word serves."""
+"""Which weights stay: the most important of a layer, or of every unit that a sparse lane word
+serves."""
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ import numpy as np
 
 
 def prune(importance: np.ndarray, groups: int, percent: int, block: int | None) -> np.ndarray:
-    """Mask of the most important weights, shape of `importance` (ci, co // groups, ky, kx); ties keep the first.
+    """Mask of the most important weights, shape of `importance` (ci, co // groups, ky, kx); ties
+    keep the first.
 
-    `block` None keeps 100 - `percent` % of the layer. Otherwise every (output channel, tap, block of that many input
-    channels of a group) keeps its share, rounded half up but at least one.
+    `block` None keeps 100 - `percent` % of the layer. Otherwise every (output channel, tap, block
+    of that many input channels of a group) keeps its share, rounded half up but at least one.
 
     Raises TypeError / ValueError for a percentage that is not an integer from 0 to 99.
     """

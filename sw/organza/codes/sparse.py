@@ -1,8 +1,9 @@
-"""Sparse weights around another direct code: pruned weights take no cycle, the lanes gather what the others need.
+"""Sparse weights around another direct code: pruned weights take no cycle, the lanes gather what
+the others need.
 
-The unit is (output channel, tap, block of M input channels of a group). A lane word serves one block and gives each of
-To output channels up to Ti non-zeros; a field holds the value and its channel inside the block, so a lane is the other
-code's arithmetic behind an M:1 multiplexer.
+The unit is (output channel, tap, block of M input channels of a group). A lane word serves one
+block and gives each of To output channels up to Ti non-zeros; a field holds the value and its
+channel inside the block, so a lane is the other code's arithmetic behind an M:1 multiplexer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from organza.codes.code import Code, by_channel, channel_power, from_channels, no_options
+from organza.codes.code import Code, by_channel, channel_power, no_options
 from organza.codes.pruning import prune
 from organza.codes.sparse_formats import (
     MAX_GAP_BITS,
@@ -22,9 +23,7 @@ from organza.codes.sparse_formats import (
     decode_relative,
     encode_bitmap,
     encode_relative,
-    from_csr,
     relative_entries,
-    to_csr,
 )
 
 INNER = ("linear", "power", "ternary", "binary", "codebook")
@@ -39,7 +38,8 @@ class Sparse(Code):
     Parameters
     ----------
     inner : a linear, power, ternary, binary or codebook code.
-    mask : bool, shape of the weights; True keeps a weight. A kept weight that is zero counts as pruned.
+    mask : bool, shape of the weights; True keeps a weight. A kept weight that is zero counts as
+        pruned.
     block : M, input channels that share a multiplexer, 2…16.
     index : how positions are stored, "bitmap" or "relative". gap : bits of a relative index, 2…8.
 
@@ -62,7 +62,9 @@ class Sparse(Code):
         if not isinstance(self.inner, Code):
             raise TypeError(f"Sparse inner must be a code, not {self.inner!r}")
         if self.inner.kind not in INNER:
-            raise ValueError(f"Sparse inner must be one of {', '.join(INNER)}, not {self.inner.kind!r}")
+            raise ValueError(
+                f"Sparse inner must be one of {', '.join(INNER)}, not {self.inner.kind!r}"
+            )
         for name, low, high in (("block", 2, 16), ("gap", MIN_GAP_BITS, MAX_GAP_BITS)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
@@ -70,12 +72,16 @@ class Sparse(Code):
             if not low <= value <= high:
                 raise ValueError(f"Sparse {name} must be between {low} and {high}, not {value}")
         if self.index not in INDEXES:
-            raise ValueError(f"Sparse index must be one of {', '.join(INDEXES)}, not {self.index!r}")
+            raise ValueError(
+                f"Sparse index must be one of {', '.join(INDEXES)}, not {self.index!r}"
+            )
         mask = np.asarray(self.mask)
         if mask.dtype != bool:
             raise TypeError(f"Sparse mask must be booleans, not {mask.dtype}")
         if mask.shape != self.inner.shape:
-            raise ValueError(f"Sparse mask must have shape {self.inner.shape} as the weights, not {mask.shape}")
+            raise ValueError(
+                f"Sparse mask must have shape {self.inner.shape} as the weights, not {mask.shape}"
+            )
         object.__setattr__(self, "mask", mask & (self.inner.integers() != 0))
 
     @property
@@ -87,7 +93,8 @@ class Sparse(Code):
 
     @property
     def index_bits(self) -> int:
-        """Bits of a channel number inside a block; one number more says "none" if the other code has no zero."""
+        """Bits of a channel number inside a block; one number more says "none" if the other code
+        has no zero."""
         return (self.block - (self.inner.zero_field is not None)).bit_length()
 
     @property
@@ -114,22 +121,31 @@ class Sparse(Code):
 
     @property
     def stored_bits(self) -> int:
-        """Values of kept weights, bitmap or relative index with its fillers, and the other code's tables."""
+        """Values of kept weights, bitmap or relative index with its fillers, and the other code's
+        tables."""
         if self.index == "bitmap":
             stored = self.mask.size + self.effectual().sum() * self.inner.field_bits
         else:
-            stored = relative_entries(self._scanned(self.mask), self.gap) * (self.gap + self.inner.field_bits)
+            stored = relative_entries(self._scanned(self.mask), self.gap) * (
+                self.gap + self.inner.field_bits
+            )
         return int(stored) + self.table_bits
 
     def to_bits(self) -> np.ndarray:
-        """The stored form without tables, uint8 of 0 and 1: by output channel, tap, input channel."""
-        fields, mask, bits = self._scanned(self.fields()), self._scanned(self.mask), self.inner.field_bits
+        """The stored form without tables, uint8 of 0 and 1: by output channel, tap, input
+        channel."""
+        fields, mask, bits = (
+            self._scanned(self.fields()),
+            self._scanned(self.mask),
+            self.inner.field_bits,
+        )
         if self.index == "bitmap":
             return encode_bitmap(fields, mask, bits)
         return encode_relative(fields, mask, bits, self.gap)
 
     def from_bits(self, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`fields()` and mask that `bits` hold for a code of this shape. Raises ValueError for damaged bits."""
+        """`fields()` and mask that `bits` hold for a code of this shape. Raises ValueError for
+        damaged bits."""
         shape, value = self._scanned(self.mask).shape, self.inner.field_bits
         if self.index == "bitmap":
             fields, mask = decode_bitmap(bits, shape, value)
@@ -139,7 +155,8 @@ class Sparse(Code):
 
     @staticmethod
     def _scanned(weights: np.ndarray) -> np.ndarray:
-        """(ci, co // groups, ky, kx) as (co // groups, ky, kx, ci): a lane's neighbours are stored together."""
+        """(ci, co // groups, ky, kx) as (co // groups, ky, kx, ci): a lane's neighbours are stored
+        together."""
         return weights.transpose(1, 2, 3, 0)
 
     def parameters(self) -> dict[str, Any]:
@@ -180,7 +197,8 @@ class Sparse(Code):
         return self._units[groups]
 
     def _blocked(self, weights: np.ndarray, groups: int) -> np.ndarray:
-        """(groups, blocks, channel of the block, co // groups, ky · kx), zero where a block is not full."""
+        """(groups, blocks, channel of the block, co // groups, ky · kx), zero where a block is not
+        full."""
         ci, cog, ky, kx = self.shape
         span = self.span(0, ci // groups)
         w = weights.reshape(groups, ci // groups, cog, ky * kx)
@@ -188,9 +206,11 @@ class Sparse(Code):
         return w.reshape(groups, -1, span, cog, ky * kx)
 
     def _block_issues(self, ti: int, to: int, groups: int) -> np.ndarray:
-        """Words of every (group, co tile, tap, block): the output channel with the most non-zeros decides.
+        """Words of every (group, co tile, tap, block): the output channel with the most non-zeros
+        decides.
 
-        A tap with none in any block has one word of idle lanes: skipping it would take a look ahead of the sequencer.
+        A tap with none in any block has one word of idle lanes: skipping it would take a look ahead
+        of the sequencer.
         """
         need = -(-self.unit_counts(groups) // ti)
         _, nb, cog, taps = need.shape
@@ -204,12 +224,16 @@ class Sparse(Code):
 
     def word_blocks(self, ti: int, to: int, groups: int) -> np.ndarray:
         issues = self._block_issues(ti, to, groups)
-        return np.repeat(np.broadcast_to(np.arange(issues.shape[-1]), issues.shape).ravel(), issues.ravel())
+        return np.repeat(
+            np.broadcast_to(np.arange(issues.shape[-1]), issues.shape).ravel(), issues.ravel()
+        )
 
     def words(self, ti: int, to: int, groups: int) -> np.ndarray:
-        """Memory image for Ti × To lanes: int64 (words, to, ti) of fields, value low, channel of the block above it.
+        """Memory image for Ti × To lanes: int64 (words, to, ti) of fields, value low, channel of
+        the block above it.
 
-        Words follow each other by group, co tile, tap, block, then non-zeros: the first Ti of an output channel first.
+        Words follow each other by group, co tile, tap, block, then non-zeros: the first Ti of an
+        output channel first.
         """
         issues = self._block_issues(ti, to, groups)
         ends = np.cumsum(issues.ravel())
@@ -218,7 +242,9 @@ class Sparse(Code):
         kept = self._blocked(self.mask, groups)
         rank = np.cumsum(kept, 2) - 1
         group, block, channel, output, tap = where = np.nonzero(kept)
-        value = self._blocked(self.inner.fields(), groups)[where] + (channel << self.inner.field_bits)
+        value = self._blocked(self.inner.fields(), groups)[where] + (
+            channel << self.inner.field_bits
+        )
         word = starts[group, output // to, tap, block] + rank[where] // ti
         made[word, output % to, rank[where] % ti] = value
         return made
@@ -229,11 +255,13 @@ class Sparse(Code):
     def encode(
         cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: Any
     ) -> tuple[Code, np.ndarray]:
-        """Magnitude pruning, then the inner code on what is left, then scales of least squared error.
+        """Magnitude pruning, then the inner code on what is left, then scales of least squared
+        error.
 
-        Magnitudes count by the root of their channel's input power. Options: `sparsity`, percent to prune, 75 by default;
-        `balanced`, the same number in every unit (True by default) instead of one threshold for the layer; `inner`, a
-        `CodeSpec`, 8-bit linear by default; `block`, `index`, `gap` as of the class.
+        Magnitudes count by the root of their channel's input power. Options: `sparsity`, percent to
+        prune, 75 by default; `balanced`, the same number in every unit (True by default) instead of
+        one threshold for the layer; `inner`, a `CodeSpec`, 8-bit linear by default; `block`,
+        `index`, `gap` as of the class.
         """
         from organza.codes import CODES
         from organza.codes.spec import CodeSpec
@@ -247,44 +275,15 @@ class Sparse(Code):
         importance = np.abs(weights) * np.sqrt(power)[:, None, None, None]
         block = stored.get("block", BLOCK) if balanced else None
         mask = prune(importance, groups, sparsity, block)
-        code, scales = CODES[inner.kind].encode(np.where(mask, weights, 0), groups, power, **inner.options)
+        code, scales = CODES[inner.kind].encode(
+            np.where(mask, weights, 0), groups, power, **inner.options
+        )
         made = cls(code, mask, **stored)
         rows, q = by_channel(weights, groups), by_channel(made.integers(), groups)
         cost = channel_power(power, weights.shape, groups)
         cost = np.where(cost > 0, cost, cost.max() * 1e-9 or 1.0)
         square = (cost * q * q).sum(1)
         # Codes fit their scale to all weights, the pruned ones too.
-        return made, np.where(square > 0, (cost * rows * q).sum(1) / np.where(square > 0, square, 1), scales)
-
-    def csr(self, groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(data, indices, indptr) of the integers as a matrix (co, ci // groups · ky · kx)."""
-        return to_csr(by_channel(self.integers(), groups), by_channel(self.mask, groups))
-
-    def csc(self, groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """`csr` with columns compressed."""
-        return to_csr(by_channel(self.integers(), groups).T, by_channel(self.mask, groups).T)
-
-    @classmethod
-    def from_csr(
-        cls, arrays: tuple[np.ndarray, ...], shape: tuple[int, int, int, int], groups: int, bits: int = 8, **options: Any
-    ) -> Sparse:
-        """Sparse linear weights of `shape` from what `csr` gives. Raises ValueError for arrays that do not fit."""
-        ci, cog, ky, kx = shape
-        matrix, mask = from_csr(*arrays, (cog * groups, ci // groups * ky * kx))
-        return cls._of_matrix(matrix, mask, shape, groups, bits, options)
-
-    @classmethod
-    def from_csc(
-        cls, arrays: tuple[np.ndarray, ...], shape: tuple[int, int, int, int], groups: int, bits: int = 8, **options: Any
-    ) -> Sparse:
-        """`from_csr` for what `csc` gives."""
-        ci, cog, ky, kx = shape
-        matrix, mask = from_csr(*arrays, (ci // groups * ky * kx, cog * groups))
-        return cls._of_matrix(matrix.T, mask.T, shape, groups, bits, options)
-
-    @classmethod
-    def _of_matrix(cls, matrix, mask, shape, groups, bits, options) -> Sparse:
-        from organza.codes.linear import Linear
-
-        weights, kept = (from_channels(part, shape, groups) for part in (matrix, mask))
-        return cls(Linear(weights, bits), kept, **options)
+        return made, np.where(
+            square > 0, (cost * rows * q).sum(1) / np.where(square > 0, square, 1), scales
+        )

@@ -1,4 +1,5 @@
-"""Sparse weights: what is stored comes back, lane words hold every kept weight once, pruning keeps what it says."""
+"""Sparse weights: what is stored comes back, lane words hold every kept weight once, pruning keeps
+what it says."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import scipy.sparse
 
 from organza.codes import CODES, Affine, Binary, Codebook, Linear, PowerOfTwo, Sparse, Ternary
 from organza.codes.code import by_channel
+from organza.codes.compressed import from_csc, from_csr, to_csc, to_csr
 from organza.codes.pruning import prune
 from organza.codes.sparse import INNER
 from organza.codes.sparse_formats import decode_bitmap, decode_relative, encode_relative
@@ -59,7 +61,12 @@ def test_bits_written_out_by_hand():
     mask = np.array([0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 0, 0], bool)
     fields = np.arange(12) % 4
     entries = [(3, 0), (2, 1), (0, 2), (2, 1)]
-    wanted = [bit for gap, value in entries for number in (gap, value) for bit in (number & 1, number >> 1)]
+    wanted = [
+        bit
+        for gap, value in entries
+        for number in (gap, value)
+        for bit in (number & 1, number >> 1)
+    ]
     assert encode_relative(fields, mask, 2, 2).tolist() == wanted
     code = Sparse(Ternary(np.array([0, 1, -1, 1]).reshape(4, 1, 1, 1)), np.ones((4, 1, 1, 1), bool))
     assert code.to_bits().tolist() == [0, 1, 1, 1, 1, 0, 1, 1, 1, 0]
@@ -104,13 +111,21 @@ def test_words_hold_every_kept_weight_once(seed, groups):
     tiles = -(-cog // to)
     assert counts.shape == (groups * tiles, 2, 3) and counts.sum() == len(words) == len(blocks)
     assert words.min() >= 0 and words.max() < 1 << code.field_bits
-    value_of = {0: 0} | dict(zip(code.inner.fields().ravel().tolist(), code.inner.integers().ravel().tolist(), strict=True))
+    value_of = {0: 0} | dict(
+        zip(
+            code.inner.fields().ravel().tolist(),
+            code.inner.integers().ravel().tolist(),
+            strict=True,
+        )
+    )
     left, at = code.integers().copy(), 0
     kept = left != 0
     for (tile, ky, kx), count in np.ndenumerate(counts):
         group, cot = divmod(tile, tiles)
         unit = kept[group * cig : (group + 1) * cig, cot * to : (cot + 1) * to, ky, kx]
-        need = sum(int(-(-unit[b : b + code.block].sum(0).max() // ti)) for b in range(0, cig, code.block))
+        need = sum(
+            int(-(-unit[b : b + code.block].sum(0).max() // ti)) for b in range(0, cig, code.block)
+        )
         assert count == max(need, 1), "issues of a tap"
         assert (np.diff(blocks[at : at + count]) >= 0).all()
         for word in range(at, at + count):
@@ -134,7 +149,8 @@ def test_an_empty_layer_has_one_idle_word_a_tap():
 
 
 def test_index_bits():
-    """One channel number more only where the inner code has no zero and the block fills the bits."""
+    """One channel number more only where the inner code has no zero and the block fills the
+    bits."""
     ones = np.ones((16, 1, 1, 1), int)
     for inner, block, bits in ((Linear(ones), 16, 4), (Ternary(ones), 9, 4), (PowerOfTwo(ones), 8, 3),
                                (Binary(ones), 16, 5), (Binary(ones), 15, 4),
@@ -148,8 +164,8 @@ def test_csr_and_csc_are_those_of_scipy(seed, groups):
     rng = np.random.default_rng(seed)
     code = Sparse(Linear(rng.integers(-127, 128, SHAPE)), rng.random(SHAPE) < 0.3)
     matrix = by_channel(code.integers(), groups)
-    for made, oracle, back in ((code.csr(groups), scipy.sparse.csr_matrix(matrix), Sparse.from_csr),
-                               (code.csc(groups), scipy.sparse.csc_matrix(matrix), Sparse.from_csc)):  # fmt: skip
+    for made, oracle, back in ((to_csr(code, groups), scipy.sparse.csr_matrix(matrix), from_csr),
+                               (to_csc(code, groups), scipy.sparse.csc_matrix(matrix), from_csc)):  # fmt: skip
         for ours, theirs in zip(made, (oracle.data, oracle.indices, oracle.indptr), strict=True):
             np.testing.assert_array_equal(ours, theirs)
         restored = back((oracle.data, oracle.indices, oracle.indptr), SHAPE, groups, 8, block=4)
@@ -169,7 +185,7 @@ def test_csr_and_csc_are_those_of_scipy(seed, groups):
 )
 def test_wrong_compressed_rows(data, indices, indptr, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        Sparse.from_csr((np.array(data), np.array(indices), np.array(indptr)), (3, 2, 1, 1), 1)
+        from_csr((np.array(data), np.array(indices), np.array(indptr)), (3, 2, 1, 1), 1)
 
 
 @pytest.mark.parametrize("percent", [0, 25, 50, 75, 90, 99])
@@ -192,12 +208,17 @@ def test_one_threshold_for_the_layer():
     weights = np.random.default_rng(0).normal(0, 1, (10, 5, 2, 2))
     code, scales = Sparse.encode(weights, 1, np.ones(10), sparsity=80, balanced=False)
     assert code.mask.sum() == 40
-    np.testing.assert_array_equal(code.mask, np.abs(weights) >= np.sort(np.abs(weights).ravel())[-40])
+    np.testing.assert_array_equal(
+        code.mask, np.abs(weights) >= np.sort(np.abs(weights).ravel())[-40]
+    )
 
 
-@pytest.mark.parametrize("inner", ["linear", "linear:4", "power", "ternary", "binary", "codebook:8"])
+@pytest.mark.parametrize(
+    "inner", ["linear", "linear:4", "power", "ternary", "binary", "codebook:8"]
+)
 def test_encoders_around_every_code(inner):
-    """The error is the pruned part and what the inner code makes of the rest, at the best scale of every channel."""
+    """The error is the pruned part and what the inner code makes of the rest, at the best scale of
+    every channel."""
     rng = np.random.default_rng(1)
     weights, power = rng.normal(0, 1, (32, 4, 2, 2)), np.ones(32)
     code, scales = Sparse.encode(weights, 1, power, **parse_spec(f"sparse:75+{inner}").options)
@@ -208,7 +229,11 @@ def test_encoders_around_every_code(inner):
     pruned = (weights[~kept] ** 2).sum()
     error = ((q * scales[:, None] - rows) ** 2).sum()
     assert pruned <= error <= pruned + 0.2 * (weights[kept] ** 2).sum()
-    assert ((q * 1.01 * scales[:, None] - rows) ** 2).sum() > error < ((q * 0.99 * scales[:, None] - rows) ** 2).sum()
+    assert (
+        ((q * 1.01 * scales[:, None] - rows) ** 2).sum()
+        > error
+        < ((q * 0.99 * scales[:, None] - rows) ** 2).sum()
+    )
 
 
 @pytest.mark.parametrize("kind", INNER)

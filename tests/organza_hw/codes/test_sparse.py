@@ -39,7 +39,15 @@ def check(code, activations, fields, *, span, activation):
     activations (n, p, span), fields (n, to, ti) with the value low.
     """
     n, to, ti = fields.shape
-    lanes = GatherLanes(term_of(code), activation=activation, ti=ti, to=to, p=activations.shape[1], sum_bits=24, span=span)
+    lanes = GatherLanes(
+        term_of(code),
+        activation=activation,
+        ti=ti,
+        to=to,
+        p=activations.shape[1],
+        sum_bits=24,
+        span=span,
+    )
     bits = code.inner.field_bits
     assert Shape.cast(lanes.term.field_shape).width == code.field_bits
     limit = 1 << (bits - 1)
@@ -54,7 +62,13 @@ def check(code, activations, fields, *, span, activation):
     latency = GatherLanes.latency(ti)
     assert latency == DotLanes.latency(ti) + 1
     seen = trace_cycles(lanes, inputs + [{}] * latency, ["sums"])[latency:]
-    meaning = dict(zip(code.inner.fields().ravel().tolist(), code.inner.integers().ravel().tolist(), strict=True))
+    meaning = dict(
+        zip(
+            code.inner.fields().ravel().tolist(),
+            code.inner.integers().ravel().tolist(),
+            strict=True,
+        )
+    )
     for (sums,), a, w in zip(seen, activations, fields, strict=True):
         for p, o in itertools.product(range(len(a)), range(to)):
             expected = 0
@@ -73,7 +87,13 @@ def test_every_index_and_field(inner, block):
     fields = [v + (k << inner.field_bits) for v in values for k in range(block)] + [code.idle]
     fields = np.array(fields).reshape(-1, 1, 1)
     for activation, low in ((signed(8), -128), (unsigned(8), 0)):
-        check(code, rng.integers(low, low + 256, (len(fields), 1, block)), fields, span=block, activation=activation)
+        check(
+            code,
+            rng.integers(low, low + 256, (len(fields), 1, block)),
+            fields,
+            span=block,
+            activation=activation,
+        )
 
 
 @pytest.mark.parametrize("ti, to, p", [(1, 3, 2), (2, 2, 1), (5, 1, 3)])
@@ -81,7 +101,9 @@ def test_every_lane_has_its_own_choice(ti, to, p):
     rng = np.random.default_rng(ti)
     for inner in INNER:
         code = sparse(inner, 7)
-        fields = rng.choice(inner.fields().ravel(), (40, to, ti)) + (rng.integers(0, 7, (40, to, ti)) << inner.field_bits)
+        fields = rng.choice(inner.fields().ravel(), (40, to, ti)) + (
+            rng.integers(0, 7, (40, to, ti)) << inner.field_bits
+        )
         fields[rng.random(fields.shape) < 0.3] = code.idle
         check(code, rng.integers(-128, 128, (40, p, 7)), fields, span=7, activation=signed(8))
 
@@ -89,7 +111,13 @@ def test_every_lane_has_its_own_choice(ti, to, p):
 def test_idle_lanes_add_nothing():
     for inner in INNER:
         code = sparse(inner, 4)
-        check(code, np.full((1, 1, 4), -128), np.full((1, 2, 3), code.idle), span=4, activation=signed(8))
+        check(
+            code,
+            np.full((1, 1, 4), -128),
+            np.full((1, 2, 3), code.idle),
+            span=4,
+            activation=signed(8),
+        )
 
 
 def test_product_is_the_inner_one():
