@@ -21,6 +21,7 @@ from organza.schedule import Schedule
 from organza_hw.build import build
 from organza_hw.engine import output_latency
 from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, address_latency, release_latency
+from organza_sim.api import simulate
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program, tilings
 from organza_sim.pysim import simulate_pipeline
@@ -265,6 +266,14 @@ def test_memories_hold_the_words_and_their_blocks():
         assert [
             word >> (n * bits) & ((1 << bits) - 1) for n in range(fields.size)
         ] == fields.ravel().tolist()
+
+
+def test_generated_verilog():
+    """The block numbers come out of their file."""
+    case = next(c for c in map(layer, range(LAYERS)) if c.schedules[0].ci_tiles > 2)
+    run = simulate(build(case.program, case.plan), case.x)
+    assert np.array_equal(run.outputs, case.program.run(case.x))
+    assert run.latency == simulate_cycles(case.program, case.plan, 1).latency
 
 
 def test_more_lanes_than_a_block_has_channels():
