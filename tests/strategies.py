@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from organza.codes import CODES, Affine, Binary, Code, Codebook, Linear, PowerOfTwo, Ternary
+from organza.codes import CODES, Affine, Binary, Code, Codebook, Linear, PowerOfTwo, Sparse, Ternary
+from organza.codes.sparse import INNER
 from organza.epilogue import MAX_SHIFT, Epilogue
 from organza.formats import Fixed
 from organza.geometry import Axis
@@ -226,7 +227,20 @@ def random_code(
         count = int(rng.integers(2, 20))
         centroids = np.sort(rng.choice(np.arange(-128, 128), count, replace=False))
         return Codebook(rng.integers(0, count, shape), centroids)
+    if kind == "sparse":
+        inner = random_code(rng, shape, str(rng.choice(INNER)), bits)
+        index = str(rng.choice(("bitmap", "relative")))
+        return Sparse(inner, _mask(rng, shape), int(rng.integers(2, 17)), index, int(rng.integers(2, 9)))
     raise ValueError(f"no random weights for the code {kind!r}")
+
+
+def _mask(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Anything from nothing to everything kept; sometimes whole taps, input or output channels are pruned."""
+    mask = rng.random(shape) < rng.choice([0, 0.1, 0.25, 0.5, 0.8, 1], p=[0.05, 0.2, 0.3, 0.2, 0.2, 0.05])
+    for axis, size in enumerate(shape):
+        if rng.random() < 0.15:
+            np.moveaxis(mask, axis, 0)[int(rng.integers(size))] = False
+    return mask
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> np.ndarray:

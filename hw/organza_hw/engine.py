@@ -9,11 +9,10 @@ from organza_hw.accumulators import Accumulators
 from organza_hw.codes import term_of
 from organza_hw.epilogue import Constants, EpilogueUnit
 from organza_hw.joint import joint_signature
-from organza_hw.lanes.dot import DotLanes
 from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
-from organza_hw.sequencer import ADDRESS_LATENCY, Sequencer, SequencerTables
+from organza_hw.sequencer import Sequencer, SequencerTables, address_latency
 
 READ_LATENCY = 2  # memory, operand register
 
@@ -27,7 +26,7 @@ def output_latency(schedule: Schedule) -> int:
     """Cycles from the last issue of an output row to the write that completes the row."""
     table = schedule.node.epilogue.table is not None
     return (
-        ADDRESS_LATENCY + READ_LATENCY + DotLanes.latency(schedule.ti)
+        address_latency(schedule) + READ_LATENCY + term_of(schedule.node.code).lanes.latency(schedule.ti)
         + 1 + schedule.drain  # shadow copy, then all steps of the tile
         + EpilogueUnit.LATENCY + table
     )  # fmt: skip
@@ -43,7 +42,7 @@ def _delay(m, value, cycles, name):
 
 
 class Engine(wiring.Component):
-    """A Convolve on Ti × To × P lanes.
+    """A Convolve on Ti × To × P lanes, whatever its code.
 
     Throughput: `schedule.cycles` an image, images back to back without a gap. Latency: see `organza_sim.cycles`. Full
     back-pressure on both sides: an output row starts only when the two output rows have a free one, so the datapath never
@@ -77,6 +76,10 @@ class Engine(wiring.Component):
         words = node.code.words(schedule.ti, schedule.to, node.groups)
         packed = pack_words(words.reshape(len(words), -1), node.code.field_bits)
         self.weights = Rom(width=self.weight_shape.size, words=packed, file=file and f"{file}_weights.hex")
+        blocks = node.code.word_blocks(schedule.ti, schedule.to, node.groups)
+        self.blocks = blocks if blocks is None else Rom(
+            width=max((schedule.ci_tiles - 1).bit_length(), 1), words=blocks, file=file and f"{file}_blocks.hex",
+        )  # fmt: skip
 
         pieces = self._pieces()
         self.constants = Constants(
@@ -127,7 +130,8 @@ class Engine(wiring.Component):
     @property
     def roms(self) -> list[Rom]:
         """Memories that have a file."""
-        return [rom for rom in (self.weights, self.constant_rom, self.units[0].rom) if rom is not None and rom.file]
+        roms = self.weights, self.blocks, self.constant_rom, self.units[0].rom
+        return [rom for rom in roms if rom is not None and rom.file]
 
     def elaborate(self, platform):
         m = Module()
@@ -135,11 +139,13 @@ class Engine(wiring.Component):
         node = schedule.node
         m.submodules.ring = buffer = RowBuffer(ring, fixed_shape(node.input))
         tables = SequencerTables(ring, pixel_beats=self.output.pixel_beats)
-        m.submodules.sequencer = sequencer = Sequencer(tables, weight_words=len(self.weights.words))
+        m.submodules.sequencer = sequencer = Sequencer(
+            tables, weight_words=len(self.weights.words), blocks=self.blocks
+        )
         m.submodules.weights = self.weights
-        m.submodules.lanes = lanes = DotLanes(
+        m.submodules.lanes = lanes = self.term.lanes(
             self.term, activation=fixed_shape(node.input),
-            ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits,
+            ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits, span=ring.lanes,
         )  # fmt: skip
         tile_layout = data.StructLayout({
             "constant": sequencer.issue.constant.shape(), "pixel": sequencer.issue.pixel.shape(),
@@ -165,7 +171,7 @@ class Engine(wiring.Component):
         turn = _delay(m, sequencer.issue.turn, 1, "turn")
         mask = _delay(m, sequencer.issue.mask, 1, "mask")
         partial = _delay(m, sequencer.issue.partial, 1, "partial")
-        used = (node.ci // node.groups - 1) % schedule.ti + 1  # channels of a group's last tile
+        used = (node.ci // node.groups - 1) % ring.lanes + 1  # channels of a group's last tile
         weights = Signal(self.weight_shape)
         m.d.sync += weights.as_value().eq(self.weights.data)
         activations = Signal.like(lanes.activations)
@@ -174,14 +180,14 @@ class Engine(wiring.Component):
                 with m.Case(number):
                     for lane in range(schedule.p):
                         bank = (number + lane * node.x.pitch) % ring.banks
-                        for channel in range(schedule.ti):
+                        for channel in range(ring.lanes):
                             exists = mask[lane] if channel < used else mask[lane] & ~partial
                             m.d.sync += activations[lane][channel].eq(
                                 Mux(exists, buffer.r_data[bank][channel], 0)
                             )
         m.d.comb += [lanes.activations.eq(activations), lanes.weights.eq(weights)]
 
-        issue = _delay(m, sequencer.issue, READ_LATENCY + DotLanes.latency(schedule.ti), "issue")
+        issue = _delay(m, sequencer.issue, READ_LATENCY + lanes.latency(schedule.ti), "issue")
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
             accumulators.sums.eq(lanes.sums),

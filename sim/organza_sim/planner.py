@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from operator import mul
+
+import numpy as np
 
 from organza.geometry import Axis
 from organza.plan import EnginePlan, JointPlan, LayerPlan, Plan
@@ -36,16 +41,17 @@ def _useful(extent: int, most: int) -> list[int]:
     return sorted({ceil_div(extent, tiles) for tiles in range(1, extent + 1) if ceil_div(extent, tiles) <= most})
 
 
-def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, int, int]]:
-    """For every useful P: horizontal taps that exist in any pixel of a block, summed; blocks without any; blocks.
+def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, ...]]:
+    """For every useful P: for each horizontal tap the blocks in which any pixel has it; blocks without any; blocks.
 
     Where blocks begin decides which taps their pixels share, so any P may be the best. Left out are those that no
     count speaks for against a smaller one.
     """
-    made: dict[int, tuple[int, int, int]] = {}
+    made: dict[int, tuple[int, ...]] = {}
     for p in range(1, min(ceil_div(axis.output, axis.phases), most) + 1):
         row = blocks(axis, p)
-        sums = sum(len(block.taps) for block in row), sum(not block.taps for block in row), len(row)
+        counts = Counter(tap.k for block in row for tap in block.taps)
+        sums = *(counts[k] for k in range(axis.kernel)), sum(not block.taps for block in row), len(row)
         if not any(all(a <= b for a, b in zip(other, sums, strict=True)) for other in made.values()):
             made[p] = sums
     return made
@@ -57,17 +63,26 @@ def tilings(node: Convolve, budget: int) -> list[Tiling]:
     `Schedule.cycles` for enough epilogue units, evaluated for all tilings at once.
     """
     cig, cog = node.ci // node.groups, node.co // node.groups
-    row_taps = node.y.tap_count
+    row_taps = np.bincount([k for taps in node.y.table for k, _ in taps], minlength=node.y.kernel)
+
+    @cache
+    def column_issues(ti: int, to: int) -> list[int]:
+        """Issues of every horizontal tap over all rows and co tiles, once a block that has it."""
+        return (row_taps @ node.code.tap_issues(ti, to, node.groups).sum(0)).tolist()
+
+    most_ti = node.code.span(cig, cig)
     empty_rows = sum(not taps for taps in node.y.table)
     rows = node.y.output
     found: dict[int, Tiling] = {}
-    for p, (column_taps, empty_blocks, row_blocks) in _pixel_sums(node.x, min(budget, node.x.output)).items():
+    for p, (*column_blocks, empty_blocks, row_blocks) in _pixel_sums(node.x, min(budget, node.x.output)).items():
         empty = empty_rows * row_blocks + (rows - empty_rows) * empty_blocks
         for to in _useful(cog, budget // p):
-            for ti in _useful(cig, budget // (p * to)):
-                issues = ceil_div(cig, ti) * row_taps * column_taps + empty
+            most = budget // (p * to)
+            # Non-zeros of a unit can be any number, so any Ti may divide them best.
+            for ti in range(1, min(most_ti, most) + 1) if node.code.gathers else _useful(cig, most):
+                issues = sum(map(mul, column_blocks, column_issues(ti, to)))
                 lanes = ti * to * p
-                option = Tiling(node.groups * ceil_div(cog, to) * issues, lanes, p, to, ti)
+                option = Tiling(issues + node.groups * ceil_div(cog, to) * empty, lanes, p, to, ti)
                 if lanes not in found or option < found[lanes]:
                     found[lanes] = option
     front: list[Tiling] = []

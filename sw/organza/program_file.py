@@ -107,7 +107,7 @@ def _unpack(index: int, node: dict, tensors: dict[str, np.ndarray]) -> Convolve:
         raise ValueError(f"{node['name']}: unknown weight code {kind!r}")
     prefix = f"{index}.code."
     coded = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
-    code = CODES[kind](**coded, **parameters)
+    code = CODES[kind].restore(parameters, coded)
     if code.parameters() != parameters:
         raise ValueError(f"{node['name']}: code must state {sorted(code.parameters())}, not {sorted(parameters)}")
     arrays = {name: tensors[f"{index}.{name}"] for name in ARRAYS}

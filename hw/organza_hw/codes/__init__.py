@@ -5,9 +5,13 @@ from organza_hw.codes.binary import BinaryTerm
 from organza_hw.codes.codebook import CodebookTerm
 from organza_hw.codes.linear import LinearTerm
 from organza_hw.codes.power import PowerTerm
+from organza_hw.codes.sparse import SparseTerm
 from organza_hw.codes.ternary import TernaryTerm
 
-TERMS = {term.kind: term for term in (LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm)}
+TERMS = {
+    term.kind: term
+    for term in (LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm, SparseTerm)
+}
 
 
 def term_of(code):

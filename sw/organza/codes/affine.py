@@ -69,6 +69,10 @@ class Affine(Code):
         return self.levels
 
     @property
+    def zero_field(self) -> int | None:
+        return None
+
+    @property
     def magnitude(self) -> int:
         top = ((1 << self.bits) - 1) << self.fraction
         return max(abs(self.offset), abs(top - self.offset))

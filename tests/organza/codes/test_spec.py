@@ -16,6 +16,10 @@ NAMES = ["net.0", "net.3"]
         ("ternary", CodeSpec("ternary")),
         ("linear:4", CodeSpec("linear", {"bits": 4})),
         (" codebook:16 ", CodeSpec("codebook", {"centroids": 16})),
+        ("sparse", CodeSpec("sparse")),
+        ("sparse:75", CodeSpec("sparse", {"sparsity": 75})),
+        ("sparse+ternary", CodeSpec("sparse", {"inner": CodeSpec("ternary")})),
+        ("sparse:60+linear:4", CodeSpec("sparse", {"sparsity": 60, "inner": CodeSpec("linear", {"bits": 4})})),
     ],
 )
 def test_spec(text, spec):
@@ -25,6 +29,9 @@ def test_spec(text, spec):
 
 def test_one_code_for_all_and_one_for_each():
     assert parse_codes("binary", NAMES) == dict.fromkeys(NAMES, CodeSpec("binary"))
+    assert parse_codes("layer0=sparse:75+ternary", NAMES) == {
+        "net.0": CodeSpec("sparse", {"sparsity": 75, "inner": CodeSpec("ternary")})
+    }
     assert parse_codes("layer1=power:3", NAMES) == {"net.3": CodeSpec("power", {"bits": 3})}
     assert parse_codes("net.0=binary, layer1=ternary", NAMES) == {
         "net.0": CodeSpec("binary"),
@@ -35,9 +42,15 @@ def test_one_code_for_all_and_one_for_each():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, not 'quaternary'$"),
+        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, sparse, not 'quaternary'$"),
         ("ternary:3", r"^code ternary takes no number, not 'ternary:3'$"),
         ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
+        ("sparse:", r"^code sparse takes a whole number of sparsity, not ''$"),
+        ("sparse:75+", r"^code must be one of linear, affine, .*, not ''$"),
+        ("sparse+affine", r"^code sparse must be around one of linear, power, ternary, binary, codebook, not 'affine'$"),
+        ("sparse+sparse:50", r"^code sparse must be around one of linear, .*, not 'sparse'$"),
+        ("sparse+linear:4+ternary", r"^code linear takes a whole number of bits, not '4\+ternary'$"),
+        ("ternary+linear", r"^code ternary is not around another one: no \+ after it, not 'linear'$"),
         ("layer2=binary", r"^code names the layer 'layer2'; this model has layer0 \(net\.0\), layer1 \(net\.3\)$"),
         ("layer0=binary,net.0=ternary", r"^code names the layer 'net\.0' twice$"),
         ("layer0=binary,ternary", r"^code must be layer=code in every part of .*, not 'ternary'$"),
