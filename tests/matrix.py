@@ -20,7 +20,6 @@ import numpy as np
 from organza_sim.cycles import simulate_cycles
 from organza_sim.pysim import simulate_pipeline
 from organza_sim.rtl import RtlError
-
 from tests.organza_hw.patterns import CROSSED, PATTERNS
 from tests.organza_sim.layer_cases import case, features
 

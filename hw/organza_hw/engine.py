@@ -1,7 +1,7 @@
 """One layer in gateware: ring, sequencer, weights, lanes, accumulators, epilogue, output rows."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.schedule import Schedule
@@ -57,6 +57,9 @@ class Engine(wiring.Component):
     -------
     i, o : streams of `joint_signature`.
     """
+
+    i: stream.Interface
+    o: stream.Interface
 
     def __init__(self, schedule: Schedule, *, n_in, n_out, depth, file=None):
         node = schedule.node

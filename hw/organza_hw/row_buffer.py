@@ -4,7 +4,7 @@ import math
 from functools import cached_property
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.schedule import Schedule, ceil_div
@@ -83,6 +83,12 @@ class RowBuffer(wiring.Component):
     release : In, number of oldest rows that may be overwritten from the next cycle on.
     r_addr : In, one address for each bank. r_data : Out, one word of each bank, one cycle later.
     """
+
+    i: stream.Interface
+    row_written: Signal
+    release: Signal
+    r_addr: data.View
+    r_data: data.View
 
     def __init__(self, layout: RingLayout, shape):
         self.layout, self.shape = layout, Shape.cast(shape)

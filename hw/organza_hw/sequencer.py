@@ -130,6 +130,13 @@ class Sequencer(wiring.Component):
     issue : Out, see `issue_layout`. ring_addr, weight_addr : Out.
     """
 
+    row_written: Signal
+    row_freed: Signal
+    release: Signal
+    issue: data.View
+    ring_addr: data.View
+    weight_addr: Signal
+
     def __init__(self, tables: SequencerTables, *, weight_words: int, blocks: Rom | None = None):
         self.tables, self.schedule, self.ring = tables, tables.schedule, tables.ring
         self.weight_words, self.blocks = weight_words, blocks

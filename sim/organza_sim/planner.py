@@ -125,11 +125,8 @@ def choose_tilings(program: Program, budget: int) -> list[Tiling]:
 
 def _least_epilogue(node: Convolve, tiling: Tiling) -> Schedule:
     """The schedule with the fewest epilogue units that do not slow the layer down."""
-    for e in range(1, tiling.to + 1):
-        schedule = Schedule(node=node, ti=tiling.ti, to=tiling.to, p=tiling.p, e=e)
-        if schedule.cycles == schedule.issues:
-            return schedule
-    return schedule
+    options = [Schedule(node=node, ti=tiling.ti, to=tiling.to, p=tiling.p, e=e) for e in range(1, tiling.to + 1)]
+    return next((schedule for schedule in options if schedule.cycles == schedule.issues), options[-1])
 
 
 def _beats(channels: int) -> list[int]:

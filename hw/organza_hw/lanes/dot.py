@@ -33,6 +33,10 @@ class DotLanes(wiring.Component):
     activations : In, P × Ti. weights : In, To × Ti fields, shared by the pixels. sums : Out, P × To.
     """
 
+    activations: data.View
+    weights: data.View
+    sums: data.View
+
     def __init__(self, term, *, activation, ti, to, p, sum_bits, span=None):
         self.term, self.ti, self.to, self.p = term, ti, to, p
         super().__init__({
