@@ -13,8 +13,7 @@ from safetensors.numpy import save_file
 from organza.codes import Linear
 from organza.epilogue import Epilogue
 from organza.errors import UserError
-from organza.geometry import Axis
-from organza.program import Convolve, Program
+from organza.program import Program
 from organza.program_file import KEY, load_program, program_hash, save_program
 from tests.strategies import random_input, random_program
 
@@ -59,21 +58,6 @@ def test_round_trip(tmp_path):
                 theirs.stored_bits,
             )
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".program"] * 25
-
-
-def test_arrays_of_any_strides(tmp_path):
-    """Encoders may hand over transposed weights."""
-    node = _small().nodes[0]
-    weights = np.arange(-8, 8).reshape(2, 2, 2, 2).transpose(3, 1, 0, 2)
-    e = node.epilogue
-    rule = Epilogue(e.bias[:1].repeat(2), e.positive[:1].repeat(2), e.negative[:1].repeat(2),
-                    e.shift[:1].repeat(2), 0, 0)  # fmt: skip
-    axis = Axis(size=2, kernel=2)
-    node = Convolve(name="a", y=axis, x=axis, groups=1, code=Linear(weights), epilogue=rule,
-                    input=node.input, output=node.output)  # fmt: skip
-    save_program(Program((node,)), tmp_path / "p.safetensors")
-    loaded = load_program(tmp_path / "p.safetensors")
-    assert np.array_equal(loaded.nodes[0].code.integers(), weights)
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):

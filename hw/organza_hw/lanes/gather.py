@@ -38,6 +38,10 @@ class GatherLanes(wiring.Component):
         To.
     """
 
+    activations: data.View
+    weights: data.View
+    sums: data.View
+
     def __init__(self, term, *, activation, ti, to, p, sum_bits, span):
         self.term, self.ti, self.to, self.p, self.span = term, ti, to, p, span
         self.activation = Shape.cast(activation)
