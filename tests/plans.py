@@ -14,7 +14,7 @@ def random_schedule(rng: np.random.Generator, node, *, max_lanes: int = 16, max_
     """Any Ti × To × P on at most `max_lanes` lanes, with any number of epilogue units."""
     cig, cog = node.ci // node.groups, node.co // node.groups
     while True:
-        ti, to = int(rng.integers(1, cig + 1)), int(rng.integers(1, cog + 1))
+        ti, to = int(rng.integers(1, node.code.span(cig, cig) + 1)), int(rng.integers(1, cog + 1))
         p = int(rng.integers(1, min(max_p, node.x.output) + 1))
         ti, to = node.code.lane_shape or (ti, to)
         if ti * to * p <= max_lanes:

@@ -14,7 +14,6 @@ import numpy as np
 
 from organza.codes import (
     CODES,
-    DIRECT,
     Affine,
     Binary,
     BlockHash,
@@ -26,7 +25,10 @@ from organza.codes import (
     MultiHash,
     PowerOfTwo,
     RunLength,
+    Sparse,
     Ternary,
+    serial,
+    sparse,
 )
 from organza.codes.multihash import side_of
 from organza.epilogue import MAX_SHIFT, Epilogue
@@ -243,8 +245,12 @@ def random_code(
         count = int(rng.integers(2, 20))
         centroids = np.sort(rng.choice(np.arange(-128, 128), count, replace=False))
         return Codebook(rng.integers(0, count, shape), centroids)
+    if kind == "sparse":
+        inner = random_code(rng, shape, str(rng.choice(sparse.INNER)), bits)
+        index = str(rng.choice(("bitmap", "relative")))
+        return Sparse(inner, _mask(rng, shape), int(rng.integers(2, 17)), index, int(rng.integers(2, 9)))
     if kind in ("huffman", "rle"):
-        inner = random_code(rng, shape, str(rng.choice([kind for kind in DIRECT if kind != "blockhash"])))
+        inner = random_code(rng, shape, str(rng.choice(serial.INNER)))
         return Huffman(inner) if kind == "huffman" else RunLength(inner, int(rng.integers(1, 9)))
     if kind == "hashed":
         buckets = rng.integers(-127, 128, int(rng.integers(1, np.prod(shape) + 1)))
@@ -259,6 +265,15 @@ def random_code(
         rows = rng.integers(-127, 128, (1 << int(rng.integers(0, 4)), to, ti))
         return BlockHash(rows, tuple(int(side) for side in shape), groups)
     raise ValueError(f"no random weights for the code {kind!r}")
+
+
+def _mask(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Anything from nothing to everything kept; sometimes whole taps, input or output channels are pruned."""
+    mask = rng.random(shape) < rng.choice([0, 0.1, 0.25, 0.5, 0.8, 1], p=[0.05, 0.2, 0.3, 0.2, 0.2, 0.05])
+    for axis, size in enumerate(shape):
+        if rng.random() < 0.15:
+            np.moveaxis(mask, axis, 0)[int(rng.integers(size))] = False
+    return mask
 
 
 def _weights(rng: np.random.Generator, shape: tuple[int, ...], bits: int) -> np.ndarray:

@@ -26,9 +26,22 @@ def test_demo(tmp_path: Path) -> None:
     assert report["utilization"] > 0.94
     assert report["psnr_db"] >= 33
     assert report["verification"]["passed"] is True
-    for name in ("generator.v", "layer0_weights.hex", "program.safetensors", "plan.json", "report.html", "tb.v"):
+    for name in (
+        "generator.v",
+        "layer0_weights.hex",
+        "program.safetensors",
+        "plan.json",
+        "report.html",
+        "tb.v",
+    ):
         assert (out / name).stat().st_size > 0
     with Image.open(out / "images.png") as picture:
         assert picture.size == (190 + 4 * 66 + 2, 5 * 66 + 2)
-    for words in ("yes, every value of every layer", "nominal 100 MHz", "PSNR", "94.9%", "report.html"):
+    for words in (
+        "yes, every value of every layer",
+        "nominal 100 MHz",
+        "PSNR",
+        "94.9%",
+        "report.html",
+    ):
         assert words in result.stdout

@@ -20,6 +20,18 @@ class Accumulators(wiring.Component):
     o_last : Out(1), final step of the tile. o_tile : Out(tile_layout).
     """
 
+    valid: Signal
+    first: Signal
+    last: Signal
+    sums: data.View
+    tile: data.View
+    o_valid: Signal
+    o_sums: data.View
+    o_chunk: Signal
+    o_pixel: Signal
+    o_last: Signal
+    o_tile: data.View
+
     def __init__(self, *, bits, to, p, e, tile_layout):
         self.bits, self.to, self.p, self.e = bits, to, p, e
         self.chunks = -(-to // e)

@@ -1,7 +1,7 @@
 """One layer in gateware: ring, sequencer, weights, lanes, accumulators, epilogue, output rows."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.schedule import Schedule
@@ -9,11 +9,10 @@ from organza_hw.accumulators import Accumulators
 from organza_hw.codes import term_of
 from organza_hw.epilogue import Constants, EpilogueUnit
 from organza_hw.joint import joint_signature
-from organza_hw.lanes.dot import DotLanes
 from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
-from organza_hw.sequencer import ADDRESS_LATENCY, Sequencer, SequencerTables
+from organza_hw.sequencer import Sequencer, SequencerTables, address_latency
 from organza_hw.weights import Weights, store_of
 
 OPERAND_LATENCY = 1  # register behind ring and weights
@@ -28,7 +27,8 @@ def output_latency(schedule: Schedule) -> int:
     """Cycles from the last issue of an output row to the write that completes the row."""
     table = schedule.node.epilogue.table is not None
     return (
-        ADDRESS_LATENCY + store_of(schedule).latency + OPERAND_LATENCY + DotLanes.latency(schedule.ti)
+        address_latency(schedule) + store_of(schedule).latency + OPERAND_LATENCY
+        + term_of(schedule.node.code).lanes.latency(schedule.ti)
         + 1 + schedule.drain  # shadow copy, then all steps of the tile
         + EpilogueUnit.LATENCY + table
     )  # fmt: skip
@@ -44,7 +44,7 @@ def _delay(m, value, cycles, name):
 
 
 class Engine(wiring.Component):
-    """A Convolve on Ti × To × P lanes.
+    """A Convolve on Ti × To × P lanes, whatever its code.
 
     Throughput: `schedule.cycles` an image, images back to back without a gap. Latency: see `organza_sim.cycles`. Full
     back-pressure on both sides: an output row starts only when the two output rows have a free one, so the datapath never
@@ -61,6 +61,9 @@ class Engine(wiring.Component):
     error : Out(1), the stored weights are damaged: the engine takes rows while its ring has room, and never sends one.
     """
 
+    i: stream.Interface
+    o: stream.Interface
+
     def __init__(self, schedule: Schedule, *, n_in, n_out, depth, file=None):
         node = schedule.node
         self.schedule = schedule
@@ -74,6 +77,10 @@ class Engine(wiring.Component):
         self.weight_shape = data.ArrayLayout(data.ArrayLayout(self.term.field_shape, schedule.ti), schedule.to)
 
         self.weights = Weights.of(schedule, file=file)
+        blocks = node.code.word_blocks(schedule.ti, schedule.to, node.groups)
+        self.blocks = blocks if blocks is None else Rom(
+            width=max((schedule.ci_tiles - 1).bit_length(), 1), words=blocks, file=file and f"{file}_blocks.hex",
+        )  # fmt: skip
 
         pieces = self._pieces()
         self.constants = Constants(
@@ -125,7 +132,8 @@ class Engine(wiring.Component):
     @property
     def roms(self) -> list[Rom]:
         """Memories that have a file."""
-        return [rom for rom in (*self.weights.roms, self.constant_rom, self.units[0].rom) if rom is not None and rom.file]
+        roms = *self.weights.roms, self.blocks, self.constant_rom, self.units[0].rom
+        return [rom for rom in roms if rom is not None and rom.file]
 
     def elaborate(self, platform):
         m = Module()
@@ -133,11 +141,13 @@ class Engine(wiring.Component):
         node = schedule.node
         m.submodules.ring = buffer = RowBuffer(ring, fixed_shape(node.input))
         tables = SequencerTables(ring, pixel_beats=self.output.pixel_beats)
-        m.submodules.sequencer = sequencer = Sequencer(tables, weight_words=self.weights.depth)
+        m.submodules.sequencer = sequencer = Sequencer(
+            tables, weight_words=self.weights.depth, blocks=self.blocks
+        )
         m.submodules.weights = self.weights
-        m.submodules.lanes = lanes = DotLanes(
+        m.submodules.lanes = lanes = self.term.lanes(
             self.term, activation=fixed_shape(node.input),
-            ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits,
+            ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits, span=ring.lanes,
         )  # fmt: skip
         tile_layout = data.StructLayout({
             "constant": sequencer.issue.constant.shape(), "pixel": sequencer.issue.pixel.shape(),
@@ -165,7 +175,7 @@ class Engine(wiring.Component):
         turn = _delay(m, sequencer.issue.turn, 1, "turn")
         mask = _delay(m, sequencer.issue.mask, 1, "mask")
         partial = _delay(m, sequencer.issue.partial, 1, "partial")
-        used = (node.ci // node.groups - 1) % schedule.ti + 1  # channels of a group's last tile
+        used = (node.ci // node.groups - 1) % ring.lanes + 1  # channels of a group's last tile
         weights = Signal(self.weight_shape)
         m.d.sync += weights.as_value().eq(self.weights.data)
         activations = Signal.like(lanes.activations)
@@ -174,7 +184,7 @@ class Engine(wiring.Component):
                 with m.Case(number):
                     for lane in range(schedule.p):
                         bank = (number + lane * node.x.pitch) % ring.banks
-                        for channel in range(schedule.ti):
+                        for channel in range(ring.lanes):
                             exists = mask[lane] if channel < used else mask[lane] & ~partial
                             m.d.sync += activations[lane][channel].eq(
                                 Mux(exists, buffer.r_data[bank][channel], 0)
@@ -183,7 +193,7 @@ class Engine(wiring.Component):
         late = _delay(m, activations, self.weights.latency - 1, "activations")
         m.d.comb += [lanes.activations.eq(late), lanes.weights.eq(weights)]
 
-        latency = self.weights.latency + OPERAND_LATENCY + DotLanes.latency(schedule.ti)
+        latency = self.weights.latency + OPERAND_LATENCY + lanes.latency(schedule.ti)
         issue = _delay(m, sequencer.issue, latency, "issue")
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),

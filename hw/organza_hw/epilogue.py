@@ -62,6 +62,13 @@ class EpilogueUnit(wiring.Component):
 
     LATENCY = 5
 
+    sum: Signal
+    bias: Signal
+    positive: Signal
+    negative: Signal
+    shift: Signal
+    q: Signal
+
     def __init__(self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, file=None):
         self.epilogue, self.sum_bits, self.output = epilogue, sum_bits, Shape.cast(output)
         self.file = file

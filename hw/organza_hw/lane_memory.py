@@ -37,6 +37,15 @@ class LaneMemory(wiring.Component):
     r_en, r_addr, r_data : read; `r_data` holds while `r_en` is low.
     """
 
+    w_en: Signal
+    w_addr: Signal
+    w_offset: Signal
+    w_count: Signal
+    w_data: data.View
+    r_en: Signal
+    r_addr: Signal
+    r_data: data.View
+
     def __init__(self, *, shape, depth, lanes, width, offsets, straddle):
         if not 1 <= width <= lanes:
             raise ValueError(f"LaneMemory width must be between 1 and {lanes} lanes, not {width}")
@@ -57,8 +66,8 @@ class LaneMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         word = Signal(data.ArrayLayout(self.shape, self.lanes))
-        enable = Signal(self.lanes)
-        carry = Signal(self.lanes)  # lanes that belong to the next word
+        enable = Signal(unsigned(self.lanes))
+        carry = Signal(unsigned(self.lanes))  # lanes that belong to the next word
         with m.Switch(self.w_offset):
             for offset in self.offsets:
                 with m.Case(offset):

@@ -9,8 +9,7 @@ from organza.schedule import Schedule, ceil_div
 
 def lane_words(schedule: Schedule) -> int:
     """Lane words of a layer."""
-    node = schedule.node
-    return schedule.co_tiles * node.y.kernel * node.x.kernel * schedule.ci_tiles
+    return int(schedule.tap_issues.sum())
 
 
 def lane_places(schedule: Schedule) -> int:

@@ -1,7 +1,7 @@
 """Two output rows: written in the order in which an engine finishes pixels, sent in raster order."""
 
 from amaranth import *
-from amaranth.lib import wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza_hw.joint import joint_signature
@@ -24,6 +24,15 @@ class OutputRows(wiring.Component):
     w_en, w_addr, w_offset, w_count, w_data : In; `w_addr` = output row % 2 * row words + pixel * beats a pixel + beat.
     w_last : In(1), the row is complete with this cycle. o : Out, stream. row_freed : Out(1), a row has left the memory.
     """
+
+    w_en: Signal
+    w_addr: Signal
+    w_offset: Signal
+    w_count: Signal
+    w_data: data.View
+    w_last: Signal
+    o: stream.Interface
+    row_freed: Signal
 
     def __init__(self, *, shape, n, channels, height, width, e, offsets, straddle):
         self.n, self.channels, self.height = n, channels, height

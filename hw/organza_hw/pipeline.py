@@ -1,7 +1,7 @@
 """Engines in a row, one for each layer: the whole generator."""
 
 from amaranth import *
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.plan import Plan
@@ -24,6 +24,9 @@ class Pipeline(wiring.Component):
     -------
     i, o : streams of `joint_signature`.
     """
+
+    i: stream.Interface
+    o: stream.Interface
 
     def __init__(self, program: Program, plan: Plan, *, files: bool = True):
         self.program, self.plan = program, plan

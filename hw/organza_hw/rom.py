@@ -43,6 +43,9 @@ class Rom(wiring.Component):
     data : Out(width), the word at the `addr` of the cycle before.
     """
 
+    addr: Signal
+    data: Signal
+
     def __init__(self, *, width, words, file=None):
         words = [int(word) for word in words]
         if width < 1 or not words:

@@ -1,10 +1,10 @@
-"""The ring of input rows in front of an engine: takes beats of n channels, hands out P pixels × Ti channels a cycle."""
+"""The ring of input rows in front of an engine: takes beats of n channels, hands out P pixels × `span` channels a cycle."""
 
 import math
 from functools import cached_property
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.schedule import Schedule, ceil_div
@@ -17,7 +17,7 @@ class RingLayout:
     """Where channel c of pixel x of row r lies in the ring of a layer.
 
     Pixel columns are dealt to `banks` so that the P pixels of one issue, `pitch` columns apart, lie in different banks.
-    A word is Ti consecutive channels of one group; a pixel has `pixel_words` of them. A beat of n channels is written in
+    A word is `Schedule.span` consecutive channels of one group: Ti, or a block of a code that gathers; a pixel has `pixel_words` of them. A beat of n channels is written in
     `pieces_per_beat` cycles.
     """
 
@@ -28,7 +28,7 @@ class RingLayout:
         if depth < schedule.least_depth:
             raise ValueError(f"{node.name}: ring depth must be at least {schedule.least_depth}, not {depth}")
         self.schedule, self.n, self.depth = schedule, n, depth
-        self.lanes = schedule.ti
+        self.lanes = schedule.span
         group = node.ci // node.groups
         # Channels of one beat share a rotation only while tiles of neighbouring groups follow each other without a gap.
         aligned = node.groups == 1 or group % self.lanes == 0
@@ -81,8 +81,14 @@ class RowBuffer(wiring.Component):
     i : In(joint_signature(shape, n)). `last` is not needed here: rows are counted.
     row_written : Out(1), high in the cycle that takes the last beat of a row.
     release : In, number of oldest rows that may be overwritten from the next cycle on.
-    r_addr : In, one address for each bank. r_data : Out, Ti channels of each bank, one cycle later.
+    r_addr : In, one address for each bank. r_data : Out, one word of each bank, one cycle later.
     """
+
+    i: stream.Interface
+    row_written: Signal
+    release: Signal
+    r_addr: data.View
+    r_data: data.View
 
     def __init__(self, layout: RingLayout, shape):
         self.layout, self.shape = layout, Shape.cast(shape)

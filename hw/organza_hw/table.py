@@ -25,6 +25,9 @@ class Table(wiring.Component):
     rows : dictionaries as `table_layout` takes them.
     """
 
+    index: Signal
+    row: data.View
+
     def __init__(self, rows):
         self.rows = rows
         self.layout = table_layout(rows)

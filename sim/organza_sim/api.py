@@ -19,7 +19,15 @@ from organza_sim.beats import Beat, from_beats, to_beats
 from organza_sim.planner import DEFAULT_LANES, plan_program
 from organza_sim.verilator import Progress
 
-__all__ = ["Simulation", "build", "joint_beats", "joint_shapes", "run_chip", "simulate", "to_integers"]
+__all__ = [
+    "Simulation",
+    "build",
+    "joint_beats",
+    "joint_shapes",
+    "run_chip",
+    "simulate",
+    "to_integers",
+]
 
 WATCHDOG = 100_000
 
@@ -53,7 +61,11 @@ class Simulation:
     @property
     def interval(self) -> int:
         """Last output of the last but one image to that of the last; of a single image its latency."""
-        return int(self.image_ends[-1] - self.image_ends[-2]) if len(self.image_ends) > 1 else self.latency
+        return (
+            int(self.image_ends[-1] - self.image_ends[-2])
+            if len(self.image_ends) > 1
+            else self.latency
+        )
 
     @property
     def utilization(self) -> float:
@@ -111,7 +123,8 @@ def joint_beats(chip: Chip) -> list[Beat]:
     """Beat format of every joint."""
     shapes = joint_shapes(chip.program)
     return [
-        Beat(joint.n, fmt.bits, fmt.signed) for joint, (_, fmt) in zip(chip.plan.joints, shapes, strict=True)
+        Beat(joint.n, fmt.bits, fmt.signed)
+        for joint, (_, fmt) in zip(chip.plan.joints, shapes, strict=True)
     ]
 
 
@@ -146,10 +159,21 @@ def run_chip(
             (folder / file).write_text(text)
         stall_in, stall_out = stalls or (None, None)
         return rtl.run(
-            simulator, beats, last, i=formats[0], o=formats[-1], outputs=outputs,
-            stall_in=stall_in, stall_out=stall_out, joints=recorded, folder=folder, wave=trace,
-            watchdog=max(WATCHDOG, 4 * chip.plan.cycles), limit=limit, progress=report,
-        )  # fmt: skip
+            simulator,
+            beats,
+            last,
+            i=formats[0],
+            o=formats[-1],
+            outputs=outputs,
+            stall_in=stall_in,
+            stall_out=stall_out,
+            joints=recorded,
+            folder=folder,
+            wave=trace,
+            watchdog=max(WATCHDOG, 4 * chip.plan.cycles),
+            limit=limit,
+            progress=report,
+        )
 
 
 def simulate(
@@ -176,7 +200,12 @@ def simulate(
     """
     integers = to_integers(chip.program, x)
     run = run_chip(
-        chip, integers, stalls=stalls, trace=None if trace is None else Path(trace), joints=joints, progress=progress
+        chip,
+        integers,
+        stalls=stalls,
+        trace=None if trace is None else Path(trace),
+        joints=joints,
+        progress=progress,
     )
     return from_run(chip, run)
 

@@ -72,9 +72,14 @@ def write_build(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
 def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
     joints, formats = chip.plan.joints, joint_beats(chip)
     testbench.write(
-        folder, [VERILOG], *to_beats(inputs, joints[0].n), *to_beats(chip.program.run(inputs), joints[-1].n),
-        i=formats[0], o=formats[-1], watchdog=max(100_000, 4 * chip.plan.cycles),
-    )  # fmt: skip
+        folder,
+        [VERILOG],
+        *to_beats(inputs, joints[0].n),
+        *to_beats(chip.program.run(inputs), joints[-1].n),
+        i=formats[0],
+        o=formats[-1],
+        watchdog=max(100_000, 4 * chip.plan.cycles),
+    )
 
 
 def load_build(path: str | Path) -> Build:
@@ -104,7 +109,9 @@ def load_build(path: str | Path) -> Build:
     return Build(path, Chip(program, plan, source, files, bits), _edited(path), tuple(wrong))
 
 
-def _compare_words(path: Path, text: str, expected: list[int], width: int) -> MemoryDifference | None:
+def _compare_words(
+    path: Path, text: str, expected: list[int], width: int
+) -> MemoryDifference | None:
     """Compare a memory image word by word; comments and spacing are free, as in `$readmemh`."""
     got = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -118,13 +125,17 @@ def _compare_words(path: Path, text: str, expected: list[int], width: int) -> Me
     if len(got) != len(expected):
         raise UserError(f"{path}: must hold {len(expected)} words, not {len(got)}; build again")
     different = [
-        (line, want, value) for (line, value), want in zip(got, expected, strict=True) if value != want
+        (line, want, value)
+        for (line, value), want in zip(got, expected, strict=True)
+        if value != want
     ]
     if not different:
         return None
     line, want, value = different[0]
     digits = -(-width // 4)
-    return MemoryDifference(path.name, line, f"{want:0{digits}x}", f"{value:0{digits}x}", len(different))
+    return MemoryDifference(
+        path.name, line, f"{want:0{digits}x}", f"{value:0{digits}x}", len(different)
+    )
 
 
 def _edited(path: Path) -> tuple[str, ...]:
@@ -161,6 +172,7 @@ generator.v            the accelerator; top module `generator`, ports clk, rst, 
 program.safetensors    the integer meaning of the model: organza info program.safetensors
 plan.json              lanes of every engine, beats and rings between them
 report.html            pictures, a drawing of the pipeline, numbers for every layer; report.json for machines
+images.png             the pictures; pipeline.svg and timeline.svg the drawings
 files.json             SHA-256 of the generated files, so that 'organza verify' can tell which were edited
 tb.v                   plain Verilog testbench with its data; it prints PASS or the first difference
 

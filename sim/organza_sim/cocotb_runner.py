@@ -178,7 +178,7 @@ def _ports(verilog: str, top: str) -> list[tuple[str, str, str]]:
     if not body:
         raise ValueError(f"Verilog must have a module {top!r}, but has none")
     return re.findall(
-        r"^\s*(input|output)\s+(?:reg\s+|wire\s+)?((?:\[\d+:0\])?)\s*(\w+)\s*;",
+        r"^\s*(input|output)\s+(?:reg\s+|wire\s+)?((?:\[\d+:0\])?)\s*\\?(\w+)\s*;",
         body[0],
         re.MULTILINE,
     )
@@ -190,8 +190,11 @@ def _shell(top: str, ports: list[tuple[str, str, str]]) -> str:
         raise ValueError(
             f"Module {top!r} must have the input clk for a clock in Verilog, but has none"
         )
-    outer = ", ".join(f"{flow} wire {span} {port}" for flow, span, port in ports if port != "clk")
-    inner = ", ".join(f".{port}({port})" for _, _, port in ports)
+    # Escaped, because a port may have the name of a keyword, such as `release`.
+    outer = ", ".join(
+        f"{flow} wire {span} \\{port} " for flow, span, port in ports if port != "clk"
+    )
+    inner = ", ".join(f".\\{port} (\\{port} )" for _, _, port in ports)
     return (
         f"`timescale 1ns / 1ps\nmodule {SHELL}({outer});\n  reg clk = 0;\n"
         f"  always #{PERIOD_NS // 2} clk = !clk;\n  {top} dut ({inner});\nendmodule\n"

@@ -21,7 +21,7 @@ from organza.program import Program
 from organza.schedule import Schedule
 from organza_hw.engine import output_latency
 from organza_hw.row_buffer import RingLayout
-from organza_hw.sequencer import OUTPUT_ROWS, RELEASE_LATENCY
+from organza_hw.sequencer import OUTPUT_ROWS, release_latency
 from organza_hw.weights import load_cycles
 
 NEVER = -(1 << 60)
@@ -88,7 +88,7 @@ class _Engine:
         node = schedule.node
         self.ring = RingLayout(schedule, n=before.n, depth=before.depth)
         self.costs, self.needs = schedule.row_costs, schedule.rows
-        self.latency = output_latency(schedule)
+        self.latency, self.release = output_latency(schedule), release_latency(schedule)
         self.loaded = load_cycles(schedule)
         self.row_beats = self.ring.row_beats
         self.beat_cycles = self.ring.pieces_per_beat
@@ -144,7 +144,7 @@ class _Engine:
         self.times.start.append(start)
         self.times.end.append(end)
         self.held += self.needs[y].release
-        self.freed += [end + RELEASE_LATENCY] * self.needs[y].release
+        self.freed += [end + self.release] * self.needs[y].release
         self.row += 1
         return end + self.latency
 

@@ -7,13 +7,14 @@ dark, and a stand-alone file carries its own style. Everything that comes from f
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 
 from organza.plan import Plan
 from organza.program import Program
-from organza_sim.cycles import Timing
+from organza_sim.cycles import Timing, simulate_cycles
 from organza_sim.report import NOMINAL_CLOCK
 
-__all__ = ["pipeline_svg", "timeline_svg"]
+__all__ = ["pipeline_svg", "timeline_svg", "write_drawings"]
 
 COLUMNS = 4
 BOX_WIDTH, BOX_HEIGHT = 176, 118
@@ -43,9 +44,18 @@ SHAPES = """
 """ + "".join(f"  .drawing .c{k} {{ fill: var(--image{k}); }}\n" for k in range(COLOURS))
 
 
+def write_drawings(folder: Path, program: Program, plan: Plan) -> None:
+    """Write `pipeline.svg` and `timeline.svg` into `folder`, readable on light and on dark pages."""
+    (folder / "pipeline.svg").write_text(pipeline_svg(program, plan, standalone=True) + "\n")
+    timing = simulate_cycles(program, plan, COLOURS)
+    (folder / "timeline.svg").write_text(timeline_svg(program, timing, standalone=True) + "\n")
+
+
 def _svg(width: float, height: float, label: str, parts: list[str], standalone: bool) -> str:
     style = (STYLE if standalone else "") + SHAPES
-    backdrop = f'<rect class="backdrop" width="{width:g}" height="{height:g}"/>' if standalone else ""
+    backdrop = (
+        f'<rect class="backdrop" width="{width:g}" height="{height:g}"/>' if standalone else ""
+    )
     # `width` keeps a drawing from being enlarged; the page may shrink it.
     return (
         f'<svg class="drawing" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" role="img" '
@@ -84,8 +94,12 @@ def pipeline_svg(program: Program, plan: Plan, *, standalone: bool = False) -> s
         layer = engine.layers[0]
         share = node.macs / (schedule.lanes * plan.interval)
         utilizations.append(share)
-        parts.append(f'<g><title>{escape(node.name)}: {_shape(node.input_shape)} to {_shape(node.output_shape)}</title>')
-        parts.append(f'<rect class="box" x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8"/>')
+        parts.append(
+            f"<g><title>{escape(node.name)}: {_shape(node.input_shape)} to {_shape(node.output_shape)}</title>"
+        )
+        parts.append(
+            f'<rect class="box" x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8"/>'
+        )
         parts.append(_text(x + 12, y + 22, _short(node.name), kind="title"))
         parts.append(_text(x + 12, y + 42, f"{schedule.lanes} lanes", kind="c0"))
         lanes = f"{engine.Ti}×{layer.To}×{layer.P}"
@@ -94,17 +108,22 @@ def pipeline_svg(program: Program, plan: Plan, *, standalone: bool = False) -> s
         kernel = f"{node.y.kernel}×{node.x.kernel} {_strides(node)}".strip()
         parts.append(_text(x + BOX_WIDTH - 12, y + 60, kernel, kind="small", anchor="end"))
         parts.append(_text(x + 12, y + 77, "cycles an image", kind="soft small"))
-        parts.append(_text(x + BOX_WIDTH - 12, y + 77, f"{schedule.cycles:,}", kind="small", anchor="end"))
+        parts.append(
+            _text(x + BOX_WIDTH - 12, y + 77, f"{schedule.cycles:,}", kind="small", anchor="end")
+        )
         parts.append(_text(x + 12, y + 94, "utilization", kind="soft small"))
         parts.append(_text(x + BOX_WIDTH - 12, y + 94, f"{share:.1%}", kind="small", anchor="end"))
-        parts.append(f'<rect class="meter" x="{x + 12}" y="{y + 102}" width="{BOX_WIDTH - 24}" height="5" rx="2.5"/>')
-        parts.append(f'<rect class="c0" x="{x + 12}" y="{y + 102}" width="{(BOX_WIDTH - 24) * share:.1f}" height="5" rx="2.5"/>')
+        parts.append(
+            f'<rect class="meter" x="{x + 12}" y="{y + 102}" width="{BOX_WIDTH - 24}" height="5" rx="2.5"/>'
+        )
+        parts.append(
+            f'<rect class="c0" x="{x + 12}" y="{y + 102}" width="{(BOX_WIDTH - 24) * share:.1f}" height="5" rx="2.5"/>'
+        )
         parts.append("</g>")
         parts += _joint(k, columns, plan, _shape(node.input_shape))
     parts += _joint(count, columns, plan, _shape(program.output_shape))
-    label = (
-        f"Pipeline of {count} engines with {plan.lanes} lanes; "
-        + ", ".join(f"{node.name} {share:.0%}" for node, share in zip(program.nodes, utilizations, strict=True))
+    label = f"Pipeline of {count} engines with {plan.lanes} lanes; " + ", ".join(
+        f"{node.name} {share:.0%}" for node, share in zip(program.nodes, utilizations, strict=True)
     )
     return _svg(width, height, label, parts, standalone)
 
@@ -130,7 +149,7 @@ def _joint(number: int, columns: int, plan: Plan, shape: str) -> list[str]:
         above = y - BOX_HEIGHT / 2 - GAP_Y / 2
         right = columns * (BOX_WIDTH + GAP_X)
         parts.append(
-            f'<path class="wire" d="M{right} {y - BOX_HEIGHT - GAP_Y:g} h{GAP_X / 2} V{above:g} H{GAP_X / 3:g} V{y:g} H{x1}"/>'
+            f'<path class="wire" d="M{right} {y - BOX_HEIGHT - GAP_Y:g} h{GAP_X / 2} V{above:g} H5 V{y:g} H{x1}"/>'
         )
     else:
         parts.append(f'<path class="wire" d="M{x0} {y:g} H{x1}"/>')
@@ -140,7 +159,9 @@ def _joint(number: int, columns: int, plan: Plan, shape: str) -> list[str]:
     parts.append(_text(middle, y - 9, f"n = {joint.n}", kind="small soft", anchor="middle"))
     if not last:
         rows = "row" if joint.depth == 1 else "rows"
-        parts.append(_text(middle, y + 20, f"{joint.depth} {rows}", kind="small soft", anchor="middle"))
+        parts.append(
+            _text(middle, y + 20, f"{joint.depth} {rows}", kind="small soft", anchor="middle")
+        )
     return parts
 
 
@@ -159,7 +180,12 @@ def _runs(starts: list[int], ends: list[int], rows: int, images: int) -> list[tu
 
 
 def timeline_svg(
-    program: Program, timing: Timing, *, images: int = 4, measured: list[int] | None = None, standalone: bool = False
+    program: Program,
+    timing: Timing,
+    *,
+    images: int = 4,
+    measured: list[int] | None = None,
+    standalone: bool = False,
 ) -> str:
     """Which engine issues work when, one colour an image; marks where an image is complete.
 
@@ -200,10 +226,20 @@ def timeline_svg(
         x = left + end * scale
         parts.append(f'<path class="c{image % COLOURS}" d="M{x:.1f} {bottom + 3} l-6 12 h12 z"/>')
         anchor = "end" if image == images - 1 else "middle"
-        parts.append(_text(x + (10 if anchor == "end" else 0), bottom + 30, f"{end:,}", kind="small", anchor=anchor))
+        parts.append(
+            _text(
+                x + (10 if anchor == "end" else 0),
+                bottom + 30,
+                f"{end:,}",
+                kind="small",
+                anchor=anchor,
+            )
+        )
     x = left
     for image in range(images):
-        parts.append(f'<rect class="c{image % COLOURS}" x="{x}" y="{bottom + 46}" width="12" height="12" rx="2"/>')
+        parts.append(
+            f'<rect class="c{image % COLOURS}" x="{x}" y="{bottom + 46}" width="12" height="12" rx="2"/>'
+        )
         parts.append(_text(x + 18, bottom + 56, f"image {image + 1}", kind="small"))
         x += 84
     note = f"{tick:,} cycles are {tick / NOMINAL_CLOCK * 1e6:g} µs at a nominal {NOMINAL_CLOCK / 1e6:g} MHz"

@@ -4,9 +4,11 @@
 stream component has to meet.
 """
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -114,7 +116,7 @@ def _run(work: Path, timeout: int) -> tuple[int, str]:
         "-f",
         "proof.sby",
     ]
-    # A process group of its own, because SymbiYosys starts solvers that a timeout has to end too.
+    # A session of its own: SymbiYosys puts every tool into another process group, but not session.
     with subprocess.Popen(
         command,
         cwd=work,
@@ -128,11 +130,36 @@ def _run(work: Path, timeout: int) -> tuple[int, str]:
         try:
             log, _ = process.communicate(timeout=timeout)
         except BaseException as stop:
-            os.killpg(process.pid, 9)
+            _end_session(process.pid)
             if isinstance(stop, subprocess.TimeoutExpired):
                 raise ProofError(f"The proof did not finish in {timeout} seconds") from None
             raise
     return process.returncode, log
+
+
+def _end_session(session: int) -> None:
+    """Kills every process of a session, also what they start meanwhile."""
+    killed: set[int] = set()
+    while found := _session(session) - killed:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= found
+
+
+def _session(session: int) -> set[int]:
+    """The processes of a session, those included that ended but were not yet waited for."""
+    if Path("/proc/self").exists():
+        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    else:
+        listed = subprocess.run(["ps", "-A", "-o", "pid="], capture_output=True, text=True)
+        pids = [int(pid) for pid in listed.stdout.split()]
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it ended, or the system tells only its owner
+            if os.getsid(pid) == session:
+                found.add(pid)
+    return found
 
 
 def stream_shell(verilog: str, top: str, *, same: bool = False, capacity: int | None = None) -> str:

@@ -44,7 +44,10 @@ def render_report(
 ) -> str:
     """The page for `report` (of `make_report`), with pictures in `rows` where there are any."""
     environment = Environment(
-        loader=PackageLoader("organza_sim"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("organza_sim"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     if simulation is None and verification is not None:
         simulation = verification.simulation
@@ -53,14 +56,22 @@ def render_report(
     measured = [int(end) for end in simulation.image_ends] if simulation else None
     about = (
         "Bars: when each engine issues work, from the cycle model, which knows no stalls from outside. "
-        + ("Marks: the last output of each image, as measured in the simulated Verilog." if measured else
-           "Marks: the last output of each image.")
-    )  # fmt: skip
+        + (
+            "Marks: the last output of each image, as measured in the simulated Verilog."
+            if measured
+            else "Marks: the last output of each image."
+        )
+    )
     strips = [
-        {"title": row.title, "about": row.about, "urls": strip(row)[:MOST_COLUMNS],
-         "width": row.pixels.shape[2], "height": row.pixels.shape[1]}
+        {
+            "title": row.title,
+            "about": row.about,
+            "urls": strip(row)[:MOST_COLUMNS],
+            "width": row.pixels.shape[2],
+            "height": row.pixels.shape[1],
+        }
         for row in rows
-    ]  # fmt: skip
+    ]
     return environment.get_template("report.html.j2").render(
         title=f"{report['model']} · Organza",
         r=report,
@@ -86,13 +97,24 @@ def _verdict(verification: Verification | None) -> dict[str, str]:
         return {"kind": "good", "text": "✓ bit-exact and cycle-exact"}
     if verification.bit_exact and verification.memory:
         return {"kind": "bad", "text": "✗ memory images differ from the Program"}
-    return {"kind": "bad", "text": "✗ cycles differ" if verification.bit_exact else "✗ not bit-exact"}
+    return {
+        "kind": "bad",
+        "text": "✗ cycles differ" if verification.bit_exact else "✗ not bit-exact",
+    }
 
 
 def _subtitle(program: Program, report: dict) -> str:
-    tensors = " to ".join("×".join(map(str, shape)) for shape in (program.input_shape, program.output_shape))
-    measured = f"{report['images']} images through simulated Verilog" if report["images"] else "numbers of the cycle model"
-    return f"{len(program.nodes)} layers from {tensors} on {report['lanes']} multipliers; {measured}."
+    tensors = " to ".join(
+        "×".join(map(str, shape)) for shape in (program.input_shape, program.output_shape)
+    )
+    measured = (
+        f"{report['images']} images through simulated Verilog"
+        if report["images"]
+        else "numbers of the cycle model"
+    )
+    return (
+        f"{len(program.nodes)} layers from {tensors} on {report['lanes']} multipliers; {measured}."
+    )
 
 
 def _facts(report: dict) -> list[Fact]:
@@ -101,17 +123,28 @@ def _facts(report: dict) -> list[Fact]:
         Fact("Utilization", f"{report['utilization']:.1%}", source),
         Fact("Cycles between images", f"{report['interval']:,}", source),
         Fact("Cycles of one image", f"{report['latency']:,}", source),
-        Fact("Images a second", f"{report['nominal_images_per_second']:,.0f}",
-             f"at a nominal {NOMINAL_CLOCK / 1e6:g} MHz, not a timing result"),
-    ]  # fmt: skip
+        Fact(
+            "Images a second",
+            f"{report['nominal_images_per_second']:,.0f}",
+            f"at a nominal {NOMINAL_CLOCK / 1e6:g} MHz, not a timing result",
+        ),
+    ]
     if report["cycles"] is not None:
         difference = report["cycles"] - report["cycles_model"]
         facts.append(
-            Fact("Cycles, RTL − model", f"{difference:+,}" if difference else "0",
-                 f"{report['cycles']:,} for {report['images']} images")
-        )  # fmt: skip
+            Fact(
+                "Cycles, RTL − model",
+                f"{difference:+,}" if difference else "0",
+                f"{report['cycles']:,} for {report['images']} images",
+            )
+        )
     if report["psnr_db"] is not None:
         facts.append(Fact("PSNR", f"{report['psnr_db']:.1f} dB", "integer against float images"))
-    facts.append(Fact("Stored", f"{report['stored_bits'] / 8192:,.1f} KiB",
-                      f"{report['compression_ratio']:.2f}× smaller than float32"))  # fmt: skip
+    facts.append(
+        Fact(
+            "Stored",
+            f"{report['stored_bits'] / 8192:,.1f} KiB",
+            f"{report['compression_ratio']:.2f}× smaller than float32",
+        )
+    )
     return facts

@@ -45,7 +45,13 @@ def comparison(
         rows.append(Row("RTL", "the simulated Verilog", _pixels(program, program.dequantize(rtl))))
     if real is not None:
         difference = unit_range(program, real) - unit_range(program, program.dequantize(reference))
-        rows.append(Row(f"float − integer ×{AMPLIFY}", "what 8 bits cost; grey is zero", _difference(difference)))
+        rows.append(
+            Row(
+                f"float − integer ×{AMPLIFY}",
+                "what 8 bits cost; grey is zero",
+                _difference(difference),
+            )
+        )
     if rtl is not None:
         steps = (reference - rtl).astype(np.float64)
         wrong = int((steps != 0).sum())
@@ -88,7 +94,9 @@ def labelled(rows: list[Row]) -> Image.Image:
     count, height, width = rows[0].pixels.shape[:3]
     zoom = max(1, 64 // max(height, width))
     cell_y, cell_x = height * zoom + GAP, width * zoom + GAP
-    canvas = Image.new("RGB", (LABEL_WIDTH + count * cell_x + GAP, len(rows) * cell_y + GAP), "white")
+    canvas = Image.new(
+        "RGB", (LABEL_WIDTH + count * cell_x + GAP, len(rows) * cell_y + GAP), "white"
+    )
     draw = ImageDraw.Draw(canvas)
     big, small = ImageFont.load_default(size=16), ImageFont.load_default(size=11)
     for k, row in enumerate(rows):
@@ -96,7 +104,11 @@ def labelled(rows: list[Row]) -> Image.Image:
         draw.text((8, top + height * zoom // 2 - 18), _plain(row.title), fill="black", font=big)
         draw.text((8, top + height * zoom // 2 + 4), _plain(row.about), fill="#555555", font=small)
         for image, pixels in enumerate(row.pixels):
-            picture = _picture(pixels).convert("RGB").resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+            picture = (
+                _picture(pixels)
+                .convert("RGB")
+                .resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+            )
             canvas.paste(picture, (LABEL_WIDTH + GAP + image * cell_x, top))
     return canvas
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from operator import mul
+
+import numpy as np
 
 from organza.geometry import Axis
 from organza.plan import EnginePlan, JointPlan, LayerPlan, Plan
@@ -36,16 +41,17 @@ def _useful(extent: int, most: int) -> list[int]:
     return sorted({ceil_div(extent, tiles) for tiles in range(1, extent + 1) if ceil_div(extent, tiles) <= most})
 
 
-def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, int, int]]:
-    """For every useful P: horizontal taps that exist in any pixel of a block, summed; blocks without any; blocks.
+def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, ...]]:
+    """For every useful P: for each horizontal tap the blocks in which any pixel has it; blocks without any; blocks.
 
     Where blocks begin decides which taps their pixels share, so any P may be the best. Left out are those that no
     count speaks for against a smaller one.
     """
-    made: dict[int, tuple[int, int, int]] = {}
+    made: dict[int, tuple[int, ...]] = {}
     for p in range(1, min(ceil_div(axis.output, axis.phases), most) + 1):
         row = blocks(axis, p)
-        sums = sum(len(block.taps) for block in row), sum(not block.taps for block in row), len(row)
+        counts = Counter(tap.k for block in row for tap in block.taps)
+        sums = *(counts[k] for k in range(axis.kernel)), sum(not block.taps for block in row), len(row)
         if not any(all(a <= b for a, b in zip(other, sums, strict=True)) for other in made.values()):
             made[p] = sums
     return made
@@ -56,7 +62,11 @@ def _lane_shapes(node: Convolve, most: int) -> list[tuple[int, int]]:
     if node.code.lane_shape is not None:
         return [node.code.lane_shape]
     cig, cog = node.ci // node.groups, node.co // node.groups
-    return [(ti, to) for to in _useful(cog, most) for ti in _useful(cig, most // to)]
+    if not node.code.gathers:
+        return [(ti, to) for to in _useful(cog, most) for ti in _useful(cig, most // to)]
+    # Non-zeros of a unit can be any number, so any Ti may divide them best.
+    most_ti = node.code.span(cig, cig)
+    return [(ti, to) for to in _useful(cog, most) for ti in range(1, min(most_ti, most // to) + 1)]
 
 
 def _least_lanes(node: Convolve) -> int:
@@ -70,18 +80,24 @@ def tilings(node: Convolve, budget: int) -> list[Tiling]:
 
     `Schedule.cycles` for enough epilogue units, evaluated for all tilings at once.
     """
-    cig, cog = node.ci // node.groups, node.co // node.groups
-    row_taps = node.y.tap_count
+    cog = node.co // node.groups
+    row_taps = np.bincount([k for taps in node.y.table for k, _ in taps], minlength=node.y.kernel)
+
+    @cache
+    def column_issues(ti: int, to: int) -> list[int]:
+        """Issues of every horizontal tap over all rows and co tiles, once a block that has it."""
+        return (row_taps @ node.code.tap_issues(ti, to, node.groups).sum(0)).tolist()
+
     empty_rows = sum(not taps for taps in node.y.table)
     rows = node.y.output
     found: dict[int, Tiling] = {}
-    for p, (column_taps, empty_blocks, row_blocks) in _pixel_sums(node.x, min(budget, node.x.output)).items():
+    for p, (*column_blocks, empty_blocks, row_blocks) in _pixel_sums(node.x, min(budget, node.x.output)).items():
         empty = empty_rows * row_blocks + (rows - empty_rows) * empty_blocks
         for ti, to in _lane_shapes(node, budget // p):
             if ti * to * p <= budget:
-                issues = ceil_div(cig, ti) * row_taps * column_taps + empty
+                issues = sum(map(mul, column_blocks, column_issues(ti, to)))
                 lanes = ti * to * p
-                option = Tiling(node.groups * ceil_div(cog, to) * issues, lanes, p, to, ti)
+                option = Tiling(issues + node.groups * ceil_div(cog, to) * empty, lanes, p, to, ti)
                 if lanes not in found or option < found[lanes]:
                     found[lanes] = option
     front: list[Tiling] = []
@@ -125,11 +141,8 @@ def choose_tilings(program: Program, budget: int) -> list[Tiling]:
 
 def _least_epilogue(node: Convolve, tiling: Tiling) -> Schedule:
     """The schedule with the fewest epilogue units that do not slow the layer down."""
-    for e in range(1, tiling.to + 1):
-        schedule = Schedule(node=node, ti=tiling.ti, to=tiling.to, p=tiling.p, e=e)
-        if schedule.cycles == schedule.issues:
-            return schedule
-    return schedule
+    options = [Schedule(node=node, ti=tiling.ti, to=tiling.to, p=tiling.p, e=e) for e in range(1, tiling.to + 1)]
+    return next((schedule for schedule in options if schedule.cycles == schedule.issues), options[-1])
 
 
 def _beats(channels: int) -> list[int]:

@@ -131,7 +131,7 @@ def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: 
     return RtlRun(given.beats, given.last, taken.cycles, given.cycles, {k: recorded(k) for k in joints or {}}, cycle)
 
 
-def trace_cycles(component: wiring.Component, inputs: Iterable[Mapping[str, Any]], outputs: Sequence[str],
+def trace_cycles(component: Any, inputs: Iterable[Mapping[str, Any]], outputs: Sequence[str],
                  seen: list[tuple] | None = None) -> list[tuple]:
     """Values of the ports ``outputs`` in every cycle, while ``inputs`` sets ports cycle by cycle until it ends.
 

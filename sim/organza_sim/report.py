@@ -13,7 +13,15 @@ from organza_sim.api import Simulation
 from organza_sim.cycles import simulate_cycles
 from organza_sim.verify import Verification
 
-__all__ = ["NOMINAL_CLOCK", "compression_ratio", "layer_rows", "make_report", "psnr_db", "unit_range", "write_report"]
+__all__ = [
+    "NOMINAL_CLOCK",
+    "compression_ratio",
+    "layer_rows",
+    "make_report",
+    "psnr_db",
+    "unit_range",
+    "write_report",
+]
 
 # Images/s need a clock; until a design is placed and routed this one is only a round number to compare with.
 NOMINAL_CLOCK = 100e6
@@ -31,12 +39,19 @@ def layer_rows(program: Program, plan: Plan | None = None) -> list[dict[str, obj
         layer: LayerPlan = engine.layers[0]
         issued = schedule.issues * schedule.lanes
         row.update(
-            ti=engine.Ti, to=layer.To, p=layer.P, e=engine.E, lanes=schedule.lanes,
-            beat=before.n, depth=before.depth, cycles=schedule.cycles, issues=schedule.issues,
+            ti=engine.Ti,
+            to=layer.To,
+            p=layer.P,
+            e=engine.E,
+            lanes=schedule.lanes,
+            beat=before.n,
+            depth=before.depth,
+            cycles=schedule.cycles,
+            issues=schedule.issues,
             macs_issued=issued,
             busy=schedule.cycles / plan.interval,
             utilization=schedule.node.macs / (schedule.lanes * plan.interval),
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -51,7 +66,10 @@ def _layer(node: Convolve) -> dict[str, object]:
         "crop_before": [node.y.crop_before, node.x.crop_before],
         "crop_after": [node.y.crop_after, node.x.crop_after],
         "groups": node.groups,
+        "code": node.code.kind,
         "weight_bits": node.code.field_bits,
+        "bits_per_weight": node.code.stored_bits / node.code.integers().size,
+        "compression_ratio": FLOAT_BITS * node.code.integers().size / node.code.stored_bits,
         "input_format": _format(node.input),
         "output_format": _format(node.output),
         "accumulator_bits": node.accumulator_bits,
@@ -124,7 +142,11 @@ def make_report(
     utilization = program.macs / (plan.lanes * plan.interval)
     if simulation is not None:
         images, cycles = len(simulation.outputs), simulation.cycles
-        latency, interval, utilization = simulation.latency, simulation.interval, simulation.utilization
+        latency, interval, utilization = (
+            simulation.latency,
+            simulation.interval,
+            simulation.utilization,
+        )
     if verification is not None:
         images = len(verification.images)
     if images is not None:
@@ -150,19 +172,28 @@ def make_report(
         "nominal_images_per_second": NOMINAL_CLOCK / interval,
         "simulated_cycles_per_second": None if simulation is None else simulation.cycles_per_second,
         "resources": plan.resources,
-        "plan": {"program": plan.program, "cycles": plan.cycles, "interval": plan.interval,
-                 "engines": [_engine(engine) for engine in plan.engines],
-                 "joints": [{"n": joint.n, "depth": joint.depth} for joint in plan.joints]},
+        "plan": {
+            "program": plan.program,
+            "cycles": plan.cycles,
+            "interval": plan.interval,
+            "engines": [_engine(engine) for engine in plan.engines],
+            "joints": [{"n": joint.n, "depth": joint.depth} for joint in plan.joints],
+        },
         "layers": rows,
         "verification": None if verification is None else verification.to_dict(),
-    }  # fmt: skip
+    }
 
 
 def _engine(engine) -> dict[str, object]:
     layer = engine.layers[0]
-    return {"Ti": engine.Ti, "C": engine.C, "E": engine.E, "node": layer.node, "To": layer.To, "P": layer.P}
-
-
+    return {
+        "Ti": engine.Ti,
+        "C": engine.C,
+        "E": engine.E,
+        "node": layer.node,
+        "To": layer.To,
+        "P": layer.P,
+    }
 
 
 def write_report(folder: Path, report: dict[str, object], html: str) -> None:

@@ -28,7 +28,9 @@ module tb;
   end
 
   reg clk = 0;
-  reg rst = 1;
+  reg rst = 0;
+  // Rises after time 0: until one of its inputs changes, an `always @*` has no value in some simulators.
+  initial #1 rst = 1;
   always #5 clk = !clk;
 
   reg i_valid = 0;

@@ -96,7 +96,9 @@ class Verification:
     @property
     def first(self) -> Difference | None:
         """The earliest wrong value: the first wrong image, and in it the first wrong layer."""
-        found = [(layer.first.image, k) for k, layer in enumerate(self.layers) if layer.first is not None]
+        found = [
+            (layer.first.image, k) for k, layer in enumerate(self.layers) if layer.first is not None
+        ]
         return self.layers[min(found)[1]].first if found else None
 
     def to_dict(self) -> dict[str, object]:
@@ -115,7 +117,9 @@ class Verification:
         }
 
 
-def verify(target: Chip | Build | str | Path, inputs: np.ndarray, *, progress: Progress | None = None) -> Verification:
+def verify(
+    target: Chip | Build | str | Path, inputs: np.ndarray, *, progress: Progress | None = None
+) -> Verification:
     """Run the RTL on `inputs` and compare every joint with the reference and every image's cycle with the model.
 
     Parameters
@@ -144,10 +148,13 @@ def verify(target: Chip | Build | str | Path, inputs: np.ndarray, *, progress: P
         for image, cycle in enumerate(_image_ends(chip, run, len(x)))
     )
     return Verification(
-        images, layers, stopped,
-        memory=build.wrong_words if build else (), edited=build.edited if build else (),
+        images,
+        layers,
+        stopped,
+        memory=build.wrong_words if build else (),
+        edited=build.edited if build else (),
         simulation=None if stopped or run is None else _simulation(chip, run),
-    )  # fmt: skip
+    )
 
 
 def _simulation(chip: Chip, run: rtl.RtlRun) -> api.Simulation | None:
@@ -193,9 +200,13 @@ def _layers(
         if wrong.any():
             # The order of the stream: image, row, column, channel.
             image, y, x, channel = (int(i) for i in np.argwhere(wrong.transpose(0, 2, 3, 1))[0])
-            beat = ((image * node.y.output + y) * node.x.output + x) * -(-node.co // n) + channel // n
+            beat = ((image * node.y.output + y) * node.x.output + x) * -(
+                -node.co // n
+            ) + channel // n
             value = int(got[beat, channel % n]) if came[beat] else None
-            first = Difference(node.name, image, channel, y, x, int(want[image, channel, y, x]), value)
+            first = Difference(
+                node.name, image, channel, y, x, int(want[image, channel, y, x]), value
+            )
         verdicts.append(LayerVerdict(node.name, int(want.size), int(wrong.sum()), first))
     return tuple(verdicts), good
 

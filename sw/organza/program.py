@@ -102,9 +102,10 @@ class Convolve:
 
     @property
     def macs(self) -> int:
-        """Effectual MACs per image: weights × positions that meet a real input."""
-        ci, cog, _, _ = self.code.shape
-        return ci * cog * self.y.tap_count * self.x.tap_count
+        """Effectual MACs per image: weights that were not pruned × positions where they meet a real input."""
+        rows, columns = (np.bincount([k for taps in axis.table for k, _ in taps], minlength=axis.kernel)
+                         for axis in (self.y, self.x))  # fmt: skip
+        return int(rows @ self.code.effectual() @ columns)
 
     @property
     def macs_output_counted(self) -> int:

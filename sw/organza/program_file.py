@@ -21,7 +21,7 @@ from organza.program import Convolve, Program
 
 VERSION = 1
 KEY = "organza_program"
-ARRAYS = ("bias", "positive", "negative", "shift", "table")
+ARRAYS = ("bias", "positive", "negative", "shift")
 
 
 def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
@@ -35,19 +35,17 @@ def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
             "input": asdict(node.input), "output": asdict(node.output),
         })  # fmt: skip
         tensors |= {f"{index}.code.{name}": array for name, array in node.code.arrays().items()}
-        for name in ARRAYS:
-            array = getattr(e, name)
-            if array is not None:
-                tensors[f"{index}.{name}"] = array
-    # safetensors writes the memory of an array as it lies, whatever its strides.
-    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    return {"version": VERSION, "nodes": nodes}, tensors
+        tensors |= {f"{index}.{name}": getattr(e, name) for name in ARRAYS}
+        if e.table is not None:
+            tensors[f"{index}.table"] = e.table
+    # safetensors writes an array's memory as it lies, whatever its strides say.
+    return {"version": VERSION, "nodes": nodes}, {k: np.ascontiguousarray(v) for k, v in tensors.items()}
 
 
 def _hash(header: dict, tensors: dict[str, np.ndarray]) -> str:
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
+        array = tensors[name]
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
@@ -112,14 +110,14 @@ def _unpack(index: int, node: dict, tensors: dict[str, np.ndarray]) -> Convolve:
     code = CODES[kind].restore(parameters, coded)
     if code.parameters() != parameters:
         raise ValueError(f"{node['name']}: code must state {sorted(code.parameters())}, not {sorted(parameters)}")
-    arrays = {name: tensors.get(f"{index}.{name}") for name in ARRAYS}
+    arrays = {name: tensors[f"{index}.{name}"] for name in ARRAYS}
     return Convolve(
         name=node["name"],
         y=Axis(**node["y"]),
         x=Axis(**node["x"]),
         groups=node["groups"],
         code=code,
-        epilogue=Epilogue(**arrays, low=node["low"], high=node["high"]),
+        epilogue=Epilogue(**arrays, low=node["low"], high=node["high"], table=tensors.get(f"{index}.table")),
         input=Fixed(**node["input"]),
         output=Fixed(**node["output"]),
     )

@@ -2,7 +2,8 @@
 
 Writes `docs/results/quality.json`: PSNR over 1,000 seeded latents (one MSE over all pixels, images in [0, 1], the float
 model after BatchNorm folding), and FID, KID, IS by the shipped classifier over 10,000 images of the same latents for
-three seeds.
+three seeds. ``--codes`` writes `docs/results/codes.json` instead: PSNR and stored bits of every weight code, encoded after
+training, on the same latents.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pathlib import Path
 import numpy as np
 
 from organza.classifier import load_classifier
+from organza.codes.spec import parse_codes
 from organza.datasets import load_images
 from organza.float_layers import float_run
 from organza.lowering import fold_generator, lower
 from organza.metrics import Scorer, psnr
 from organza.program import Program
 from organza.program_file import program_hash
+from organza.quantize import quantize
 from organza.sampling import draw_latents
 
 COMMAND = "python -m organza.quality"
@@ -28,6 +31,10 @@ CHECKPOINT = Path(__file__).parent / "assets" / "dcgan32-w16.safetensors"
 CALIBRATION = (256, 0)
 PSNR_LATENTS = (1000, 1)
 SEEDS = (10, 11, 12)
+CODES = (
+    "linear:8", "affine:8", "codebook:16", "linear:4", "affine:4", "power:4", "affine:2", "ternary", "binary",
+    "layer0=ternary,layer1=codebook:16,layer2=power:4,layer3=affine:6",
+)  # fmt: skip
 
 
 def calibration_latents(latent: int) -> np.ndarray:
@@ -82,14 +89,34 @@ def measure(data: str, count: int, seeds: tuple[int, ...]) -> dict:
     return result
 
 
+def measure_codes() -> dict:
+    """PSNR and stored bits of the shipped generator in every weight code."""
+    calibration = calibration_latents(64)
+    layers, values = fold_generator(CHECKPOINT, calibration)
+    latents = draw_latents(PSNR_LATENTS[0], 64, PSNR_LATENTS[1]).numpy()
+    wanted = (float_run(layers, latents.astype(np.float64)).numpy() + 1) / 2
+    rows = []
+    for text in CODES:
+        program = quantize(layers, values, codes=parse_codes(text, [layer.name for layer in layers]))
+        rows.append({
+            "code": text,
+            "psnr_db": round(psnr(wanted, images_of(program, latents).clip(0, 1)), 2),
+            "weight_bits": sum(node.code.stored_bits for node in program.nodes),
+        })  # fmt: skip
+    return {"command": f"{COMMAND} --codes", "latents": PSNR_LATENTS[0], "codes": rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="fashion-mnist", help="real images: a name or a path")
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/results/quality.json"))
+    parser.add_argument("--codes", action="store_true", help="every weight code instead")
+    parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    result = measure(arguments.data, 10_000, SEEDS)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    result = measure_codes() if arguments.codes else measure(arguments.data, 10_000, SEEDS)
+    name = "codes.json" if arguments.codes else "quality.json"
+    output = arguments.output or Path("docs/results", name)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
 
 

@@ -6,6 +6,7 @@ row. It is output stationary and visits only taps that exist:
     for every output row: for every output-channel tile (groups outermost): for every block of P pixels:
         for every vertical tap, horizontal tap, input-channel tile: one issue
 
+Codes that gather have no input-channel tiles but as many issues a tap as the weights need (`Code.tap_issues`).
 Everything here is static. The gateware turns it into tables and counters, the cycle model adds it up.
 """
 
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
 
 from organza.geometry import Axis
 from organza.program import Convolve
@@ -91,9 +94,17 @@ def row_needs(axis: Axis) -> list[RowNeeds]:
     return made
 
 
+def _incidence(kernel: int, taps: list[list[int]]) -> np.ndarray:
+    """1 where entry n has tap k, int64, shape (entries, kernel)."""
+    made = np.zeros((len(taps), kernel), np.int64)
+    for number, chosen in enumerate(taps):
+        made[number, chosen] = 1
+    return made
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Schedule:
-    """A layer on Ti × To × P lanes with E epilogue units.
+    """A layer on Ti × To × P lanes with E epilogue units; Ti inputs at once are Ti non-zeros for codes that gather.
 
     Raises ValueError for lane counts below 1 or beyond the layer's channels and pixels.
     """
@@ -107,7 +118,7 @@ class Schedule:
     def __post_init__(self) -> None:
         node = self.node
         for name, most in (
-            ("ti", node.ci // node.groups),
+            ("ti", node.code.span(node.ci // node.groups, node.ci // node.groups)),
             ("to", node.co // node.groups),
             ("p", node.x.output),
             ("e", self.to),
@@ -128,9 +139,14 @@ class Schedule:
         return self.ti * self.to * self.p
 
     @property
+    def span(self) -> int:
+        """Input channels of one pixel that are read at once."""
+        return self.node.code.span(self.ti, self.node.ci // self.node.groups)
+
+    @property
     def ci_tiles(self) -> int:
-        """Issues per tap."""
-        return ceil_div(self.node.ci // self.node.groups, self.ti)
+        """Reads of `span` channels that cover one pixel of a group."""
+        return ceil_div(self.node.ci // self.node.groups, self.span)
 
     @property
     def co_tiles(self) -> int:
@@ -157,24 +173,41 @@ class Schedule:
         """Input rows needed by every output row."""
         return row_needs(self.node.y)
 
-    def tile_issues(self, row_taps: int, column_taps: int) -> int:
-        """Issues of one tile; a tile without any tap has one that loads zero."""
-        return max(row_taps * column_taps * self.ci_tiles, 1)
+    @cached_property
+    def tap_issues(self) -> np.ndarray:
+        """Issues of every (co tile, vertical tap, horizontal tap)."""
+        return self.node.code.tap_issues(self.ti, self.to, self.node.groups)
 
-    def _row(self, row_taps: int) -> tuple[int, int]:
-        issues = [self.tile_issues(row_taps, len(block.taps)) for block in self.blocks]
-        return self.co_tiles * sum(issues), self.co_tiles * sum(max(n, self.drain) for n in issues)
+    @cached_property
+    def _tiles(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Issues of every kind of tile (row, block, co tile), blocks and co tiles that are alike; and how many they are.
+
+        A tile without any tap has one issue that loads zero.
+        """
+        node = self.node
+        rows = _incidence(node.y.kernel, [[k for k, _ in taps] for taps in node.y.table])
+        columns = _incidence(node.x.kernel, [[tap.k for tap in block.taps] for block in self.blocks])
+        columns, alike_blocks = np.unique(columns, axis=0, return_counts=True)
+        taps, alike_tiles = np.unique(self.tap_issues, axis=0, return_counts=True)
+        issues = np.einsum("yk,tkx,bx->ybt", rows, taps, columns, optimize=True)
+        return np.maximum(issues, 1), alike_blocks, alike_tiles
+
+    @property
+    def shortest_tile(self) -> int:
+        """Fewest issues of a tile."""
+        return int(self._tiles[0].min())
 
     @cached_property
     def row_costs(self) -> list[int]:
         """Cycles of every output row."""
-        costs = {n: self._row(n)[1] for n in {len(taps) for taps in self.node.y.table}}
-        return [costs[len(taps)] for taps in self.node.y.table]
+        issues, blocks, tiles = self._tiles
+        return (np.maximum(issues, self.drain) @ tiles @ blocks).tolist()
 
     @property
     def issues(self) -> int:
         """Issues per image."""
-        return sum(self._row(len(taps))[0] for taps in self.node.y.table)
+        issues, blocks, tiles = self._tiles
+        return int((issues @ tiles @ blocks).sum())
 
     @property
     def cycles(self) -> int:

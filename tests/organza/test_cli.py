@@ -62,7 +62,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     save_program(tiny_program(), tmp_path / "p.safetensors")
     before = {path.name for path in tmp_path.iterdir()}
     yield tmp_path
-    assert not {path.name for path in tmp_path.iterdir() if path.name.startswith(".")}, "left behind"
+    assert not {path.name for path in tmp_path.iterdir() if path.name.startswith(".")}, (
+        "left behind"
+    )
     assert before <= {path.name for path in tmp_path.iterdir()}
 
 
@@ -88,18 +90,28 @@ def refused(message: str, *arguments: str | Path) -> None:
     assert re.search(message, lines[0]), lines[0]
     assert "Traceback" not in result.output
     assert result.stdout == ""
-    after = {path: path.stat().st_mtime_ns for path in Path().rglob("*") if "__pycache__" not in path.parts}
+    after = {
+        path: path.stat().st_mtime_ns
+        for path in Path().rglob("*")
+        if "__pycache__" not in path.parts
+    }
     assert {path for path in after if path not in before} == set()
 
 
 def test_help_has_an_example_for_every_command() -> None:
     assert run("--version").stdout.startswith("organza ")
-    names = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    names = [
+        command.name or command.callback.__name__
+        for command in app.registered_commands
+        if command.callback
+    ]
     assert names == ["demo", "train", "build", "simulate", "verify", "info"]
     for name in names:
         result = run(name, "--help")
         assert result.exit_code == 0
-        assert f"organza {name} " in result.stdout.partition("Options:")[0].partition("Example")[2], name
+        assert (
+            f"organza {name} " in result.stdout.partition("Options:")[0].partition("Example")[2]
+        ), name
 
 
 def test_usage_errors() -> None:
@@ -110,15 +122,34 @@ def test_usage_errors() -> None:
 
 @pytest.mark.rtl
 def test_build_verify_simulate_info(here: Path) -> None:
-    command = ("build", "my_model.py:make_generator", "--weights", "w.safetensors", "--calibration", "z.npy")
+    command = (
+        "build",
+        "my_model.py:make_generator",
+        "--weights",
+        "w.safetensors",
+        "--calibration",
+        "z.npy",
+    )
     result = run(*command, "--input-shape", "4,1,1", "--lanes", "6", "-o", "out", "--json")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report == json.loads(Path("out/report.json").read_text())
     assert report["model"] == "my_model" and report["lanes"] <= 6 and report["bit_exact"] is None
     assert report["psnr_db"] > 30 and report["cycles"] is None and len(report["layers"]) == 2
-    expected = {"generator.v", "program.safetensors", "plan.json", "tb.v", "tb_input.hex", "tb_expected.hex", "README.txt",
-                "report.json", "report.html", "images.png", "files.json", "layer0_weights.hex"}  # fmt: skip
+    expected = {
+        "generator.v",
+        "program.safetensors",
+        "plan.json",
+        "tb.v",
+        "tb_input.hex",
+        "tb_expected.hex",
+        "README.txt",
+        "report.json",
+        "report.html",
+        "images.png",
+        "files.json",
+        "layer0_weights.hex",
+    }
     assert expected <= {path.name for path in Path("out").iterdir()}
 
     result = run("verify", "out", "--images", "3", "--seed", "4", "-o", "checked")
@@ -126,14 +157,30 @@ def test_build_verify_simulate_info(here: Path) -> None:
     assert "PASS: 3 images, bit-exact, cycles equal the model's" in result.stdout
     assert json.loads(Path("checked/report.json").read_text())["bit_exact"] is True
 
-    result = run("simulate", "out", "--latents", "z.npy", "--images", "2", "--trace", "w.vcd", "-o", "run", "--json")
+    result = run(
+        "simulate",
+        "out",
+        "--latents",
+        "z.npy",
+        "--images",
+        "2",
+        "--trace",
+        "w.vcd",
+        "-o",
+        "run",
+        "--json",
+    )
     assert result.exit_code == 0, result.output
     simulated = json.loads(result.stdout)
     assert simulated["cycles"] == simulated["cycles_model"] and simulated["images"] == 2
     assert np.load("run/outputs.npy").shape == (2, 1, 6, 6)
     assert Path("run/w.vcd").stat().st_size > 1000
 
-    for path, words in (("out", "cycle model"), ("out/program.safetensors", "stored"), ("out/plan.json", "lanes")):
+    for path, words in (
+        ("out", "cycle model"),
+        ("out/program.safetensors", "stored"),
+        ("out/plan.json", "lanes"),
+    ):
         result = run("info", path)
         assert result.exit_code == 0 and words in result.stdout and "Traceback" not in result.output
         assert isinstance(json.loads(run("info", path, "--json").stdout), dict)
@@ -156,7 +203,10 @@ def test_verify_finds_a_flipped_weight(folder: Path) -> None:
     assert result.exit_code == 1
     assert "layer1_weights.hex: edited since the build" in result.stdout
     assert "layer1_weights.hex:1: expected " in result.stdout
-    assert re.search(r"first difference: layer net.3, image \d+, channel 0, y \d+, x \d+: expected -?\d+, got", result.stdout)
+    assert re.search(
+        r"first difference: layer net.3, image \d+, channel 0, y \d+, x \d+: expected -?\d+, got",
+        result.stdout,
+    )
     assert result.stdout.splitlines()[-1].startswith("FAIL: 3 images, not bit-exact, cycles equal")
     found = json.loads(run("verify", "build", "--images", "3", "--json").stdout)
     assert found["passed"] is False and found["first_difference"]["layer"] == "net.3"
@@ -176,20 +226,54 @@ def test_checkpoints(here: Path) -> None:
     tensors = load_file("good.safetensors")
     key = "net.3.weight"
     for name, changed, message in (
-        ("missing", {k: v for k, v in tensors.items() if k != key}, r"missing.safetensors: tensor 'net.3.weight' is missing"),
-        ("extra", {**tensors, "net.99.weight": torch.zeros(2)}, r"extra.safetensors: tensor 'net.99.weight' is not part"),
-        ("shape", {**tensors, key: torch.zeros(1, 2)}, r"shape.safetensors: tensor 'net.3.weight' must have shape .*found \(1, 2\)"),
-        ("nan", {**tensors, key: tensors[key] * float("nan")}, r"nan.safetensors: tensor 'net.3.weight' must be finite"),
-        ("inf", {**tensors, key: tensors[key] + float("inf")}, r"inf.safetensors: tensor 'net.3.weight' must be finite"),
+        (
+            "missing",
+            {k: v for k, v in tensors.items() if k != key},
+            r"missing.safetensors: tensor 'net.3.weight' is missing",
+        ),
+        (
+            "extra",
+            {**tensors, "net.99.weight": torch.zeros(2)},
+            r"extra.safetensors: tensor 'net.99.weight' is not part",
+        ),
+        (
+            "shape",
+            {**tensors, key: torch.zeros(1, 2)},
+            r"shape.safetensors: tensor 'net.3.weight' must have shape .*found \(1, 2\)",
+        ),
+        (
+            "nan",
+            {**tensors, key: tensors[key] * float("nan")},
+            r"nan.safetensors: tensor 'net.3.weight' must be finite",
+        ),
+        (
+            "inf",
+            {**tensors, key: tensors[key] + float("inf")},
+            r"inf.safetensors: tensor 'net.3.weight' must be finite",
+        ),
     ):
         save_file(changed, f"{name}.safetensors", metadata=metadata)
         refused(message, "build", f"{name}.safetensors", "-o", "out")
     Path("cut.safetensors").write_bytes(Path("good.safetensors").read_bytes()[:-100])
-    refused("cut.safetensors: must be a whole safetensors file", "build", "cut.safetensors", "-o", "out")
+    refused(
+        "cut.safetensors: must be a whole safetensors file", "build", "cut.safetensors", "-o", "out"
+    )
     Path("pickle.safetensors").write_bytes(pickle.dumps({"a": 1}))
-    refused("pickle.safetensors: must be safetensors, found a pickle; convert it", "build", "pickle.safetensors", "-o", "out")
+    refused(
+        "pickle.safetensors: must be safetensors, found a pickle; convert it",
+        "build",
+        "pickle.safetensors",
+        "-o",
+        "out",
+    )
     torch.save(model.state_dict(), "zip.safetensors")
-    refused(r"zip.safetensors: must be safetensors, found a zip", "build", "zip.safetensors", "-o", "out")
+    refused(
+        r"zip.safetensors: must be safetensors, found a zip",
+        "build",
+        "zip.safetensors",
+        "-o",
+        "out",
+    )
     refused(r"nowhere.safetensors: no such file", "build", "nowhere.safetensors", "-o", "out")
 
 
@@ -197,35 +281,87 @@ def test_user_models(here: Path) -> None:
     mine = ("build", "my_model.py:make_generator", "-o", "out", "--calibration", "z.npy")
     weights = load_file("w.safetensors")
     for name, changed, message in (
-        ("missing", {k: v for k, v in weights.items() if k != "0.weight"}, "missing.safetensors: tensor '0.weight' is missing"),
-        ("extra", {**weights, "9.bias": torch.zeros(1)}, "extra.safetensors: tensor '9.bias' is not part"),
-        ("shape", {**weights, "3.bias": torch.zeros(2)}, "shape.safetensors: tensor '3.bias' must have shape"),
-        ("nan", {**weights, "3.bias": torch.full((1,), float("nan"))}, "nan.safetensors: tensor '3.bias' must be finite"),
+        (
+            "missing",
+            {k: v for k, v in weights.items() if k != "0.weight"},
+            "missing.safetensors: tensor '0.weight' is missing",
+        ),
+        (
+            "extra",
+            {**weights, "9.bias": torch.zeros(1)},
+            "extra.safetensors: tensor '9.bias' is not part",
+        ),
+        (
+            "shape",
+            {**weights, "3.bias": torch.zeros(2)},
+            "shape.safetensors: tensor '3.bias' must have shape",
+        ),
+        (
+            "nan",
+            {**weights, "3.bias": torch.full((1,), float("nan"))},
+            "nan.safetensors: tensor '3.bias' must be finite",
+        ),
     ):
         save_file(changed, f"{name}.safetensors")
         refused(message, *mine, "--weights", f"{name}.safetensors")
     Path("pickle.pt").write_bytes(pickle.dumps({"a": 1}))
     refused("pickle.pt: must be safetensors, found a pickle", *mine, "--weights", "pickle.pt")
-    refused("my_model.py: has no function 'nothing'", "build", "my_model.py:nothing", "-o", "out", "--input-shape", "4,1,1")
-    refused("name the function too, e.g. my_model.py:make_generator", "build", "my_model.py", "-o", "out")
+    refused(
+        "my_model.py: has no function 'nothing'",
+        "build",
+        "my_model.py:nothing",
+        "-o",
+        "out",
+        "--input-shape",
+        "4,1,1",
+    )
+    refused(
+        "name the function too, e.g. my_model.py:make_generator",
+        "build",
+        "my_model.py",
+        "-o",
+        "out",
+    )
     shaped = ("-o", "out", "--input-shape", "4,1,1")
     refused(r"1\b.*[Ss]oftmax", "build", "my_model.py:softmax", *shaped)
     refused(r"\b1\b|MultiheadAttention", "build", "my_model.py:unsupported", *shaped)
     refused(r"\b0\b.*empty|output.*empty|empty", "build", "my_model.py:empty", *shaped)
     refused("--input-shape must be .* not 'four'", *mine, "--input-shape", "four")
-    refused(r"z.npy: must have shape \(N, 5, 1, 1\), not \(32, 4, 1, 1\)", *mine, "--input-shape", "5,1,1")
+    refused(
+        r"z.npy: must have shape \(N, 5, 1, 1\), not \(32, 4, 1, 1\)",
+        *mine,
+        "--input-shape",
+        "5,1,1",
+    )
     refused("--calibration must be a .npy file", "build", "my_model.py:make_generator", "-o", "out")
     np.save("nan.npy", np.full((8, 4, 1, 1), np.nan))
     refused("nan.npy: must be finite", *mine[:-1], "nan.npy")
     Path("text.npy").write_text("not an array")
     refused("text.npy: must be a .npy file", *mine[:-1], "text.npy")
-    refused("calibration must be one of mse, percentile, max, not 'best'", *mine, "--method", "best")
+    refused(
+        "calibration must be one of mse, percentile, max, not 'best'", *mine, "--method", "best"
+    )
 
 
 def test_lane_budgets(here: Path) -> None:
     for lanes in ("0", "-1", "1"):
-        refused(f"Lane budget must be at least 2, one for each layer, not {lanes}", "build", "p.safetensors", "-o", "out", "--lanes", lanes)
-    refused("Lane budget must be at least 4, one for each layer, not 0", "demo", "-o", "out", "--lanes", "0")
+        refused(
+            f"Lane budget must be at least 2, one for each layer, not {lanes}",
+            "build",
+            "p.safetensors",
+            "-o",
+            "out",
+            "--lanes",
+            lanes,
+        )
+    refused(
+        "Lane budget must be at least 4, one for each layer, not 0",
+        "demo",
+        "-o",
+        "out",
+        "--lanes",
+        "0",
+    )
 
 
 def test_programs(here: Path) -> None:
@@ -233,18 +369,42 @@ def test_programs(here: Path) -> None:
     data[-3] ^= 0x10
     Path("flipped.safetensors").write_bytes(data)
     for command in (("info",), ("build", "-o", "out")):
-        refused("flipped.safetensors: content does not match its hash", *command, "flipped.safetensors")
+        refused(
+            "flipped.safetensors: content does not match its hash", *command, "flipped.safetensors"
+        )
     text = Path("p.safetensors").read_bytes()
-    other = text.replace(rb'\"version\": 1', rb'\"version\": 2')
+    other = text.replace(rb"\"version\": 1", rb"\"version\": 2")
     assert other != text
     Path("later.safetensors").write_bytes(other)
-    refused("later.safetensors: Program version must be 1, not 2; build the Program again", "info", "later.safetensors")
+    refused(
+        "later.safetensors: Program version must be 1, not 2; build the Program again",
+        "info",
+        "later.safetensors",
+    )
     refused("w.safetensors: not a Program", "info", "w.safetensors")
     refused("nowhere: no such file", "info", "nowhere")
     Path("plan.json").write_text('{"version": 7}')
     refused("plan.json: Plan version must be 1", "info", "plan.json")
-    refused("plan.json: Plan version must be 1", "build", "p.safetensors", "--plan", "plan.json", "-o", "out")
-    refused("--lanes must not be given with --plan", "build", "p.safetensors", "--plan", "plan.json", "--lanes", "9", "-o", "out")
+    refused(
+        "plan.json: Plan version must be 1",
+        "build",
+        "p.safetensors",
+        "--plan",
+        "plan.json",
+        "-o",
+        "out",
+    )
+    refused(
+        "--lanes must not be given with --plan",
+        "build",
+        "p.safetensors",
+        "--plan",
+        "plan.json",
+        "--lanes",
+        "9",
+        "-o",
+        "out",
+    )
 
 
 def test_build_folders(folder: Path) -> None:
@@ -252,8 +412,22 @@ def test_build_folders(folder: Path) -> None:
     (folder.parent / "empty").mkdir()
     refused("empty: not a build folder", "verify", "empty")
     np.save("wide.npy", np.zeros((2, 7)))
-    refused(r"wide.npy: must have shape \(N, 4, 1, 1\), not \(2, 7\)", "verify", "build", "--latents", "wide.npy")
-    refused(r"--trace must be a file name that ends in .vcd, not 'wave.fst'", "simulate", "build", "-o", "out", "--trace", "wave.fst")
+    refused(
+        r"wide.npy: must have shape \(N, 4, 1, 1\), not \(2, 7\)",
+        "verify",
+        "build",
+        "--latents",
+        "wide.npy",
+    )
+    refused(
+        r"--trace must be a file name that ends in .vcd, not 'wave.fst'",
+        "simulate",
+        "build",
+        "-o",
+        "out",
+        "--trace",
+        "wave.fst",
+    )
     source = (folder / "generator.v").read_text()
     (folder / "generator.v").write_text(source.replace("endmodule", "", 1))
     refused("Verilator rejects the Verilog|must have a module", "verify", "build")
@@ -264,8 +438,21 @@ def test_build_folders(folder: Path) -> None:
 def test_output_folders(here: Path) -> None:
     (here / "full").mkdir()
     (here / "full" / "thesis.txt").write_text("mine")
-    refused("full: output folder exists and is not empty; choose another one", "build", "p.safetensors", "-o", "full")
-    refused("full: holds no report.json, so it is no earlier result", "build", "p.safetensors", "-o", "full", "--force")
+    refused(
+        "full: output folder exists and is not empty; choose another one",
+        "build",
+        "p.safetensors",
+        "-o",
+        "full",
+    )
+    refused(
+        "full: holds no report.json, so it is no earlier result",
+        "build",
+        "p.safetensors",
+        "-o",
+        "full",
+        "--force",
+    )
     refused("full: output folder", "demo", "-o", "full")
     (here / "file").write_text("")
     refused("file: exists and is no folder", "build", "p.safetensors", "-o", "file")
@@ -281,15 +468,22 @@ def test_idx_files(here: Path) -> None:
         ("cut.idx3.gz", gzip.compress(header + bytes(7840))[:-20], "cut.idx3.gz"),
     ):
         (here / name).write_bytes(content)
-        refused(message, "train", name, "-o", "out", "--width", "1", "--latent", "2", "--epochs", "1")
+        refused(
+            message, "train", name, "-o", "out", "--width", "1", "--latent", "2", "--epochs", "1"
+        )
 
 
-def _interrupted(signum: int, arguments: list[str], wait_for: str) -> subprocess.CompletedProcess[str]:
+def _interrupted(
+    signum: int, arguments: list[str], wait_for: str
+) -> subprocess.CompletedProcess[str]:
     """Start the command as a process, send it `signum` once it says `wait_for`."""
     process = subprocess.Popen(
         [sys.executable, "-c", "from organza.cli import main; main()", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     assert process.stderr is not None and process.stdout is not None
     said = ""
     for line in process.stderr:
@@ -303,7 +497,12 @@ def _interrupted(signum: int, arguments: list[str], wait_for: str) -> subprocess
 
 
 @pytest.mark.parametrize(
-    ("signum", "wait_for"), [(signal.SIGINT, "Loading"), (signal.SIGINT, "Generating Verilog"), (signal.SIGTERM, "Planning")]
+    ("signum", "wait_for"),
+    [
+        (signal.SIGINT, "Loading"),
+        (signal.SIGINT, "Generating Verilog"),
+        (signal.SIGTERM, "Planning"),
+    ],
 )
 def test_interrupted_runs_leave_nothing(here: Path, signum: int, wait_for: str) -> None:
     before = sorted(here.iterdir())
@@ -328,8 +527,11 @@ def test_progress_never_pauses(here: Path) -> None:
     """Between two lines on standard error there are never more than two seconds (and some for a busy machine)."""
     process = subprocess.Popen(
         [sys.executable, "-c", "from organza.cli import main; main()", "build", "-o", "out"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     assert process.stderr is not None
     times, lines = [time.monotonic()], []
     for line in process.stderr:

@@ -120,7 +120,7 @@ def test_programs_survive_the_disk(tmp_path):
         (
             {"inputs": np.zeros((2, 7))},
             UserError,
-            r"generator does not run on inputs of shape \(N, 7\): latents must have shape .*",
+            r"generator does not run on inputs of shape \(N, 7\): Generator: latents must have shape .*",
         ),
     ],
 )

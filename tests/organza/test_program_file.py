@@ -248,3 +248,15 @@ def test_a_consistent_hash_does_not_excuse_nonsense(tmp_path, change):
     _rewrite(path, rehash)
     with pytest.raises(UserError, match=rf"^{path}: inconsistent Program: "):
         load_program(path)
+
+
+def test_arrays_in_any_memory_order_come_back(tmp_path):
+    """safetensors stores the memory of an array as it lies, so a transposed one needs a copy first."""
+    program = _small()
+    node = program.nodes[0]
+    turned = np.asfortranarray(node.code.integers())
+    assert turned.flags.f_contiguous
+    odd = Program((replace(node, code=Linear(turned, node.code.bits)), *program.nodes[1:]))
+    save_program(odd, tmp_path / "p")
+    assert (load_program(tmp_path / "p").nodes[0].code.integers() == turned).all()
+    assert program_hash(odd) == program_hash(program)

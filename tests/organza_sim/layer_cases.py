@@ -45,15 +45,20 @@ class Case:
 
 
 @cache
-def case(seed: int, *, layers: int = 1, images: int = 3, max_cycles: int = MOST_CYCLES) -> Case:
-    """Case number `seed`: one layer or a chain, at most 16 lanes each and `max_cycles` cycles in all."""
+def case(
+    seed: int, *, layers: int = 1, images: int = 3, max_cycles: int = MOST_CYCLES, code: str | None = "linear"
+) -> Case:
+    """Case number `seed`: one layer or a chain, at most 16 lanes each and `max_cycles` cycles in all.
+
+    `code` is the weight code of all layers; None draws one for each.
+    """
     rng = np.random.default_rng([layers, seed])
     while True:
         if layers > 1:
-            program = random_program(rng, layers, max_positions=30)
+            program = random_program(rng, layers, max_positions=30, code=code)
         else:
             limits, wanted = FAMILIES[seed % len(FAMILIES)]
-            program = Program((random_convolve(rng, **limits),))
+            program = Program((random_convolve(rng, code=code, **limits),))
             if not wanted(program.nodes[0]):
                 continue
         plan = random_plan(rng, program)

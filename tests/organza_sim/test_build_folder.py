@@ -79,7 +79,10 @@ def test_damaged_memory_images(folder: Path, text: str, message: str) -> None:
         load_build(folder)
 
 
-@pytest.mark.parametrize("name", ["generator.v", "plan.json", "layer0_constants.hex", "files.json", "program.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    ["generator.v", "plan.json", "layer0_constants.hex", "files.json", "program.safetensors"],
+)
 def test_missing_files(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(UserError, match=name):
@@ -94,12 +97,19 @@ def test_no_folder(tmp_path: Path) -> None:
 def test_parts_of_different_builds(folder: Path) -> None:
     plan = load_plan(folder / "plan.json")
     dump_plan(dataclasses.replace(plan, program="0" * 64), folder / "plan.json")
-    with pytest.raises(UserError, match=r"plan.json: Plan belongs to Program 000000000000…, not to"):
+    with pytest.raises(
+        UserError, match=r"plan.json: Plan belongs to Program 000000000000…, not to"
+    ):
         load_build(folder)
     dump_plan(plan, folder / "plan.json")
     node = tiny_program().nodes[0]
-    other = dataclasses.replace(node, epilogue=dataclasses.replace(node.epilogue, bias=node.epilogue.bias + 1))
-    save_program(dataclasses.replace(tiny_program(), nodes=(other, *tiny_program().nodes[1:])), folder / "program.safetensors")
+    other = dataclasses.replace(
+        node, epilogue=dataclasses.replace(node.epilogue, bias=node.epilogue.bias + 1)
+    )
+    save_program(
+        dataclasses.replace(tiny_program(), nodes=(other, *tiny_program().nodes[1:])),
+        folder / "program.safetensors",
+    )
     with pytest.raises(UserError, match=r"plan.json: Plan belongs to Program"):
         load_build(folder)
 
@@ -110,7 +120,10 @@ def test_folder_appears_when_complete(tmp_path: Path) -> None:
         assert not target.exists()
         (folder / "report.json").write_text("{}")
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
-    with pytest.raises(UserError, match=r"not empty; choose another one, or give --force"), new_folder(target):
+    with (
+        pytest.raises(UserError, match=r"not empty; choose another one, or give --force"),
+        new_folder(target),
+    ):
         pytest.fail("must not start")
     with new_folder(target, replace=True) as folder:
         (folder / "report.json").write_text("new")
@@ -144,7 +157,10 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
             pytest.fail("must not start")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match="no earlier result"), new_folder(tmp_path / "other", replace=True):
+    with (
+        pytest.raises(UserError, match="no earlier result"),
+        new_folder(tmp_path / "other", replace=True),
+    ):
         pytest.fail("must not start")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other"]
     assert (tmp_path / "other" / "thesis.txt").read_text() == "mine"
@@ -164,6 +180,8 @@ def test_inputs_are_checked() -> None:
         api.to_integers(program, np.array([[0, 1, 2, 128]]))
     with pytest.raises(ValueError, match="finite"):
         api.to_integers(program, np.full((1, 4), np.nan))
-    assert (api.to_integers(program, np.array([[0.0, 1.0, -1.0, 99.0]])).ravel() == [0, 32, -32, 127]).all()
+    assert (
+        api.to_integers(program, np.array([[0.0, 1.0, -1.0, 99.0]])).ravel() == [0, 32, -32, 127]
+    ).all()
     with pytest.raises(TypeError, match="must be a Program, not str"):
         api.build("program")  # type: ignore[arg-type]

@@ -1,4 +1,8 @@
+import os
 import re
+import shutil
+import subprocess
+import time
 
 import pytest
 from amaranth.hdl import signed
@@ -16,6 +20,13 @@ module counter(input clk, input enable);
   always @(posedge clk) if (enable && count != LIMIT) count <= count + 1;
   always @* assert (count <= 9);
   always @* cover (count == 9);
+endmodule
+"""
+
+# Takes z3 longer than anyone waits.
+FACTORS = """
+module factors(input [31:0] a, input [31:0] b);
+  always @* if (a > 1 && b > 1) assert ({32'b0, a} * {32'b0, b} != 64'd8539734250799242291);
 endmodule
 """
 
@@ -77,6 +88,37 @@ def test_faulty_stream_component(options):
         verilog = to_verilog(Toy(signed(8), 1, add=1), "generator")
     with pytest.raises(ProofError, match="^A property of stream_shell does not hold"):
         prove(stream_shell(verilog, "generator", **options), "stream_shell", depth=8, mode="bmc")
+
+
+def alive(session):
+    """The processes of a session that have not ended, and the names of their programs."""
+    found = {}
+    for pid in formal._session(session):
+        command = ["ps", "-o", "stat=,comm=", "-p", str(pid)]
+        listed = subprocess.run(command, capture_output=True, text=True)
+        if listed.stdout.strip() and not listed.stdout.strip().startswith("Z"):
+            found[pid] = listed.stdout.split()[-1]
+    return found
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="no ps")
+def test_timeout_ends_every_process(monkeypatch):
+    sessions, before = [], {}
+    end = formal._end_session
+
+    def look(session):
+        sessions.append(session)
+        before.update({pid: (os.getpgid(pid), name) for pid, name in alive(session).items()})
+        end(session)
+
+    monkeypatch.setattr(formal, "_end_session", look)
+    with pytest.raises(ProofError, match="^The proof did not finish in 8 seconds$"):
+        prove(FACTORS, "factors", mode="bmc", depth=1, timeout=8)
+    assert len({group for group, _ in before.values()}) > 1  # what one killpg would miss
+    until = time.monotonic() + 5
+    while alive(sessions[0]) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(sessions[0])
 
 
 def test_wrong_arguments():

@@ -37,9 +37,22 @@ from organza_sim.verify import Difference, ImageVerdict, LayerVerdict, Verificat
 from tests.tiny import LANES, tiny_inputs, tiny_program
 
 KEYS = [
-    "bit_exact", "images", "cycles", "cycles_model", "latency", "interval", "macs_effectual", "macs_issued", "lanes",
-    "utilization", "compression_ratio", "stored_bits", "psnr_db", "board", "plan",
-]  # fmt: skip
+    "bit_exact",
+    "images",
+    "cycles",
+    "cycles_model",
+    "latency",
+    "interval",
+    "macs_effectual",
+    "macs_issued",
+    "lanes",
+    "utilization",
+    "compression_ratio",
+    "stored_bits",
+    "psnr_db",
+    "board",
+    "plan",
+]
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 EVIL = '<script>alert("&1")</script>'
 
@@ -59,7 +72,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(tag)
         values = dict(attrs)
-        self.urls += [value for name in ("src", "href", "xlink:href", "action") if (value := values.get(name)) is not None]
+        self.urls += [
+            value
+            for name in ("src", "href", "xlink:href", "action")
+            if (value := values.get(name)) is not None
+        ]
         if tag == "img":
             self.images.append(values)
         if tag not in VOID:
@@ -82,9 +99,12 @@ def verified(program: Program, simulation: api.Simulation | None, *, right: bool
     ends = [100, 200, 300] if simulation is None else [int(end) for end in simulation.image_ends]
     return Verification(
         images=tuple(ImageVerdict(k, right or k != 1, end, end) for k, end in enumerate(ends)),
-        layers=tuple(LayerVerdict(node.name, 81, int(not right), difference) for node in program.nodes),
-        stopped=None, simulation=simulation,
-    )  # fmt: skip
+        layers=tuple(
+            LayerVerdict(node.name, 81, int(not right), difference) for node in program.nodes
+        ),
+        stopped=None,
+        simulation=simulation,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +124,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         program, plan, model=EVIL, verification=verification, psnr=psnr_db(program, real, outputs)
     )
     folder = tmp_path_factory.mktemp("report")
-    write_report(folder, report, render_report(program, plan, report, rows=rows, verification=verification))
+    write_report(
+        folder, report, render_report(program, plan, report, rows=rows, verification=verification)
+    )
     return folder
 
 
@@ -152,7 +174,13 @@ def test_pictures_show_differences() -> None:
     wrong = reference.copy()
     wrong[1, 0, 2, 3] += 1 if wrong[1, 0, 2, 3] < 127 else -1
     rows = comparison(program, real=program.dequantize(reference), reference=reference, rtl=wrong)
-    assert [row.title for row in rows] == ["float", "integer", "RTL", "float − integer ×16", "integer − RTL"]
+    assert [row.title for row in rows] == [
+        "float",
+        "integer",
+        "RTL",
+        "float − integer ×16",
+        "integer − RTL",
+    ]
     assert np.argwhere(rows[-1].pixels != 128).tolist() == [[1, 2, 3, 0]]
     assert rows[-1].about == "1 values differ"
     assert (rows[3].pixels == 128).all()
@@ -181,7 +209,9 @@ def test_page_stands_alone(page: Path) -> None:
 def test_page_of_a_failed_verification_says_where() -> None:
     program = named("net.0")
     plan = plan_program(program, LANES)
-    verification = dataclasses.replace(verified(program, None, right=False), stopped=f"stuck: {EVIL}")
+    verification = dataclasses.replace(
+        verified(program, None, right=False), stopped=f"stuck: {EVIL}"
+    )
     report = make_report(program, plan, model="m", verification=verification)
     text = render_report(program, plan, report, verification=verification)
     assert Page(text)
@@ -195,7 +225,10 @@ def test_drawings_are_xml_and_show_every_engine() -> None:
     program = named(EVIL)
     plan = plan_program(program, LANES)
     timing = simulate_cycles(program, plan, 4)
-    for text in (pipeline_svg(program, plan, standalone=True), timeline_svg(program, timing, standalone=True)):
+    for text in (
+        pipeline_svg(program, plan, standalone=True),
+        timeline_svg(program, timing, standalone=True),
+    ):
         root = ElementTree.fromstring(text)
         assert root.get("role") == "img" and root.get("aria-label")
         words = "".join(root.itertext())
@@ -213,12 +246,27 @@ def test_drawings_are_xml_and_show_every_engine() -> None:
 def test_page_in_a_browser(page: Path, tmp_path: Path) -> None:
     picture = tmp_path / "page.png"
     result = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
-         "--enable-logging=stderr", "--log-level=0", "--window-size=1200,1600", f"--screenshot={picture}",
-         (page / "report.html").as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--enable-logging=stderr",
+            "--log-level=0",
+            "--window-size=1200,1600",
+            f"--screenshot={picture}",
+            (page / "report.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     assert not [line for line in result.stderr.splitlines() if "CONSOLE" in line]
     pixels = np.asarray(Image.open(picture).convert("L"))
     assert pixels.shape == (1600, 1200)

@@ -36,16 +36,24 @@ def test_a_right_chip_passes(chip: Chip) -> None:
     simulation = result.simulation
     assert simulation is not None
     assert (simulation.outputs == chip.program.run(x)).all()
-    assert (simulation.cycles, simulation.latency, simulation.interval) == (timing.cycles, timing.latency, timing.interval)
+    assert (simulation.cycles, simulation.latency, simulation.interval) == (
+        timing.cycles,
+        timing.latency,
+        timing.interval,
+    )
     between = simulation.image_ends[-1] - simulation.image_ends[0]
-    assert simulation.utilization == pytest.approx(4 * chip.program.macs / (chip.plan.lanes * between))
+    assert simulation.utilization == pytest.approx(
+        4 * chip.program.macs / (chip.plan.lanes * between)
+    )
 
 
 def test_simulate_takes_real_inputs_and_stalls(chip: Chip, tmp_path: Path) -> None:
     real = np.random.default_rng(0).normal(size=(3, 4))
     integers = chip.program.quantize(real[:, :, None, None])
     free = api.simulate(chip, real)
-    stalled = api.simulate(chip, integers, stalls=(random_stalls(0.4, 1), random_stalls(0.6, 2)), joints=True)
+    stalled = api.simulate(
+        chip, integers, stalls=(random_stalls(0.4, 1), random_stalls(0.6, 2)), joints=True
+    )
     assert (free.outputs == chip.program.run(integers)).all()
     assert (stalled.outputs == free.outputs).all()
     assert stalled.cycles > free.cycles
@@ -93,7 +101,9 @@ def test_a_weight_that_no_input_shows_still_fails(chip: Chip, tmp_path: Path) ->
 def test_a_hidden_layer_is_named_although_the_output_is_wrong_too(chip: Chip) -> None:
     words = chip.files["layer0_constants.hex"].splitlines()
     words[1] = f"{int(words[1], 16) ^ 0x20:0{len(words[1])}x}"
-    broken = dataclasses.replace(chip, files={**chip.files, "layer0_constants.hex": "\n".join(words) + "\n"})
+    broken = dataclasses.replace(
+        chip, files={**chip.files, "layer0_constants.hex": "\n".join(words) + "\n"}
+    )
     result = verify(broken, tiny_inputs(6))
     assert result.first is not None and result.first.layer == "net.0"
     assert result.first.channel == 1

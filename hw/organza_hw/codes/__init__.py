@@ -15,12 +15,13 @@ from organza_hw.codes.linear import LinearTerm
 from organza_hw.codes.multihash import MultiHashExpander
 from organza_hw.codes.power import PowerTerm
 from organza_hw.codes.rle import RunLengthExpander
+from organza_hw.codes.sparse import SparseTerm
 from organza_hw.codes.ternary import TernaryTerm
 
 TERMS = {
     term.kind: term
     for term in (
-        LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm, BlockHashTerm
+        LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm, SparseTerm, BlockHashTerm
     )
 }  # fmt: skip
 EXPANDERS = {

@@ -2,15 +2,18 @@
 
 from abc import ABC, abstractmethod
 
+from organza_hw.lanes.dot import DotLanes
+
 
 class Term(ABC):
     """Arithmetic of one lane for one code.
 
-    kind : the code's. field_shape : amaranth Shape of a field, as wide as the code's fields.
+    lanes : Component that makes sums of it. kind : the code's. field_shape : amaranth Shape of a field, as wide as the code's fields.
     fraction, offset : a sum counts ``(sum of products << fraction) - offset * sum of activations``.
     """
 
     kind: str
+    lanes = DotLanes
     fraction = 0
     offset = 0
 

@@ -26,14 +26,18 @@ class DotLanes(wiring.Component):
     Parameters
     ----------
     term : arithmetic of one lane, see `organza_hw.codes`. activation : amaranth Shape. ti, to, p : lanes.
-    sum_bits : signed width of a sum.
+    sum_bits : signed width of a sum. span : channels of a ring word, here the same as Ti.
 
     Members
     -------
     activations : In, P × Ti. weights : In, To × Ti fields, shared by the pixels. sums : Out, P × To.
     """
 
-    def __init__(self, term, *, activation, ti, to, p, sum_bits):
+    activations: data.View
+    weights: data.View
+    sums: data.View
+
+    def __init__(self, term, *, activation, ti, to, p, sum_bits, span=None):
         self.term, self.ti, self.to, self.p = term, ti, to, p
         super().__init__({
             "activations": In(data.ArrayLayout(data.ArrayLayout(activation, ti), p)),

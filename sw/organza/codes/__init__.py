@@ -12,13 +12,16 @@ from organza.codes.multihash import MultiHash
 from organza.codes.power import PowerOfTwo
 from organza.codes.rle import RunLength
 from organza.codes.serial import Serial
+from organza.codes.sparse import Sparse
 from organza.codes.ternary import Ternary
 
-DIRECT: dict[str, type[Code]] = {code.kind: code for code in (Linear, Affine, PowerOfTwo, Ternary, Binary, Codebook, BlockHash)}
+DIRECT: dict[str, type[Code]] = {
+    code.kind: code for code in (Linear, Affine, PowerOfTwo, Ternary, Binary, Codebook, Sparse, BlockHash)
+}
 SERIAL: dict[str, type[Serial]] = {code.kind: code for code in (Huffman, RunLength, Hashed, MultiHash)}
 CODES: dict[str, type[Code]] = {**DIRECT, **SERIAL}
 
 __all__ = [
     "CODES", "DIRECT", "SERIAL", "Affine", "Binary", "BlockHash", "Code", "Codebook", "Hashed", "Huffman", "Linear", "MultiHash",
-    "PowerOfTwo", "RunLength", "Serial", "Ternary",
+    "PowerOfTwo", "RunLength", "Serial", "Sparse", "Ternary",
 ]  # fmt: skip

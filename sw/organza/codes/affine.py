@@ -69,13 +69,21 @@ class Affine(Code):
         return self.levels
 
     @property
+    def zero_field(self) -> int | None:
+        return None
+
+    @property
     def magnitude(self) -> int:
         top = ((1 << self.bits) - 1) << self.fraction
         return max(abs(self.offset), abs(top - self.offset))
 
     @property
+    def table_bits(self) -> int:
+        return MAX_OFFSET_BITS + 1
+
+    @property
     def stored_bits(self) -> int:
-        return self.bits * self.levels.size + MAX_OFFSET_BITS + 1
+        return self.bits * self.levels.size + self.table_bits
 
     def parameters(self) -> dict[str, Any]:
         return {"bits": self.bits, "offset": self.offset, "fraction": self.fraction}

@@ -50,6 +50,10 @@ class Binary(Code):
         return (self.weights < 0).astype(np.int64)
 
     @property
+    def zero_field(self) -> int | None:
+        return None
+
+    @property
     def magnitude(self) -> int:
         return 1
 

@@ -12,9 +12,12 @@ class Code(ABC):
     """Stored weights of one layer, shape (ci, co // groups, ky, kx).
 
     A *field* is what one lane gets of one weight, an unsigned integer of `field_bits`. A lane word is Ti × To fields.
+    Lane words follow each other by co tile and tap (ky, then kx): `tap_issues` words for each, in the order of their
+    use. `gathers`: every lane picks its input channel from a ring word, and `word_blocks` says from which.
     """
 
     kind: ClassVar[str]
+    gathers: ClassVar[bool] = False
     memories: ClassVar[tuple[str, ...]] = ("rom",)  # how an engine may hold the weights, the planner's choice first
 
     groups: int | None = None  # channel groups that the code is made for, None for any
@@ -57,6 +60,16 @@ class Code(ABC):
         """Bits of the weights as the lanes read them: more than is stored only if something expands them."""
         return self.stored_bits
 
+    @property
+    def table_bits(self) -> int:
+        """The part of `stored_bits` that does not grow with the number of weights."""
+        return 0
+
+    @property
+    def zero_field(self) -> int | None:
+        """The field of weight 0; None for a code that has no zero."""
+        return 0
+
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """Everything but the arrays, for JSON."""
@@ -80,6 +93,24 @@ class Code(ABC):
         `power` (ci,) is the mean square of every input channel: errors count by it. Raises ValueError for options that the
         code does not have.
         """
+
+    def effectual(self) -> np.ndarray:
+        """Weights of every tap that a lane has to multiply, int64, shape (ky, kx)."""
+        ci, cog, ky, kx = self.shape
+        return np.full((ky, kx), ci * cog, np.int64)
+
+    def span(self, ti: int, channels: int) -> int:
+        """Input channels of a ring word for Ti lanes and a group of `channels`; also the most Ti that is of use."""
+        return min(ti, channels)
+
+    def tap_issues(self, ti: int, to: int, groups: int) -> np.ndarray:
+        """Issues, and so lane words, of every co tile and tap: int64 ≥ 1, shape (co tiles, ky, kx)."""
+        ci, cog, ky, kx = self.shape
+        return np.full((groups * -(-cog // to), ky, kx), -(-ci // groups // ti), np.int64)
+
+    def word_blocks(self, ti: int, to: int, groups: int) -> np.ndarray | None:
+        """For every lane word the ring word, counted inside the group, that it reads; None: one after the other."""
+        return None
 
     def words(self, ti: int, to: int, groups: int) -> np.ndarray:
         """Memory image for Ti × To lanes: int64 (words, to, ti) of fields, field 0 where a tile is not full.

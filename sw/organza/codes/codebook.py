@@ -64,8 +64,17 @@ class Codebook(Code):
         return int(np.abs(self.centroids).max())
 
     @property
+    def table_bits(self) -> int:
+        return 8 * len(self.centroids)
+
+    @property
+    def zero_field(self) -> int | None:
+        found = np.flatnonzero(self.centroids == 0)
+        return int(found[0]) if len(found) else None
+
+    @property
     def stored_bits(self) -> int:
-        return self.field_bits * self.indices.size + 8 * len(self.centroids)
+        return self.field_bits * self.indices.size + self.table_bits
 
     def parameters(self) -> dict[str, Any]:
         return {}

@@ -155,7 +155,7 @@ class Huffman(Wrapper):
 
     @property
     def stored_bits(self) -> int:
-        return self.image_bits(1, 1, 1) + LONGEST * 16 + self.tables_bits
+        return self.image_bits(1, 1, 1) + LONGEST * 16 + self.table_bits
 
     def options(self) -> dict[str, Any]:
         return {"longest": self.longest}

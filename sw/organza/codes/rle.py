@@ -94,7 +94,7 @@ class RunLength(Wrapper):
 
     @property
     def stored_bits(self) -> int:
-        return self.image_bits(1, 1, 1) + self.tables_bits
+        return self.image_bits(1, 1, 1) + self.table_bits
 
     def options(self) -> dict[str, Any]:
         return {"run_bits": self.run_bits}

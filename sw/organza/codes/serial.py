@@ -10,6 +10,9 @@ import numpy as np
 
 from organza.codes.code import Code, lane_order
 
+# Codes that a serial one may be around: a field for every weight, for any shape of lanes.
+INNER = ("linear", "affine", "power", "ternary", "binary", "codebook")
+
 
 class Serial(Code):
     """A code that stands for the fields of a direct one, `inner`.
@@ -46,15 +49,19 @@ class Serial(Code):
         return self.inner.magnitude
 
     @property
+    def zero_field(self) -> int | None:
+        return self.inner.zero_field
+
+    @property
     def buffer_bits(self) -> int:
         return self.field_bits * int(np.prod(self.shape))
 
 
 @dataclass(frozen=True, eq=False)
 class Wrapper(Serial):
-    """A lossless serial code around any direct one.
+    """A lossless serial code around one of `INNER`.
 
-    Raises TypeError when `inner` is no code, ValueError when it is serial itself.
+    Raises TypeError when `inner` is no code, ValueError when it is none of those.
     """
 
     inner: Code
@@ -62,18 +69,22 @@ class Wrapper(Serial):
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Code):
             raise TypeError(f"{self.kind} must be around a code, not {self.inner!r}")
-        # A code for one shape of lanes makes its words itself: there are no fields to expand.
-        if "rom" not in self.inner.memories or self.inner.lane_shape is not None:
-            raise ValueError(f"{self.kind} must be around a direct code, not {self.inner.kind}")
+        self.check_inner(self.inner.kind)
+
+    @classmethod
+    def check_inner(cls, kind: str) -> None:
+        """Raise ValueError for a code that this one cannot be around."""
+        if kind not in INNER:
+            raise ValueError(f"{cls.kind} must be around one of {', '.join(INNER)}, not {kind!r}")
 
     @abstractmethod
     def options(self) -> dict[str, Any]:
         """Own parameters, without those of the inner code."""
 
     @property
-    def tables_bits(self) -> int:
+    def table_bits(self) -> int:
         """Bits of the inner code that are no fields: centroids, offsets."""
-        return max(self.inner.stored_bits - self.buffer_bits, 0)
+        return self.inner.table_bits
 
     def ordered(self, ti: int, to: int, groups: int) -> np.ndarray:
         """Fields in the order of the lane words, without the places that hold no weight."""
@@ -93,8 +104,7 @@ class Wrapper(Serial):
         own = dict(parameters)
         described = dict(own.pop("inner"))
         kind = described.pop("kind")
-        if kind not in DIRECT:
-            raise ValueError(f"{cls.kind} must be around one of {', '.join(DIRECT)}, not {kind!r}")
+        cls.check_inner(kind)
         return cls(DIRECT[kind].restore(described, arrays), **own)
 
     @classmethod
@@ -106,6 +116,7 @@ class Wrapper(Serial):
         from organza.codes.spec import CodeSpec
 
         spec = options.pop("inner", CodeSpec())
+        cls.check_inner(spec.kind)
         inner, scales = CODES[spec.kind].encode(weights, groups, power, **spec.options)
         try:
             return cls(inner, **options), scales

@@ -1,4 +1,4 @@
-"""What a user types for a code: ``ternary``, ``huffman:linear:4``, ``layer1=binary,layer2=power:3``."""
+"""What a user types for a code: ``ternary``, ``codebook:16``, ``sparse:75+ternary``, ``layer1=binary,layer2=power:3``."""
 
 from __future__ import annotations
 
@@ -6,40 +6,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from organza.codes import CODES, DIRECT
+from organza.codes import CODES
+from organza.codes.serial import INNER as SERIAL_INNER
 from organza.codes.serial import Wrapper
+from organza.codes.sparse import INNER as SPARSE_INNER
 from organza.errors import UserError
 
 # The numbers behind the colons.
 OPTIONS = {
     "linear": ("bits",), "affine": ("bits",), "power": ("bits",), "codebook": ("centroids",),
+    "sparse": ("sparsity",),
     "hashed": ("factor", "seed"), "multihash": ("factor",),
     "blockhash": ("factor", "ti", "to"),
 }  # fmt: skip
+# Codes around another one, which stands behind a plus, and the codes that may stand there; 8-bit linear if none does.
+AROUND = {"sparse": SPARSE_INNER} | {kind: SERIAL_INNER for kind, code in CODES.items() if issubclass(code, Wrapper)}
 
 
 @dataclass(frozen=True)
 class CodeSpec:
-    """A code by name, with the options of its encoder: numbers, or the code that it wraps."""
+    """A code by name, with the options of its encoder; `inner` is the `CodeSpec` of the code that it is around."""
 
     kind: str = "linear"
     options: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return ":".join([self.kind, *map(str, self.options.values())])
+        own = [str(value) for name, value in self.options.items() if name != "inner"]
+        text = ":".join([self.kind, *own])
+        return f"{text}+{self.options['inner']}" if "inner" in self.options else text
 
 
 def parse_spec(text: str) -> CodeSpec:
     """One code. Raises `UserError` listing the known ones."""
+    text, plus, behind = text.strip().partition("+")
+    outer = _parse_one(text)
+    if not plus:
+        return outer
+    if outer.kind not in AROUND:
+        raise UserError(f"code {outer.kind} is not around another one: no + after it, not {behind!r}")
+    inner = _parse_one(behind)
+    if inner.kind not in AROUND[outer.kind]:
+        raise UserError(f"code {outer.kind} must be around one of {', '.join(AROUND[outer.kind])}, not {inner.kind!r}")
+    return CodeSpec(outer.kind, {**outer.options, "inner": inner})
+
+
+def _parse_one(text: str) -> CodeSpec:
     kind, colon, number = text.strip().partition(":")
     if kind not in CODES:
         raise UserError(f"code must be one of {', '.join(CODES)}, not {kind!r}")
     if not colon:
         return CodeSpec(kind)
-    if issubclass(CODES[kind], Wrapper):
-        if number.strip().partition(":")[0] not in DIRECT:
-            raise UserError(f"code {kind} must be around one of {', '.join(DIRECT)}, not {number!r}")
-        return CodeSpec(kind, {"inner": parse_spec(number)})
     if kind not in OPTIONS:
         raise UserError(f"code {kind} takes no number, not {text!r}")
     names, numbers = OPTIONS[kind], number.split(":")

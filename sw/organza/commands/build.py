@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from organza.commands.common import Force, Json, Output, print_json
+from organza.commands.common import Code, Force, Json, Output, print_json
 from organza.commands.model import SHIPPED, Model, load_model
 from organza.commands.steps import Steps
 from organza.output_folder import new_folder
@@ -29,16 +29,29 @@ def build(
             "of 'organza train', a Program, or the name of the shipped generator."
         ),
     ] = SHIPPED,
-    weights: Annotated[Path | None, typer.Option(help="Weights of a Python generator: .safetensors.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of a Python generator: .safetensors.")
+    ] = None,
     input_shape: Annotated[
-        str | None, typer.Option(help="Shape of one input, e.g. 64,1,1; needed without --calibration.")
+        str | None,
+        typer.Option(help="Shape of one input, e.g. 64,1,1; needed without --calibration."),
     ] = None,
     calibration: Annotated[
-        Path | None, typer.Option(help="Typical inputs (N, ...): .npy. Default: drawn from a normal distribution.")
+        Path | None,
+        typer.Option(
+            help="Typical inputs (N, ...): .npy. Default: drawn from a normal distribution."
+        ),
     ] = None,
-    method: Annotated[str, typer.Option(help="How activations are clipped: mse, percentile or max.")] = "mse",
-    lanes: Annotated[int | None, typer.Option(help="Most multipliers to use. Default: 133.")] = None,
-    plan: Annotated[Path | None, typer.Option(help="Use this plan.json instead of planning.")] = None,
+    method: Annotated[
+        str, typer.Option(help="How activations are clipped: mse, percentile or max.")
+    ] = "mse",
+    code: Code = None,
+    lanes: Annotated[
+        int | None, typer.Option(help="Most multipliers to use. Default: 133.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Use this plan.json instead of planning.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -53,7 +66,12 @@ def build(
             if plan is not None and lanes is not None:
                 raise UserError("--lanes must not be given with --plan, which says it already")
             model = load_model(
-                source, weights=weights, input_shape=input_shape, calibration=calibration, method=method
+                source,
+                weights=weights,
+                input_shape=input_shape,
+                calibration=calibration,
+                method=method,
+                code=code,
             )
         chip = make_chip(steps, model, lanes, plan)
         with steps.step("Writing the build folder"):
@@ -86,6 +104,7 @@ def make_chip(steps: Steps, model: Model, lanes: int | None, plan: Path | None) 
 
 def _write(folder: Path, model: Model, chip: Chip) -> dict[str, object]:
     from organza_sim.build_folder import write_build
+    from organza_sim.drawing import write_drawings
     from organza_sim.html_report import render_report
     from organza_sim.pictures import comparison, labelled
     from organza_sim.report import make_report, psnr_db, write_report
@@ -102,5 +121,6 @@ def _write(folder: Path, model: Model, chip: Chip) -> dict[str, object]:
     )
     labelled(rows).save(folder / "images.png")
     report = make_report(program, chip.plan, model=model.name, psnr=psnr)
+    write_drawings(folder, program, chip.plan)
     write_report(folder, report, render_report(program, chip.plan, report, rows=rows))
     return report

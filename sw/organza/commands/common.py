@@ -17,10 +17,24 @@ import typer
 
 from organza.commands.steps import interruption
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must be absent or empty.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an earlier result of organza in the output folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output, and nothing else.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder to write; must be absent or empty.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace an earlier result of organza in the output folder.")
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON on standard output, and nothing else."),
+]
 Images = Annotated[int, typer.Option("--images", "-n", min=1, help="How many images.")]
+Code = Annotated[
+    str | None,
+    typer.Option(
+        help="Weight code of all layers (ternary, binary, power, affine:4, codebook:16, linear:6) or of "
+        "some: layer1=codebook:16,layer2=binary. Default: linear:8."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Fixes the latents that are drawn.")]
 
 FAILED, INTERRUPTED = 1, 130
@@ -36,7 +50,9 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     def run(*args: Any, **kwargs: Any) -> None:
         # Amaranth reports components that were made and then not used, as happens when a plan is refused.
         warnings.filterwarnings("ignore", message=".*created but never used")
-        previous = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {
+            number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         interruption.clear()
         try:
             command(*args, **kwargs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from organza.commands.build import make_chip
-from organza.commands.common import FAILED, Force, Images, Json, print_json
+from organza.commands.common import FAILED, Code, Force, Images, Json, print_json
 from organza.commands.model import SHIPPED, draw_inputs, load_model
 from organza.commands.steps import Steps
 from organza.output_folder import new_folder
@@ -28,7 +28,10 @@ def demo(
         Path, typer.Option("--output", "-o", help="Folder to write; must be absent or empty.")
     ] = Path("organza-demo"),
     images: Images = SHOWN,
-    lanes: Annotated[int | None, typer.Option(help="Most multipliers to use. Default: 133.")] = None,
+    code: Code = None,
+    lanes: Annotated[
+        int | None, typer.Option(help="Most multipliers to use. Default: 133.")
+    ] = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -39,7 +42,9 @@ def demo(
     started = time.monotonic()
     with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
         with steps.step(f"Loading and quantising the shipped generator {SHIPPED}"):
-            model = load_model(SHIPPED, weights=None, input_shape=None, calibration=None, method="mse")
+            model = load_model(
+                SHIPPED, weights=None, input_shape=None, calibration=None, method="mse", code=code
+            )
             program = model.program
         chip = make_chip(steps, model, lanes, None)
         with steps.step("Simulating the Verilog") as progress:
@@ -59,15 +64,21 @@ def demo(
             assert real is not None
             psnr = psnr_db(program, real, program.run(program.quantize(many)))
         with steps.step("Writing the report"):
+            from organza_sim.drawing import write_drawings
             from organza_sim.html_report import render_report
             from organza_sim.pictures import comparison, labelled
 
             shown = x[:SHOWN]
             rtl = None if result.simulation is None else result.simulation.outputs[:SHOWN]
-            rows = comparison(program, real=model.real(shown), reference=program.run(integers[:SHOWN]), rtl=rtl)
+            rows = comparison(
+                program, real=model.real(shown), reference=program.run(integers[:SHOWN]), rtl=rtl
+            )
             labelled(rows).save(folder / "images.png")
-            report = make_report(program, chip.plan, model=model.name, verification=result, psnr=psnr)
+            report = make_report(
+                program, chip.plan, model=model.name, verification=result, psnr=psnr
+            )
             page = render_report(program, chip.plan, report, rows=rows, verification=result)
+            write_drawings(folder, program, chip.plan)
             write_report(folder, report, page)
     if as_json:
         print_json(report)
@@ -79,18 +90,41 @@ def demo(
 
 def _summary(output: Path, report: dict, result: Verification, seconds: float) -> None:
     images = report["images"]
-    exact = "yes, every value of every layer" if result.bit_exact else f"NO: {result.first or result.stopped}"
+    exact = (
+        "yes, every value of every layer"
+        if result.bit_exact
+        else f"NO: {result.first or result.stopped}"
+    )
     clock = report["nominal_clock_hz"] / 1e6
-    psnr = "identical" if report["psnr_db"] is None else f"{report['psnr_db']:.2f} dB over {PSNR_IMAGES} images"
+    psnr = (
+        "identical"
+        if report["psnr_db"] is None
+        else f"{report['psnr_db']:.2f} dB over {PSNR_IMAGES} images"
+    )
     lines = [
         ("bit-exact", f"{exact}, {images} images"),
-        ("cycles", f"{report['cycles']:,} in RTL, {report['cycles_model']:,} in the model, {images} images")
-        if report["cycles"] is not None else ("cycles", "the simulation did not finish"),
-        ("interval", f"{report['interval']:,} cycles from image to image, {report['latency']:,} for the first"),
-        ("utilization", f"{report['utilization']:.1%} of {report['lanes']} multipliers, every cycle"),
-        ("images/s", f"{report['nominal_images_per_second']:,.0f} at a nominal {clock:g} MHz (not a timing result)"),
+        (
+            "cycles",
+            f"{report['cycles']:,} in RTL, {report['cycles_model']:,} in the model, {images} images",
+        )
+        if report["cycles"] is not None
+        else ("cycles", "the simulation did not finish"),
+        (
+            "interval",
+            f"{report['interval']:,} cycles from image to image, {report['latency']:,} for the first",
+        ),
+        (
+            "utilization",
+            f"{report['utilization']:.1%} of {report['lanes']} multipliers, every cycle",
+        ),
+        (
+            "images/s",
+            f"{report['nominal_images_per_second']:,.0f} at a nominal {clock:g} MHz (not a timing result)",
+        ),
         ("PSNR", f"{psnr}, integer against float"),
         ("time", f"{seconds:.0f} s"),
-    ]  # fmt: skip
+    ]
     print("\n".join(f"{name:<12} {text}" for name, text in lines))
-    print(f"look at      {output / 'report.html'}, {output / 'images.png'}\nread         {output / 'README.txt'}")
+    print(
+        f"look at      {output / 'report.html'}, {output / 'images.png'}\nread         {output / 'README.txt'}"
+    )

@@ -21,7 +21,9 @@ WIDTH = 140
 
 
 def info(
-    path: Annotated[Path, typer.Argument(help="Program (.safetensors), Plan (.json) or build folder.")],
+    path: Annotated[
+        Path, typer.Argument(help="Program (.safetensors), Plan (.json) or build folder.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Show layers, shapes, formats, bits, MACs; with a Plan also lanes, cycles and utilization.
@@ -67,29 +69,49 @@ def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
     }
     if plan is not None:
         summary |= {
-            "lanes": plan.lanes, "cycles_model": plan.cycles, "interval": plan.interval,
-            "utilization": program.macs / (plan.lanes * plan.interval), "resources": plan.resources,
-        }  # fmt: skip
+            "lanes": plan.lanes,
+            "cycles_model": plan.cycles,
+            "interval": plan.interval,
+            "utilization": program.macs / (plan.lanes * plan.interval),
+            "resources": plan.resources,
+        }
     if as_json:
         print_json({**summary, "layers": rows})
         return
     console = Console(highlight=False, width=WIDTH)
-    table = _table("layer", "tensor", "taps", "formats", "then", "MACs", "kbit")
+    table = _table(
+        "layer", "tensor", "taps", "code", "bits/weight", "ratio", "formats", "then", "MACs", "kbit"
+    )
     for row in rows:
         table.add_row(
-            Text(row["name"]), f"{_times(row['input_shape'])} → {_times(row['output_shape'])}", _taps(row),
-            f"{_format(row['input_format'])}·s{row['weight_bits']} → {_format(row['output_format'])}",
-            row["activation"], f"{row['macs_effectual']:,}", f"{row['stored_bits'] / 1000:,.1f}",
-        )  # fmt: skip
+            Text(row["name"]),
+            f"{_times(row['input_shape'])} → {_times(row['output_shape'])}",
+            _taps(row),
+            row["code"],
+            f"{row['bits_per_weight']:.2f}",
+            f"{row['compression_ratio']:.1f}×",
+            f"{_format(row['input_format'])} → {_format(row['output_format'])}",
+            row["activation"],
+            f"{row['macs_effectual']:,}",
+            f"{row['stored_bits'] / 1000:,.1f}",
+        )
     console.print(table)
     if plan is not None:
         print()
-        table = _table("layer", "Ti×To×P", "lanes", "beat", "rows", "cycles", "executed", "utilization")
+        table = _table(
+            "layer", "Ti×To×P", "lanes", "beat", "rows", "cycles", "executed", "utilization"
+        )
         for row in rows:
             table.add_row(
-                Text(row["name"]), f"{row['ti']}×{row['to']}×{row['p']}", str(row["lanes"]), str(row["beat"]),
-                str(row["depth"]), f"{row['cycles']:,}", f"{row['macs_issued']:,}", f"{row['utilization']:.1%}",
-            )  # fmt: skip
+                Text(row["name"]),
+                f"{row['ti']}×{row['to']}×{row['p']}",
+                str(row["lanes"]),
+                str(row["beat"]),
+                str(row["depth"]),
+                f"{row['cycles']:,}",
+                f"{row['macs_issued']:,}",
+                f"{row['utilization']:.1%}",
+            )
         console.print(table)
         print(
             f"\n{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}, "
@@ -117,11 +139,17 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             raise UserError("Plan has an engine without a layer; plan the Program again")
         layer = engine.layers[0]
         table.add_row(
-            Text(layer.node), f"{engine.Ti}×{layer.To}×{layer.P}", str(engine.Ti * engine.C), str(engine.E),
-            str(joint.n), str(joint.depth),
-        )  # fmt: skip
+            Text(layer.node),
+            f"{engine.Ti}×{layer.To}×{layer.P}",
+            str(engine.Ti * engine.C),
+            str(engine.E),
+            str(joint.n),
+            str(joint.depth),
+        )
     Console(highlight=False, width=WIDTH).print(table)
-    print(f"\n{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}")
+    print(
+        f"\n{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}"
+    )
     print(f"for Program {plan.program}")
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from organza.program import Program
 
 
-def read_inputs(program: Program, latents: Path | None, images: int | None, seed: int) -> np.ndarray:
+def read_inputs(
+    program: Program, latents: Path | None, images: int | None, seed: int
+) -> np.ndarray:
     """Real inputs (N, channels, height, width): the first `images` of the file `latents`, or that many drawn (default 16).
 
     Raises `UserError` when the file does not fit the Program.

@@ -66,6 +66,7 @@ def load_model(
     input_shape: str | None,
     calibration: Path | None,
     method: str,
+    code: str | None = None,
 ) -> Model:
     """The model that `source` names: see `organza build --help`. Raises `UserError` naming the file and what to do."""
     shape = None if input_shape is None else parse_shape(input_shape)
@@ -77,15 +78,20 @@ def load_model(
     python = ":" in source and path.suffix != ".safetensors"
     if not python:
         if weights is not None:
-            raise UserError(f"--weights goes with a Python file like my_model.py:make_generator, not with {source}")
+            raise UserError(
+                f"--weights goes with a Python file like my_model.py:make_generator, not with {source}"
+            )
         if not path.is_file():
             raise UserError(
                 f"{source}: no such file; give my_model.py:make_generator, a .safetensors file, or {SHIPPED}"
             )
         if _is_program(path):
+            if code is not None:
+                raise UserError(f"--code goes with a float model; the Program {source} has its codes")
             return _from_program(path, shape, calibration)
         shape = shape or _latent_shape(path)
-    return _lowered(source if python else path, source, weights, shape, calibration, method)
+    target = source if python else path
+    return _lowered(target, source, weights, shape, calibration, method, code)
 
 
 def _lowered(
@@ -95,7 +101,9 @@ def _lowered(
     shape: tuple[int, ...] | None,
     calibration: Path | None,
     method: str,
+    code: str | None,
 ) -> Model:
+    from organza.codes.spec import parse_codes
     from organza.lowering import fold_generator
     from organza.quantize import quantize
 
@@ -109,7 +117,8 @@ def _lowered(
     else:
         inputs = _calibration(calibration, shape)
     layers, values = fold_generator(target, inputs, weights=weights)
-    program = quantize(layers, values, calibration=method)
+    codes = None if code is None else parse_codes(code, [layer.name for layer in layers])
+    program = quantize(layers, values, calibration=method, codes=codes)
     short = Path(name).stem if isinstance(target, Path) else Path(name.rpartition(":")[0]).stem
     return Model(short, program, layers, values)
 
@@ -130,9 +139,13 @@ def _calibration(path: Path, shape: tuple[int, ...] | None) -> np.ndarray:
 
     inputs = load_array(path)
     if shape is not None and inputs.shape[1:] != shape:
-        same = inputs[0].size == np.prod(shape) and all(size == 1 for size in (*inputs.shape[2:], *shape[1:]))
+        same = inputs[0].size == np.prod(shape) and all(
+            size == 1 for size in (*inputs.shape[2:], *shape[1:])
+        )
         if not same:
-            raise UserError(f"{path}: must have shape (N, {', '.join(map(str, shape))}), not {inputs.shape}")
+            raise UserError(
+                f"{path}: must have shape (N, {', '.join(map(str, shape))}), not {inputs.shape}"
+            )
         inputs = inputs.reshape(len(inputs), *shape)
     return inputs
 

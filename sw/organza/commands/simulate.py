@@ -15,13 +15,20 @@ from organza.output_folder import new_folder
 
 
 def simulate(
-    build: Annotated[Path, typer.Argument(help="Build folder of 'organza build' or 'organza demo'.")],
+    build: Annotated[
+        Path, typer.Argument(help="Build folder of 'organza build' or 'organza demo'.")
+    ],
     output: Output,
-    latents: Annotated[Path | None, typer.Option(help="Real inputs (N, ...): .npy. Default: drawn.")] = None,
+    latents: Annotated[
+        Path | None, typer.Option(help="Real inputs (N, ...): .npy. Default: drawn.")
+    ] = None,
     images: Images = 16,
     seed: Seed = 0,
     trace: Annotated[
-        str | None, typer.Option(help="Also write waveforms into the output folder under this name, e.g. wave.vcd.")
+        str | None,
+        typer.Option(
+            help="Also write waveforms into the output folder under this name, e.g. wave.vcd."
+        ),
     ] = None,
     force: Force = False,
     as_json: Json = False,
@@ -31,7 +38,9 @@ def simulate(
     Example: organza simulate build/mine --seed 1 --images 4 --trace wave.vcd -o build/run
     """
     if trace is not None and (Path(trace).name != trace or not trace.endswith(".vcd")):
-        raise UserError(f"--trace must be a file name that ends in .vcd, not {trace!r}: waveforms are written as VCD")
+        raise UserError(
+            f"--trace must be a file name that ends in .vcd, not {trace!r}: waveforms are written as VCD"
+        )
     with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
         with steps.step(f"Reading {build}"):
             import numpy as np
@@ -45,14 +54,18 @@ def simulate(
             chip = load_build(build).chip
             x = read_inputs(chip.program, latents, images, seed)
         with steps.step("Simulating") as progress:
-            result = api.simulate(chip, x, trace=None if trace is None else folder / trace, progress=progress)
+            result = api.simulate(
+                chip, x, trace=None if trace is None else folder / trace, progress=progress
+            )
         with steps.step("Writing the results"):
             np.save(folder / "inputs.npy", x)
             np.save(folder / "outputs.npy", result.outputs)
             reference = chip.program.run(chip.program.quantize(x[:16]))
             rows = comparison(chip.program, real=None, reference=reference, rtl=result.outputs[:16])
             labelled(rows).save(folder / "images.png")
-            report = make_report(chip.program, chip.plan, model=model_name(build), simulation=result)
+            report = make_report(
+                chip.program, chip.plan, model=model_name(build), simulation=result
+            )
             page = render_report(chip.program, chip.plan, report, rows=rows, simulation=result)
             write_report(folder, report, page)
     if as_json:

@@ -21,8 +21,12 @@ WIDTH = 140
 
 
 def verify(
-    build: Annotated[Path, typer.Argument(help="Build folder of 'organza build' or 'organza demo'.")],
-    latents: Annotated[Path | None, typer.Option(help="Real inputs (N, ...): .npy. Default: drawn.")] = None,
+    build: Annotated[
+        Path, typer.Argument(help="Build folder of 'organza build' or 'organza demo'.")
+    ],
+    latents: Annotated[
+        Path | None, typer.Option(help="Real inputs (N, ...): .npy. Default: drawn.")
+    ] = None,
     images: Images = 16,
     seed: Seed = 0,
     output: Annotated[
@@ -76,11 +80,19 @@ def print_verdict(result: Verification) -> None:
         where = "" if first is None else str(first).partition(", ")[2]
         layers.add_row(Text(layer.layer), f"{layer.values:,}", f"{layer.wrong:,}", Text(where))
     console.print(layers, "")
-    images = Table("image", "values", "last output, RTL", "cycle model", "verdict", box=None, pad_edge=False)
+    images = Table(
+        "image", "values", "last output, RTL", "cycle model", "verdict", box=None, pad_edge=False
+    )
     for image in result.images:
         cycle = "never" if image.cycle is None else f"{image.cycle:,}"
         values = "bit-exact" if image.bit_exact else "wrong"
-        images.add_row(str(image.image), values, cycle, f"{image.cycle_model:,}", "pass" if image.passed else "FAIL")
+        images.add_row(
+            str(image.image),
+            values,
+            cycle,
+            f"{image.cycle_model:,}",
+            "pass" if image.passed else "FAIL",
+        )
     console.print(images, "")
     for name in result.edited:
         print(f"{name}: edited since the build")
@@ -95,7 +107,9 @@ def print_verdict(result: Verification) -> None:
         print(f"first difference: {result.first}")
     verdict = "PASS" if result.passed else "FAIL"
     cycles = "cycles equal the model's" if result.cycle_exact else "cycles differ from the model's"
-    print(f"{verdict}: {len(result.images)} images, {'bit-exact' if result.bit_exact else 'not bit-exact'}, {cycles}")
+    print(
+        f"{verdict}: {len(result.images)} images, {'bit-exact' if result.bit_exact else 'not bit-exact'}, {cycles}"
+    )
 
 
 def _short(word: str) -> str:

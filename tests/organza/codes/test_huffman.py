@@ -164,7 +164,7 @@ def test_close_to_the_entropy():
 def test_wrong_codes():
     inner = Linear(np.arange(4).reshape(4, 1, 1, 1))
     for make, kind, message in (
-        (lambda: Huffman(Huffman(inner)), ValueError, "^huffman must be around a direct code, not"),
+        (lambda: Huffman(Huffman(inner)), ValueError, "^huffman must be around one of linear, .*, not 'huffman'$"),
         (lambda: Huffman(3), TypeError, "^huffman must be around a code, not 3$"),
         (lambda: Huffman(inner, 16), ValueError, "^huffman longest must be between 1 and 15, not"),
         (lambda: Huffman(inner, 1.0), TypeError, "^huffman longest must be an integer, not 1.0$"),

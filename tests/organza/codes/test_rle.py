@@ -72,7 +72,7 @@ def test_sparse_weights_get_smaller():
 def test_wrong_codes():
     inner = Ternary(np.ones((4, 1, 1, 1), int))
     for make, kind, message in (
-        (lambda: RunLength(RunLength(inner)), ValueError, "^rle must be around a direct code, not"),
+        (lambda: RunLength(RunLength(inner)), ValueError, "^rle must be around one of linear, .*, not 'rle'$"),
         (lambda: RunLength(None), TypeError, "^rle must be around a code, not None$"),
         (lambda: RunLength(inner, 9), ValueError, "^rle run_bits must be between 1 and 8, not 9$"),
         (lambda: RunLength(inner, True), TypeError, "^rle run_bits must be an integer, not True$"),

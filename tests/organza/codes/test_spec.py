@@ -16,11 +16,16 @@ NAMES = ["net.0", "net.3"]
         ("ternary", CodeSpec("ternary")),
         ("linear:4", CodeSpec("linear", {"bits": 4})),
         (" codebook:16 ", CodeSpec("codebook", {"centroids": 16})),
+        ("sparse", CodeSpec("sparse")),
+        ("sparse:75", CodeSpec("sparse", {"sparsity": 75})),
+        ("sparse+ternary", CodeSpec("sparse", {"inner": CodeSpec("ternary")})),
+        ("sparse:60+linear:4", CodeSpec("sparse", {"sparsity": 60, "inner": CodeSpec("linear", {"bits": 4})})),
         ("huffman", CodeSpec("huffman")),
-        ("huffman:ternary", CodeSpec("huffman", {"inner": CodeSpec("ternary")})),
+        ("huffman+ternary", CodeSpec("huffman", {"inner": CodeSpec("ternary")})),
+        ("rle+linear:4", CodeSpec("rle", {"inner": CodeSpec("linear", {"bits": 4})})),
         ("hashed:16", CodeSpec("hashed", {"factor": 16})),
         ("hashed:16:3", CodeSpec("hashed", {"factor": 16, "seed": 3})),
-        ("rle:linear:4", CodeSpec("rle", {"inner": CodeSpec("linear", {"bits": 4})})),
+        ("blockhash:8:8:4", CodeSpec("blockhash", {"factor": 8, "ti": 8, "to": 4})),
     ],
 )
 def test_spec(text, spec):
@@ -32,6 +37,9 @@ def test_one_code_for_all_and_one_for_each():
     assert parse_codes("binary", NAMES) == dict.fromkeys(NAMES, CodeSpec("binary"))
     assert parse_codes("hashed", NAMES)["net.3"] == CodeSpec("hashed", {"factor": 8, "seed": 1})
     assert parse_codes("layer1=hashed:4:9", NAMES) == {"net.3": parse_spec("hashed:4:9")}
+    assert parse_codes("layer0=sparse:75+ternary", NAMES) == {
+        "net.0": CodeSpec("sparse", {"sparsity": 75, "inner": CodeSpec("ternary")})
+    }
     assert parse_codes("layer1=power:3", NAMES) == {"net.3": CodeSpec("power", {"bits": 3})}
     assert parse_codes("net.0=binary, layer1=ternary", NAMES) == {
         "net.0": CodeSpec("binary"),
@@ -42,11 +50,22 @@ def test_one_code_for_all_and_one_for_each():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, blockhash, huffman, rle, hashed, multihash, not 'quaternary'$"),
+        ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, codebook, sparse, blockhash, huffman, rle, hashed, multihash, not 'quaternary'$"),
         ("ternary:3", r"^code ternary takes no number, not 'ternary:3'$"),
         ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
-        ("huffman:7", r"^code huffman must be around one of linear, affine, power, ternary, binary, codebook, blockhash, not '7'$"),
-        ("rle:huffman", r"^code rle must be around one of linear, .*, blockhash, not 'huffman'$"),
+        ("sparse:", r"^code sparse takes a whole number of sparsity, not ''$"),
+        ("sparse:75+", r"^code must be one of linear, affine, .*, not ''$"),
+        ("sparse+affine", r"^code sparse must be around one of linear, power, ternary, binary, codebook, not 'affine'$"),
+        ("sparse+sparse:50", r"^code sparse must be around one of linear, .*, not 'sparse'$"),
+        ("sparse+linear:4+ternary", r"^code linear takes a whole number of bits, not '4\+ternary'$"),
+        ("ternary+linear", r"^code ternary is not around another one: no \+ after it, not 'linear'$"),
+        ("huffman:7", r"^code huffman takes no number, not 'huffman:7'$"),
+        ("huffman:linear:4", r"^code huffman takes no number, not 'huffman:linear:4'$"),
+        ("huffman+7", r"^code must be one of linear, .*, not '7'$"),
+        ("huffman+sparse", r"^code huffman must be around one of linear, affine, power, ternary, binary, codebook, not 'sparse'$"),
+        ("rle+huffman", r"^code rle must be around one of linear, .*, codebook, not 'huffman'$"),
+        ("rle+blockhash", r"^code rle must be around one of linear, .*, codebook, not 'blockhash'$"),
+        ("sparse+huffman", r"^code sparse must be around one of linear, .*, not 'huffman'$"),
         ("hashed:8:1:2", r"^code hashed takes only factor and seed, not 'hashed:8:1:2'$"),
         ("layer2=binary", r"^code names the layer 'layer2'; this model has layer0 \(net\.0\), layer1 \(net\.3\)$"),
         ("layer0=binary,net.0=ternary", r"^code names the layer 'net\.0' twice$"),

@@ -1,0 +1,48 @@
+"""The recorded quality of the shipped generator: recomputed where that is fast, and within its limits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from organza.float_layers import float_run
+from organza.lowering import fold_generator, lower
+from organza.metrics import psnr
+from organza.quality import CHECKPOINT, PSNR_LATENTS, SEEDS, calibration_latents, images_of
+from organza.sampling import draw_latents
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return json.loads((RESULTS / "quality.json").read_text())
+
+
+def test_psnr_is_what_the_record_says(recorded):
+    """1,000 seeded latents, one mean square error over all pixels, the float model after folding."""
+    calibration = calibration_latents(64)
+    program = lower(CHECKPOINT, calibration)
+    layers, _ = fold_generator(CHECKPOINT, calibration)
+    count, seed = PSNR_LATENTS
+    latents = draw_latents(count, 64, seed).numpy()
+    wanted = (float_run(layers, latents.astype(np.float64)).numpy() + 1) / 2
+    made = psnr(wanted, images_of(program, latents).clip(0, 1))
+    assert made == pytest.approx(recorded["psnr_db"], abs=0.05)
+    assert made >= 33
+
+
+def test_integers_are_as_good_as_floats(recorded):
+    """FID of the integer model within 5 % of the float model's, or two deviations of the seeds."""
+    assert (recorded["images"], recorded["seeds"]) == (10_000, list(SEEDS))
+    real, integer = (recorded[name]["FID-fashion-cnn"] for name in ("float", "integer"))
+    assert len(real["values"]) == len(integer["values"]) == 3
+    spread = 2 * max(real["deviation"], integer["deviation"])
+    assert abs(integer["mean"] - real["mean"]) <= max(0.05 * real["mean"], spread)
+
+
+def test_the_reference_is_fast_enough_for_metrics(recorded):
+    assert recorded["reference_images_per_second"] >= 300
