@@ -85,6 +85,7 @@ async def _run(dut, stall_in: float, stall_out: float) -> Recorder:
     """Every issue is the wanted one, and none is too early."""
     given = parameters()
     dut.row_written.value = dut.row_freed.value = 0
+    dut.enable.value = 1
     await start(dut)
     recorder = Recorder(dut)
     await recorder.run(stall_in, stall_out)
