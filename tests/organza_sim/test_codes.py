@@ -19,6 +19,8 @@ from tests.plans import random_plan
 from tests.strategies import random_code, random_epilogue, random_input
 from tests.tiny import tiny_program
 
+PIPELINES = 10
+
 
 @pytest.mark.parametrize("kind", CODES)
 @pytest.mark.parametrize("kernel", [3, 5])
@@ -49,7 +51,7 @@ def test_layers(kind, seed):
     check_stalled(chosen, seed)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(PIPELINES))
 def test_pipelines_of_different_codes(seed):
     chosen = case(seed, layers=3, code=None)
     check_free(chosen)
@@ -57,7 +59,7 @@ def test_pipelines_of_different_codes(seed):
 
 
 def test_the_pipelines_mix_all_codes():
-    used = [{node.code.kind for node in case(seed, layers=3, code=None).program.nodes} for seed in range(6)]
+    used = [{node.code.kind for node in case(seed, layers=3, code=None).program.nodes} for seed in range(PIPELINES)]
     assert set().union(*used) == set(CODES)
     assert any(len(kinds) == 3 for kinds in used)
 
