@@ -11,7 +11,6 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from organza.codes import Linear
-from organza.epilogue import Epilogue
 from organza.errors import UserError
 from organza.program import Program
 from organza.program_file import KEY, load_program, program_hash, save_program
