@@ -10,12 +10,14 @@ from amaranth.hdl import Module, Shape, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
+from organza.codes import Linear
 from organza.epilogue import Epilogue
 from organza_hw.accumulators import Accumulators
+from organza_hw.codes import term_of
 from organza_hw.engine import fixed_shape
 from organza_hw.epilogue import EpilogueUnit
 from organza_hw.lane_memory import LaneMemory
-from organza_hw.lanes.multiply import MultiplyLanes
+from organza_hw.lanes.dot import DotLanes
 from organza_hw.rom import VERILOG, Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
 from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, Sequencer, SequencerTables
@@ -134,10 +136,11 @@ def epilogue_unit(name, with_table=False):
     return unit, tables
 
 
-def multiply_lanes(name):
+def dot_lanes(name):
     """Component and tables: exact dot products."""
     rng = np.random.default_rng(1)
-    lanes = MultiplyLanes(activation=signed(8), weight=signed(5), ti=5, to=2, p=2, sum_bits=16)
+    term = term_of(Linear(np.zeros((1, 1, 1, 1), int), 5))
+    lanes = DotLanes(term, activation=signed(8), ti=5, to=2, p=2, sum_bits=16)
     latency = lanes.latency(5)
     assert latency == 2
 
@@ -281,7 +284,7 @@ def board():
     made = {
         "epilogue": epilogue_unit("epilogue"),
         "lookup": epilogue_unit("lookup", with_table=True),
-        "lanes": multiply_lanes("lanes"),
+        "lanes": dot_lanes("lanes"),
         "accumulators": accumulators("accumulators"),
         "memory": lane_memory("memory"),
         "rom": rom("rom"),
