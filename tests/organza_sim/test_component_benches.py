@@ -136,10 +136,10 @@ def epilogue_unit(name, with_table=False):
     return unit, tables
 
 
-def multiply_lanes(name):
+def dot_lanes(name):
     """Component and tables: exact dot products."""
     rng = np.random.default_rng(1)
-    term = term_of(Linear(np.ones((1, 1, 1, 1), np.int64), 5))
+    term = term_of(Linear(np.zeros((1, 1, 1, 1), int), 5))
     lanes = DotLanes(term, activation=signed(8), ti=5, to=2, p=2, sum_bits=16)
     latency = lanes.latency(5)
     assert latency == 2
@@ -284,7 +284,7 @@ def board():
     made = {
         "epilogue": epilogue_unit("epilogue"),
         "lookup": epilogue_unit("lookup", with_table=True),
-        "lanes": multiply_lanes("lanes"),
+        "lanes": dot_lanes("lanes"),
         "accumulators": accumulators("accumulators"),
         "memory": lane_memory("memory"),
         "rom": rom("rom"),
