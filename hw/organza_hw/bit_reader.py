@@ -26,6 +26,14 @@ class BitReader(wiring.Component):
 
     LATENCY = 2
 
+    bits: Signal
+    ready: Signal
+    take: Signal
+    available: Signal
+    drained: Signal
+    checked: Signal
+    intact: Signal
+
     def __init__(self, stream: BitStream, *, most: int, file=None):
         if not 1 <= most < stream.word_bits:
             raise ValueError(

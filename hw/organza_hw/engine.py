@@ -63,6 +63,7 @@ class Engine(wiring.Component):
 
     i: stream.Interface
     o: stream.Interface
+    error: Signal
 
     def __init__(self, schedule: Schedule, *, n_in, n_out, depth, file=None):
         node = schedule.node

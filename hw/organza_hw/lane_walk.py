@@ -32,6 +32,14 @@ class LaneWalk(wiring.Component):
         in the weights as a matrix of ci rows.
     """
 
+    step: Signal
+    going: Signal
+    exists: Signal
+    word_end: Signal
+    end: Signal
+    row: Signal
+    column: Signal
+
     def __init__(self, schedule: Schedule):
         node = schedule.node
         self.ti, self.to, self.ci_tiles = schedule.ti, schedule.to, schedule.ci_tiles
@@ -39,7 +47,8 @@ class LaneWalk(wiring.Component):
         self.taps = node.y.kernel * node.x.kernel
         self.co_tiles = ceil_div(self.co, self.to)
         super().__init__({
-            "step": In(1), "going": Out(1, init=1), "exists": Out(1), "word_end": Out(1), "end": Out(1),
+            "going": Out(1, init=1),  # pyright: ignore[reportCallIssue] (the stubs know no init)
+            "step": In(1), "exists": Out(1), "word_end": Out(1), "end": Out(1),
             "row": Out(range(max(node.ci, 2))), "column": Out(range(max(self.co * self.taps, 2))),
         })  # fmt: skip
 

@@ -131,6 +131,7 @@ class Sequencer(wiring.Component):
     issue : Out, see `issue_layout`. ring_addr, weight_addr : Out.
     """
 
+    enable: Signal
     row_written: Signal
     row_freed: Signal
     release: Signal
@@ -154,7 +155,7 @@ class Sequencer(wiring.Component):
             "pixels": range(self.schedule.p + 1),
         })  # fmt: skip
         super().__init__({
-            "enable": In(1, init=1),
+            "enable": In(1, init=1),  # pyright: ignore[reportCallIssue] (the stubs know no init)
             "row_written": In(1),
             "row_freed": In(1),
             "release": Out(range(self.ring.depth + 1)),

@@ -1,5 +1,7 @@
 """What holds the lane words of an engine: a ROM, or a buffer that is filled after reset."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -48,6 +50,11 @@ class Weights(wiring.Component):
 
     roms: list[Rom]
     latency = 1
+
+    addr: Signal
+    data: Signal
+    loaded: Signal
+    error: Signal
 
     def __init__(self, schedule: Schedule):
         node = schedule.node
@@ -135,7 +142,7 @@ class RowWeights(Weights):
 
     def __init__(self, schedule: Schedule, *, file=None):
         super().__init__(schedule)
-        self.code = schedule.node.code
+        self.code: Any = schedule.node.code
         rows = self.code.rows.reshape(len(self.code.rows), -1) & ((1 << self.field_bits) - 1)
         self.rom = Rom(
             width=len(self.data),
@@ -161,7 +168,7 @@ class RowWeights(Weights):
         return m
 
 
-def store_of(schedule: Schedule) -> type[Weights]:
+def store_of(schedule: Schedule) -> Any:
     """The class of the store of a layer."""
     code = schedule.node.code
     if isinstance(code, Serial):

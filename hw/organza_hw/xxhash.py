@@ -23,6 +23,11 @@ class HashPairs(wiring.Component):
 
     LATENCY = 7
 
+    enable: Signal
+    first: Signal
+    second: Signal
+    hash: Signal
+
     def __init__(self, seed: int):
         self.seed = seed
         super().__init__({"enable": In(1), "first": In(32), "second": In(32), "hash": Out(32)})

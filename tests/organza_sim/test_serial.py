@@ -64,7 +64,9 @@ def test_all_codes_at_once():
 
 def test_the_planner_keeps_the_lanes_of_a_code():
     chosen = mixed(9, ["linear", "blockhash", "linear"])
-    ti, to = chosen.program.nodes[1].code.lane_shape
+    code = chosen.program.nodes[1].code
+    assert code.lane_shape
+    ti, to = code.lane_shape
     plan = plan_program(chosen.program, ti * to + 10)
     engine = plan.engines[1]
     assert (engine.Ti, engine.layers[0].To) == (ti, to) and plan.lanes <= ti * to + 10

@@ -4,6 +4,8 @@ A direct code has a term: what a lane makes of an activation and a field. A seri
 expander that makes fields.
 """
 
+from typing import Any
+
 from organza.codes import Serial
 from organza_hw.codes.affine import AffineTerm
 from organza_hw.codes.binary import BinaryTerm
@@ -18,13 +20,13 @@ from organza_hw.codes.rle import RunLengthExpander
 from organza_hw.codes.sparse import SparseTerm
 from organza_hw.codes.ternary import TernaryTerm
 
-TERMS = {
+TERMS: dict[str, Any] = {
     term.kind: term
     for term in (
         LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm, SparseTerm, BlockHashTerm
     )
 }  # fmt: skip
-EXPANDERS = {
+EXPANDERS: dict[str, Any] = {
     expander.kind: expander
     for expander in (HuffmanExpander, RunLengthExpander, HashedExpander, MultiHashExpander)
 }

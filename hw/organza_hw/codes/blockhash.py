@@ -33,6 +33,10 @@ class RowHash(wiring.Component):
     addr : In. row : Out(row_bits). negative : Out(lanes), lanes whose bucket is negated.
     """
 
+    addr: Signal
+    row: Signal
+    negative: Signal
+
     def __init__(self, *, addresses, lanes, row_bits):
         self.lanes, self.row_bits = lanes, row_bits
         super().__init__({

@@ -40,6 +40,10 @@ class Expander(wiring.Component):
     latency: int
     roms: list[Rom]
 
+    o: stream.Interface
+    intact: Signal
+    error: Signal
+
     def __init__(self, schedule: Schedule):
         super().__init__({
             "o": Out(stream.Signature(schedule.node.code.field_bits)), "intact": Out(1), "error": Out(1),

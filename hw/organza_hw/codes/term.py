@@ -1,6 +1,7 @@
 """What a lane makes of an activation and a field."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from organza_hw.lanes.dot import DotLanes
 
@@ -8,7 +9,8 @@ from organza_hw.lanes.dot import DotLanes
 class Term(ABC):
     """Arithmetic of one lane for one code.
 
-    lanes : Component that makes sums of it. kind : the code's. field_shape : amaranth Shape of a field, as wide as the code's fields.
+    lanes : Component that makes sums of it. kind : the code's. field_shape : amaranth Shape of a field, as wide as the
+        code's fields.
     fraction, offset : a sum counts ``(sum of products << fraction) - offset * sum of activations``.
     """
 
@@ -18,5 +20,5 @@ class Term(ABC):
     offset = 0
 
     @abstractmethod
-    def product(self, m, activation, field):
+    def product(self, m, activation, field) -> Any:
         """Exact value of one lane."""

@@ -20,7 +20,7 @@ class Code(ABC):
     gathers: ClassVar[bool] = False
     memories: ClassVar[tuple[str, ...]] = ("rom",)  # how an engine may hold the weights, the planner's choice first
 
-    groups: int | None = None  # channel groups that the code is made for, None for any
+    groups: Any = None  # channel groups that the code is made for, None for any
 
     @property
     def lane_shape(self) -> tuple[int, int] | None:

@@ -103,7 +103,7 @@ class Codebook(Code):
         if len(found) > count:
             # Many weights round to few places: counting them first makes k-means exact and fast.
             places, amounts = np.unique(np.round(values, 1), return_counts=True)
-            means = KMeans(count, init=start, n_init=1, random_state=0).fit(places[:, None], sample_weight=amounts)
+            means = KMeans(count, init=start, n_init="auto", random_state=0).fit(places[:, None], sample_weight=amounts)
             found = np.unique(np.clip(np.round(means.cluster_centers_[:, 0]), -127, 127))
         centroids = found.astype(np.int64)
         if len(centroids) < 2:

@@ -124,7 +124,8 @@ class MultiHash(Serial):
             step *= scale
         # The largest shift that leaves the weights their 8 bits: more only loses accuracy.
         shift = max(int(np.abs(parts[0] @ parts[1]).max()) // TOP, 1).bit_length() - 1
-        return cls(*parts, weights.shape, shift), unit * step * 2**shift
+        left, right = parts
+        return cls(left, right, weights.shape, shift), unit * step * 2**shift
 
 
 def side_of(size: tuple[int, ...]) -> int:
