@@ -58,11 +58,10 @@ def replaced(expander, stream):
 @pytest.mark.parametrize("seed", range(12))
 def test_a_wrong_count_is_an_error(seed):
     """Other fields in a stream of the same words and a right check sum: too few or too many bits."""
-    schedule = random_layer("huffman", seed, max_channels=8)
+    layers = (random_layer("huffman", number, max_channels=8) for number in range(seed, 1000, 12))
+    schedule = next(s for s in layers if len(set(s.node.code.table.lengths)) > 1)
     table, fields = schedule.node.code.table, np.array(in_order(schedule))
     short, long = table.symbols[0], table.symbols[-1]
-    if table.lengths[0] == table.lengths[-1]:
-        pytest.skip("all codes have the same length")
     place = np.flatnonzero(fields == (short if seed % 2 else long))[0]
     fields[place] = long if seed % 2 else short
     stream = table.encode(fields)
