@@ -1,5 +1,7 @@
 """Reads a stored bit stream, any few bits a cycle, and checks its sum."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.crc import catalog
@@ -51,7 +53,8 @@ class BitReader(wiring.Component):
         width, payload = self.stream.word_bits, self.stream.payload_words
         padding = payload * width - self.stream.bits
         m.submodules.rom = rom = self.rom
-        m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(data_width=width).create()
+        crc: Any = catalog.CRC32_ISO_HDLC(data_width=width).create()
+        m.submodules.crc = crc
         window, held = Signal(2 * width), Signal(range(2 * width + 1))
         index = Signal(range(len(rom.words) + 1))  # words used up
         fetched = Signal()  # rom.data is word `index`

@@ -30,19 +30,25 @@ def test_a_flipped_bit_is_an_error(seed):
     assert (intact, error) == (False, True)
 
 
-@pytest.mark.parametrize("more", [-1, 1])
-@pytest.mark.parametrize("seed", range(10))
-def test_another_number_of_fields_is_an_error(seed, more):
-    """A run that is one shorter or longer, with a right check sum."""
-    able = np.array([])
-    for number in range(seed, 1000, 10):  # the first layer with a run that can change
+def changeable(seed, more):
+    """A random layer, its runs and values, and the place of a run that can change by `more`."""
+    for number in range(seed, 1000, 10):
         schedule = random_layer("rle", number)
         code = schedule.node.code
         runs, values = pair_runs(np.array(in_order(schedule)), code.run_bits)
         able = np.flatnonzero((runs + more >= 0) & (runs + more < 1 << code.run_bits))
         if len(able):
-            break
-    runs[able[-1]] += more
+            return schedule, runs, values, able[-1]
+    raise AssertionError("no layer has a run that can change")
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+@pytest.mark.parametrize("seed", range(10))
+def test_another_number_of_fields_is_an_error(seed, more):
+    """A run that is one shorter or longer, with a right check sum."""
+    schedule, runs, values, place = changeable(seed, more)
+    code = schedule.node.code
+    runs[place] += more
     pairs = (runs << code.field_bits) + values
     stream = BitStream.pack(pairs, np.full(len(pairs), code.pair_bits), code.word_bits)
 
