@@ -9,6 +9,7 @@ import numpy as np
 
 from organza.codes.code import (
     Code,
+    PlainCode,
     by_channel,
     channel_power,
     check_weights,
@@ -18,7 +19,7 @@ from organza.codes.code import (
 
 
 @dataclass(frozen=True, eq=False)
-class Binary(Code):
+class Binary(PlainCode):
     """Field: 1 for -1, 0 for +1. There is no zero: lanes without a weight must get the activation 0.
 
     Raises TypeError for weights that are not integers, ValueError for a wrong shape or weights other than ±1.
@@ -35,14 +36,6 @@ class Binary(Code):
         object.__setattr__(self, "weights", weights)
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        ci, co, ky, kx = self.weights.shape
-        return ci, co, ky, kx
-
-    def integers(self) -> np.ndarray:
-        return self.weights
-
-    @property
     def field_bits(self) -> int:
         return 1
 
@@ -56,10 +49,6 @@ class Binary(Code):
     @property
     def magnitude(self) -> int:
         return 1
-
-    @property
-    def stored_bits(self) -> int:
-        return self.weights.size
 
     def parameters(self) -> dict[str, Any]:
         return {}

@@ -136,6 +136,24 @@ def lane_order(shape: tuple[int, ...], ti: int, to: int, groups: int) -> np.ndar
     return lane_words(np.arange(1, np.prod(shape) + 1).reshape(shape), ti, to, groups).reshape(-1) - 1
 
 
+class PlainCode(Code):
+    """A code that holds its integers as `weights`, one field each and nothing else."""
+
+    weights: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        ci, co, ky, kx = self.weights.shape
+        return ci, co, ky, kx
+
+    def integers(self) -> np.ndarray:
+        return self.weights
+
+    @property
+    def stored_bits(self) -> int:
+        return self.field_bits * self.weights.size
+
+
 def check_weights(kind: str, weights: np.ndarray) -> np.ndarray:
     """`weights` as int64; TypeError unless they hold integers, ValueError for another shape than four-dimensional."""
     weights = np.asarray(weights)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from organza.calibration import weight_scales
-from organza.codes.code import Code, by_channel, check_weights, from_channels, no_options
+from organza.codes.code import Code, PlainCode, by_channel, check_weights, from_channels, no_options
 
 
 @dataclass(frozen=True, eq=False)
-class Linear(Code):
+class Linear(PlainCode):
     """Symmetric linear code.
 
     Parameters
@@ -42,14 +42,6 @@ class Linear(Code):
         object.__setattr__(self, "weights", weights)
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        ci, co, ky, kx = self.weights.shape
-        return ci, co, ky, kx
-
-    def integers(self) -> np.ndarray:
-        return self.weights
-
-    @property
     def field_bits(self) -> int:
         return self.bits
 
@@ -59,10 +51,6 @@ class Linear(Code):
     @property
     def magnitude(self) -> int:
         return (1 << (self.bits - 1)) - 1
-
-    @property
-    def stored_bits(self) -> int:
-        return self.weights.size * self.bits
 
     def parameters(self) -> dict[str, Any]:
         return {"bits": self.bits}

@@ -9,6 +9,7 @@ import numpy as np
 
 from organza.codes.code import (
     Code,
+    PlainCode,
     by_channel,
     channel_power,
     check_weights,
@@ -18,7 +19,7 @@ from organza.codes.code import (
 
 
 @dataclass(frozen=True, eq=False)
-class PowerOfTwo(Code):
+class PowerOfTwo(PlainCode):
     """Weights 0 and ±2**e, 0 ≤ e < 2**(bits-1) - 1.
 
     Field: low bits - 1 bits hold 0 for zero, else e + 1; the top bit is the sign.
@@ -50,14 +51,6 @@ class PowerOfTwo(Code):
         object.__setattr__(self, "weights", weights)
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        ci, co, ky, kx = self.weights.shape
-        return ci, co, ky, kx
-
-    def integers(self) -> np.ndarray:
-        return self.weights
-
-    @property
     def field_bits(self) -> int:
         return self.bits
 
@@ -68,10 +61,6 @@ class PowerOfTwo(Code):
     @property
     def magnitude(self) -> int:
         return 1 << ((1 << (self.bits - 1)) - 2)
-
-    @property
-    def stored_bits(self) -> int:
-        return self.bits * self.weights.size
 
     def parameters(self) -> dict[str, Any]:
         return {"bits": self.bits}

@@ -9,6 +9,7 @@ import numpy as np
 
 from organza.codes.code import (
     Code,
+    PlainCode,
     by_channel,
     channel_power,
     check_weights,
@@ -18,7 +19,7 @@ from organza.codes.code import (
 
 
 @dataclass(frozen=True, eq=False)
-class Ternary(Code):
+class Ternary(PlainCode):
     """Field bit 0: not zero, bit 1: negative.
 
     Raises TypeError for weights that are not integers, ValueError for a wrong shape or weights other than -1, 0, 1.
@@ -35,14 +36,6 @@ class Ternary(Code):
         object.__setattr__(self, "weights", weights)
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        ci, co, ky, kx = self.weights.shape
-        return ci, co, ky, kx
-
-    def integers(self) -> np.ndarray:
-        return self.weights
-
-    @property
     def field_bits(self) -> int:
         return 2
 
@@ -52,10 +45,6 @@ class Ternary(Code):
     @property
     def magnitude(self) -> int:
         return 1
-
-    @property
-    def stored_bits(self) -> int:
-        return 2 * self.weights.size
 
     def parameters(self) -> dict[str, Any]:
         return {}
