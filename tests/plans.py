@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from organza.plan import EnginePlan, JointPlan, LayerPlan, Plan
+from organza.plan import EnginePlan, JointPlan, Plan
 from organza.program import Program
 from organza.program_file import program_hash
 from organza.schedule import Schedule
@@ -23,12 +23,7 @@ def random_schedule(rng: np.random.Generator, node, *, max_lanes: int = 16, max_
 
 def plan_of(program: Program, schedules: list[Schedule], joints: list[JointPlan]) -> Plan:
     """The Plan with these schedules and joints."""
-    engines = tuple(
-        EnginePlan(Ti=s.ti, C=s.to * s.p, E=s.e, memory=s.node.code.memories[0],
-                   layers=(LayerPlan(node=s.node.name, To=s.to, P=s.p),))  # fmt: skip
-        for s in schedules
-    )
-    return Plan(program=program_hash(program), engines=engines, joints=tuple(joints))
+    return Plan(program=program_hash(program), engines=tuple(map(EnginePlan.of, schedules)), joints=tuple(joints))
 
 
 def random_plan(rng: np.random.Generator, program: Program, *, max_lanes: int = 16) -> Plan:

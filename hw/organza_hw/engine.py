@@ -28,7 +28,7 @@ def output_latency(schedule: Schedule) -> int:
     table = schedule.node.epilogue.table is not None
     return (
         address_latency(schedule) + store_of(schedule).latency + OPERAND_LATENCY
-        + term_of(schedule.node.code).lanes.latency(schedule.ti)
+        + term_of(schedule.node.code, schedule.arithmetic).lanes.latency(schedule.ti)
         + 1 + schedule.drain  # shadow copy, then all steps of the tile
         + EpilogueUnit.LATENCY + table
     )  # fmt: skip
@@ -74,7 +74,7 @@ class Engine(wiring.Component):
             raise ValueError(f"{node.name}: n_out must be between E = {schedule.e} and {node.co}, not {n_out}")
         shape_in, shape_out = fixed_shape(node.input), fixed_shape(node.output)
         self.sum_bits = node.accumulator_bits
-        self.term = term_of(node.code)
+        self.term = term_of(node.code, schedule.arithmetic)
         self.weight_shape = data.ArrayLayout(data.ArrayLayout(self.term.field_shape, schedule.ti), schedule.to)
 
         self.weights = Weights.of(schedule, file=file)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from organza.formats import Fixed
+from organza.formats import Format
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw.build import Chip
@@ -111,7 +111,7 @@ def to_integers(program: Program, x: np.ndarray) -> np.ndarray:
     return x.astype(np.int64)
 
 
-def joint_shapes(program: Program) -> list[tuple[tuple[int, int, int], Fixed]]:
+def joint_shapes(program: Program) -> list[tuple[tuple[int, int, int], Format]]:
     """Shape (channels, height, width) and format of the tensor at every joint."""
     return [
         (program.input_shape, program.input),

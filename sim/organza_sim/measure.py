@@ -20,7 +20,7 @@ import numpy as np
 
 from organza.codes import Linear
 from organza.epilogue import Epilogue
-from organza.formats import Fixed
+from organza.formats import Fixed, Format
 from organza.geometry import Axis
 from organza.program import Convolve, Program
 from organza.program_file import load_program, save_program
@@ -34,7 +34,7 @@ DCGAN32 = (64, 64, 32, 16, 1)
 DCGAN64 = (100, 512, 256, 128, 64, 3)
 
 
-def transposed(name: str, ci: int, co: int, size: int, first: bool, input: Fixed, seed: int) -> Convolve:
+def transposed(name: str, ci: int, co: int, size: int, first: bool, input: Format, seed: int) -> Convolve:
     """A 4×4 transposed convolution with random int8 weights: 1×1 → 4×4 if `first`, else twice the size (stride 2)."""
     rng = np.random.default_rng(seed)
     up, crop = (1, 0) if first else (2, 1)

@@ -11,7 +11,7 @@ from operator import mul
 import numpy as np
 
 from organza.geometry import Axis
-from organza.plan import EnginePlan, JointPlan, LayerPlan, Plan
+from organza.plan import EnginePlan, JointPlan, Plan
 from organza.program import Convolve, Program
 from organza.program_file import program_hash
 from organza.schedule import Schedule, blocks, ceil_div
@@ -212,12 +212,7 @@ def plan_schedules(program: Program, schedules: list[Schedule]) -> Plan:
     final = timing(joints)
     return Plan(
         program=program_hash(program),
-        engines=tuple(
-            EnginePlan(
-                Ti=s.ti, C=s.to * s.p, E=s.e, memory=s.node.code.memories[0], layers=(LayerPlan(node=s.node.name, To=s.to, P=s.p),)
-            )
-            for s in schedules
-        ),
+        engines=tuple(map(EnginePlan.of, schedules)),
         joints=tuple(joints),
         cycles=final.latency,
         interval=final.interval,

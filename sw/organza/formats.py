@@ -3,17 +3,60 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 
+class Format(ABC):
+    """How the integers of one tensor stand for real numbers, and how many wires one of them takes.
+
+    bits, signed : of an integer on the wires of a joint.
+    """
+
+    kind: ClassVar[str]
+
+    bits: Any
+    signed: Any
+
+    @property
+    @abstractmethod
+    def low(self) -> int:
+        """Smallest integer."""
+
+    @property
+    @abstractmethod
+    def high(self) -> int:
+        """Largest integer."""
+
+    @property
+    def magnitude(self) -> int:
+        """Largest absolute value."""
+        return max(-self.low, self.high)
+
+    @abstractmethod
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        """Integers of a real array of any shape; int64. Raises ValueError for values that are not finite."""
+
+    @abstractmethod
+    def dequantize(self, q: np.ndarray) -> np.ndarray:
+        """Real values of an integer array; float64."""
+
+    def parameters(self) -> dict[str, Any]:
+        """The format for JSON; `restore_format` is its inverse."""
+        return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(Format):
     """Integers with a common real scale and zero point 0: real = integer * scale.
 
     Raises TypeError / ValueError for bits outside 1…16 or a scale that is not positive and finite.
     """
+
+    kind: ClassVar[str] = "fixed"
 
     bits: int
     signed: bool
@@ -41,11 +84,6 @@ class Fixed:
         """Largest integer."""
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
-    @property
-    def magnitude(self) -> int:
-        """Largest absolute value."""
-        return max(-self.low, self.high)
-
     def quantize(self, x: np.ndarray) -> np.ndarray:
         """Nearest integers (half up), clamped, of a real array of any shape; int64."""
         x = np.asarray(x, dtype=np.float64)
@@ -56,3 +94,15 @@ class Fixed:
     def dequantize(self, q: np.ndarray) -> np.ndarray:
         """Real values of an integer array; float64."""
         return np.asarray(q, dtype=np.float64) * self.scale
+
+
+FORMATS: dict[str, Any] = {made.kind: made for made in (Fixed,)}
+
+
+def restore_format(parameters: dict[str, Any]) -> Format:
+    """The format with these `parameters()`; raises as its constructor does, ValueError for an unknown kind."""
+    parameters = dict(parameters)
+    kind = parameters.pop("kind")
+    if kind not in FORMATS:
+        raise ValueError(f"format kind must be one of {', '.join(FORMATS)}, not {kind!r}")
+    return FORMATS[kind](**parameters)

@@ -12,7 +12,7 @@ from organza.program import Program
 from organza.program_file import program_hash
 from organza.schedule import Schedule
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class EnginePlan:
     """One engine: Ti input channels × C lanes of (output channel, pixel), E epilogue units, its layers.
 
     memory : "rom", lane words are read as they are stored; or "expand", a serial code fills a buffer after reset.
+    arithmetic : which lanes, see `Code.arithmetics`.
     """
 
     Ti: int
@@ -38,6 +39,16 @@ class EnginePlan:
     E: int
     layers: tuple[LayerPlan, ...]
     memory: str = "rom"
+    arithmetic: str = "plain"
+
+    @classmethod
+    def of(cls, schedule: Schedule) -> EnginePlan:
+        """The engine that runs `schedule` and nothing else, its weights held as the code's first choice."""
+        layer = LayerPlan(node=schedule.node.name, To=schedule.to, P=schedule.p)
+        return cls(
+            Ti=schedule.ti, C=schedule.to * schedule.p, E=schedule.e, memory=schedule.node.code.memories[0],
+            arithmetic=schedule.arithmetic, layers=(layer,),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +105,9 @@ class Plan:
                 raise ValueError(f"{node.name}: memory of a {node.code.kind} code must be {known}, not {engine.memory!r}")
             if engine.C != layer.To * layer.P:
                 raise ValueError(f"{node.name}: C must be To·P = {layer.To * layer.P}, not {engine.C}")
-            schedule = Schedule(node=node, ti=engine.Ti, to=layer.To, p=layer.P, e=engine.E)
+            schedule = Schedule(
+                node=node, ti=engine.Ti, to=layer.To, p=layer.P, e=engine.E, arithmetic=engine.arithmetic
+            )
             if before.depth < schedule.least_depth:
                 raise ValueError(
                     f"{node.name}: ring depth must be at least {schedule.least_depth}, not {before.depth}"

@@ -1,6 +1,6 @@
 """The Program: the integer meaning of a generator, and the only thing that software and hardware share.
 
-A Program is a chain of Convolve nodes. Each carries a weight code and an epilogue; tensors between nodes are `Fixed`.
+A Program is a chain of Convolve nodes. Each carries a weight code and an epilogue; tensors between nodes have a `Format`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from organza.codes import Code
 from organza.epilogue import Epilogue
-from organza.formats import Fixed
+from organza.formats import Format
 from organza.geometry import Axis
 
 
@@ -40,8 +40,8 @@ class Convolve:
     groups: int
     code: Code
     epilogue: Epilogue
-    input: Fixed
-    output: Fixed
+    input: Format
+    output: Format
 
     def __post_init__(self) -> None:
         ci, cog, ky, kx = self.code.shape
@@ -172,12 +172,12 @@ class Program:
                 )
 
     @property
-    def input(self) -> Fixed:
+    def input(self) -> Format:
         """Format of the input tensor."""
         return self.nodes[0].input
 
     @property
-    def output(self) -> Fixed:
+    def output(self) -> Format:
         """Format of the output tensor."""
         return self.nodes[-1].output
 

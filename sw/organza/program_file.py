@@ -15,11 +15,11 @@ from safetensors.numpy import save
 from organza.codes import CODES
 from organza.epilogue import Epilogue
 from organza.errors import UserError
-from organza.formats import Fixed
+from organza.formats import restore_format
 from organza.geometry import Axis
 from organza.program import Convolve, Program
 
-VERSION = 1
+VERSION = 2
 KEY = "organza_program"
 ARRAYS = ("bias", "positive", "negative", "shift")
 
@@ -32,7 +32,7 @@ def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
             "name": node.name, "y": asdict(node.y), "x": asdict(node.x), "groups": node.groups,
             "code": {"kind": node.code.kind, **node.code.parameters()},
             "low": e.low, "high": e.high,
-            "input": asdict(node.input), "output": asdict(node.output),
+            "input": node.input.parameters(), "output": node.output.parameters(),
         })  # fmt: skip
         tensors |= {f"{index}.code.{name}": array for name, array in node.code.arrays().items()}
         tensors |= {f"{index}.{name}": getattr(e, name) for name in ARRAYS}
@@ -118,6 +118,6 @@ def _unpack(index: int, node: dict, tensors: dict[str, np.ndarray]) -> Convolve:
         groups=node["groups"],
         code=code,
         epilogue=Epilogue(**arrays, low=node["low"], high=node["high"], table=tensors.get(f"{index}.table")),
-        input=Fixed(**node["input"]),
-        output=Fixed(**node["output"]),
+        input=restore_format(node["input"]),
+        output=restore_format(node["output"]),
     )

@@ -112,7 +112,7 @@ def quantize(
             spec = (codes or {}).get(layer.name, CodeSpec("linear", {"bits": weight_bits}))
             node, integers = quantize_layer(layer, fmt, output, integers, sums.numpy(), spec)
         nodes.append(node)
-        real, fmt = values, node.output
+        real, fmt = values, output
     return Program(tuple(nodes))
 
 

@@ -106,7 +106,9 @@ def _incidence(kernel: int, taps: list[list[int]]) -> np.ndarray:
 class Schedule:
     """A layer on Ti × To × P lanes with E epilogue units; Ti inputs at once are Ti non-zeros for codes that gather.
 
-    Raises ValueError for lane counts below 1 or beyond the layer's channels and pixels.
+    arithmetic : one of the code's `arithmetics`, "" for the first.
+
+    Raises ValueError for lane counts below 1 or beyond the layer's channels and pixels, or lanes that the code lacks.
     """
 
     node: Convolve
@@ -114,9 +116,18 @@ class Schedule:
     to: int
     p: int = 1
     e: int = 1
+    arithmetic: str = ""
 
     def __post_init__(self) -> None:
         node = self.node
+        known = node.code.arithmetics
+        if not self.arithmetic:
+            object.__setattr__(self, "arithmetic", known[0])
+        if self.arithmetic not in known:
+            raise ValueError(
+                f"{node.name}: arithmetic of this {node.code.kind} code must be {' or '.join(map(repr, known))}, "
+                f"not {self.arithmetic!r}"
+            )
         for name, most in (
             ("ti", node.code.span(node.ci // node.groups, node.ci // node.groups)),
             ("to", node.co // node.groups),

@@ -180,12 +180,12 @@ def test_files_of_other_kinds(tmp_path):
         load_program(path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 1, "2", None])
 def test_another_version(tmp_path, version):
     path = tmp_path / "p"
     save_program(_small(), path)
     _rewrite(path, lambda header: header.update(version=version))
-    message = rf"^{path}: Program version must be 1, not {version!r}; build the Program again$"
+    message = rf"^{path}: Program version must be 2, not {version!r}; build the Program again$"
     with pytest.raises(UserError, match=message):
         load_program(path)
 

@@ -204,8 +204,8 @@ class TestPlanFile:
             plan.schedules(planned[0])
 
     @pytest.mark.parametrize("change, message", [
-        (lambda d: d.update(version=99), r"Plan version must be 1; plan the Program again"),
-        (lambda d: d.pop("version"), r"Plan version must be 1; plan the Program again"),
+        (lambda d: d.update(version=99), r"Plan version must be 2; plan the Program again"),
+        (lambda d: d.pop("version"), r"Plan version must be 2; plan the Program again"),
         (lambda d: d.pop("engines"), r"not a Plan of this version \('engines'\)"),
         (lambda d: d["engines"][0].pop("layers"), r"not a Plan of this version \('layers'\)"),
         (lambda d: d.update(extra=1), r"not a Plan of this version \(.*extra.*\)"),

@@ -20,8 +20,8 @@ from organza_hw.codes.rle import RunLengthExpander
 from organza_hw.codes.sparse import SparseTerm
 from organza_hw.codes.ternary import TernaryTerm
 
-TERMS: dict[str, Any] = {
-    term.kind: term
+TERMS: dict[tuple[str, str], Any] = {
+    (term.kind, term.arithmetic): term
     for term in (
         LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm, SparseTerm, BlockHashTerm
     )
@@ -32,11 +32,11 @@ EXPANDERS: dict[str, Any] = {
 }
 
 
-def term_of(code):
-    """The lane arithmetic of a weight code."""
+def term_of(code, arithmetic=""):
+    """What the lanes `arithmetic`, "" for the first of `Code.arithmetics`, make of a weight code."""
     while isinstance(code, Serial):
         code = code.inner
-    return TERMS[code.kind](code)
+    return TERMS[code.kind, arithmetic or code.arithmetics[0]](code)
 
 
 def expander_of(code):

@@ -23,6 +23,11 @@ class Code(ABC):
     groups: Any = None  # channel groups that the code is made for, None for any
 
     @property
+    def arithmetics(self) -> tuple[str, ...]:
+        """Lanes that can run the code, all with the same integers, the planner's choice first."""
+        return ("plain",)
+
+    @property
     def lane_shape(self) -> tuple[int, int] | None:
         """(Ti, To) of the only engine that can run the code, None for any."""
         return None

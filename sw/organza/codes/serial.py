@@ -38,6 +38,10 @@ class Serial(Code):
         return self.inner.integers()
 
     @property
+    def arithmetics(self) -> tuple[str, ...]:
+        return self.inner.arithmetics
+
+    @property
     def field_bits(self) -> int:
         return self.inner.field_bits
 
