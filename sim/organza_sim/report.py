@@ -107,7 +107,7 @@ def unit_range(program: Program, values: np.ndarray) -> np.ndarray:
     Outputs without a table have no natural range; the largest magnitude that the format holds stands for 1.
     """
     fmt = program.output
-    reach = 1.0 if program.nodes[-1].epilogue.table is not None else float(fmt.dequantize(np.int64(fmt.magnitude)))
+    reach = 1.0 if program.nodes[-1].epilogue.table is not None else float(fmt.dequantize(np.array(fmt.magnitude)))
     values = np.asarray(values, np.float64) / reach
     return np.clip((values + 1) / 2 if fmt.signed else values, 0, 1)
 

@@ -112,7 +112,9 @@ def quantize(
             spec = (codes or {}).get(layer.name, CodeSpec("linear", {"bits": weight_bits}))
             node, integers = quantize_layer(layer, fmt, output, integers, sums.numpy(), spec)
         nodes.append(node)
-        real, fmt = values, output
+        real = values
+        if not layer.passthrough:
+            fmt = output
     return Program(tuple(nodes))
 
 
