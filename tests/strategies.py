@@ -19,6 +19,7 @@ from organza.codes import (
     BlockHash,
     Code,
     Codebook,
+    Flexpoint,
     Hashed,
     Huffman,
     Linear,
@@ -32,7 +33,7 @@ from organza.codes import (
 )
 from organza.codes.multihash import side_of
 from organza.epilogue import MAX_SHIFT, Epilogue
-from organza.formats import Fixed
+from organza.formats import Fixed, Format
 from organza.geometry import Axis
 from organza.program import Convolve, Program
 
@@ -83,7 +84,7 @@ def random_axis(
 def random_epilogue(
     rng: np.random.Generator,
     sum_bound: np.ndarray,
-    output: Fixed,
+    output: Format,
     *,
     kind: str | None = None,
     shift: int | None = None,
@@ -157,8 +158,8 @@ def random_convolve(
     geometry: str | None = None,
     epilogue: str | None = None,
     shift: int | None = None,
-    input: Fixed | None = None,
-    output: Fixed | None = None,
+    input: Format | None = None,
+    output: Format | None = None,
     input_shape: tuple[int, int, int] | None = None,
     max_channels: int = 5,
     max_size: int = 5,
@@ -241,6 +242,8 @@ def random_code(
         return Ternary(rng.integers(-1, 2, shape))
     if kind == "binary":
         return Binary(rng.choice([-1, 1], shape))
+    if kind == "flexpoint":
+        return Flexpoint(_weights(rng, shape, 16), -int(rng.integers(0, 32)))
     if kind == "codebook":
         count = int(rng.integers(2, 20))
         centroids = np.sort(rng.choice(np.arange(-128, 128), count, replace=False))

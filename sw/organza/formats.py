@@ -96,7 +96,87 @@ class Fixed(Format):
         return np.asarray(q, dtype=np.float64) * self.scale
 
 
-FORMATS: dict[str, Any] = {made.kind: made for made in (Fixed,)}
+MANTISSA_BITS = 16
+EXPONENT_BITS = 5
+LEAST_EXPONENT = 1 - (1 << EXPONENT_BITS)  # full scale from 2**-16 to 2**15
+
+
+def check_exponent(name: str, exponent: object) -> None:
+    """TypeError unless `exponent` is an integer, ValueError unless 5 bits hold it: −31…0."""
+    if isinstance(exponent, bool) or not isinstance(exponent, int):
+        raise TypeError(f"{name} must be an integer, not {exponent!r}")
+    if not LEAST_EXPONENT <= exponent <= 0:
+        raise ValueError(f"{name} must be between {LEAST_EXPONENT} and 0 ({EXPONENT_BITS} bits), not {exponent}")
+
+
+def covering_exponent(peak: float, *, headroom: float) -> int:
+    """Smallest exponent at which `headroom` * `peak` ≥ 0 is still a mantissa of 16 bits; with less room if there is none.
+
+    Raises ValueError for a peak beyond the exponent's 5 bits.
+    """
+    if not peak:
+        return LEAST_EXPONENT
+    if peak >= 1 << (MANTISSA_BITS - 1):
+        raise ValueError(f"flexpoint values must stay below {1 << (MANTISSA_BITS - 1)}, not reach {peak:g}")
+    # frexp: reach = f * 2**e with f < 1, so that reach / 2**(e - 15) < 2**15.
+    exponent = int(np.frexp(headroom * peak)[1]) - (MANTISSA_BITS - 1)
+    return min(max(exponent, LEAST_EXPONENT), 0)
+
+
+@dataclass(frozen=True)
+class Flex(Format):
+    """Mantissas of 16 bits that share one exponent of 5 bits: real = mantissa * 2**exponent.
+
+    Köster et al., Flexpoint, NIPS 2017, flex16+5.
+
+    exponent : −31…0. Raises TypeError / ValueError for others.
+    """
+
+    kind: ClassVar[str] = "flex"
+
+    exponent: int
+
+    def __post_init__(self) -> None:
+        check_exponent("Flex exponent", self.exponent)
+
+    @property
+    def bits(self) -> int:
+        """Bits of a mantissa."""
+        return MANTISSA_BITS
+
+    @property
+    def signed(self) -> bool:
+        """Mantissas are two's complement."""
+        return True
+
+    @property
+    def scale(self) -> float:
+        """Real value of mantissa 1."""
+        return 2.0**self.exponent
+
+    @property
+    def low(self) -> int:
+        """Smallest mantissa."""
+        return -(1 << (MANTISSA_BITS - 1))
+
+    @property
+    def high(self) -> int:
+        """Largest mantissa."""
+        return (1 << (MANTISSA_BITS - 1)) - 1
+
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        """Nearest mantissas (half up), clamped, of a real array of any shape; int64."""
+        x = np.asarray(x, dtype=np.float64)
+        if not np.isfinite(x).all():
+            raise ValueError("Values to quantize must be finite, not NaN or infinite")
+        return np.clip(np.floor(np.ldexp(x, -self.exponent) + 0.5), self.low, self.high).astype(np.int64)
+
+    def dequantize(self, q: np.ndarray) -> np.ndarray:
+        """Real values of a mantissa array; float64."""
+        return np.ldexp(np.asarray(q, dtype=np.float64), self.exponent)
+
+
+FORMATS: dict[str, Any] = {made.kind: made for made in (Fixed, Flex)}
 
 
 def restore_format(parameters: dict[str, Any]) -> Format:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from organza.calibration import METHODS, activation_scale
-from organza.codes import CODES, Linear
+from organza.codes import CODES, Flexpoint, Linear
 from organza.codes.code import by_channel, from_channels
 from organza.codes.spec import CodeSpec
 from organza.epilogue import MAX_SHIFT, Epilogue
@@ -25,7 +26,7 @@ from organza.equalise import equalise
 from organza.errors import UserError
 from organza.float_layers import activate, linear
 from organza.fold import FloatLayer
-from organza.formats import Fixed
+from organza.formats import Fixed, Flex, Format, covering_exponent
 from organza.program import Convolve, Program
 from organza.reference import BATCH, accumulate
 
@@ -35,6 +36,10 @@ TABLE_BITS = 11
 CALIBRATION_IMAGES = 256
 # A bias beyond this many weight steps would widen every lane's accumulator for one channel.
 _BIAS_BITS = 24
+# Sums of 16-bit factors are wide already.
+_FLEX_BIAS_BITS = 44
+# Other inputs may reach further than the calibration's: twice, as Autoflex has it (alpha = 2).
+_FLEX_HEADROOM = 2.0
 
 
 def quantize(
@@ -77,16 +82,24 @@ def quantize(
 
     # Single precision is far finer than 8 bits, and twice as fast.
     real = torch.from_numpy(x.astype(np.float32))
-    fmt = Fixed(ACTIVATION_BITS, bool((x < 0).any()), 1.0)
-    fmt = dataclasses.replace(fmt, scale=activation_scale(x, fmt, calibration))
-    integers = fmt.quantize(x)
     layers = list(layers)
+    specs = [(codes or {}).get(layer.name, CodeSpec("linear", {"bits": weight_bits})) for layer in layers]
+    if _wants_flex(layers, specs, 0):
+        fmt: Format = _flex(layers[0].name, x)
+    else:
+        fixed = Fixed(ACTIVATION_BITS, bool((x < 0).any()), 1.0)
+        fmt = dataclasses.replace(fixed, scale=activation_scale(x, fixed, calibration))
+    integers = fmt.quantize(x)
     nodes: list[Convolve] = []
     for index, layer in enumerate(layers):
         sums = linear(layer, real)
         values = activate(layer, sums)
         output = _output_format(layer)
-        if layer.activation.kind != "slope" or layer.passthrough:
+        if layer.passthrough:
+            pass
+        elif _wants_flex(layers, specs, index + 1):
+            output = _flex(layer.name, values.numpy())
+        elif layer.activation.kind != "slope":
             pass
         elif index + 1 < len(layers):
             factors, scale = equalise(
@@ -109,8 +122,7 @@ def quantize(
             node = _passthrough(layer, fmt, weight_bits)
             integers = Program((node,)).run(integers)
         else:
-            spec = (codes or {}).get(layer.name, CodeSpec("linear", {"bits": weight_bits}))
-            node, integers = quantize_layer(layer, fmt, output, integers, sums.numpy(), spec)
+            node, integers = quantize_layer(layer, fmt, output, integers, sums.numpy(), specs[index])
         nodes.append(node)
         real = values
         if not layer.passthrough:
@@ -118,13 +130,33 @@ def quantize(
     return Program(tuple(nodes))
 
 
-def _output_format(layer: FloatLayer) -> Fixed:
+def _output_format(layer: FloatLayer) -> Any:
     """Bits and sign of a layer's results; the scale of tanh and sigmoid is known, others get 1."""
     if layer.activation.kind == "tanh":
         return Fixed(ACTIVATION_BITS, True, 1 / 127)
     if layer.activation.kind == "sigmoid":
         return Fixed(ACTIVATION_BITS, False, 1 / 255)
     return Fixed(ACTIVATION_BITS, not layer.activation.unsigned, 1.0)
+
+
+def _wants_flex(layers: Sequence[FloatLayer], specs: Sequence[CodeSpec], index: int) -> bool:
+    """Whether layer `index` reads flexpoint tensors; layers that only move values take what the next one wants.
+
+    A joint has its consumer's format. What leaves the last layer is flexpoint if that layer is, unless tanh or sigmoid
+    make a picture of it.
+    """
+    for layer, spec in zip(layers[index:], specs[index:], strict=True):
+        if not layer.passthrough:
+            return spec.kind == Flexpoint.kind
+    return layers[-1].activation.kind == "slope" and specs[-1].kind == Flexpoint.kind
+
+
+def _flex(name: str, values: np.ndarray) -> Flex:
+    """The format for `values` with room for twice as much. Raises `UserError` beyond what exponents can say."""
+    try:
+        return Flex(covering_exponent(float(np.abs(values).max()), headroom=_FLEX_HEADROOM))
+    except ValueError as error:
+        raise UserError(f"{name}: {error}; give it another weight code than flexpoint") from error
 
 
 def _move(
@@ -156,8 +188,8 @@ def _scale_outputs(layer: FloatLayer, factor: np.ndarray) -> np.ndarray:
 
 def quantize_layer(
     layer: FloatLayer,
-    fmt: Fixed,
-    output: Fixed,
+    fmt: Any,
+    output: Any,
     integers: np.ndarray,
     sums: np.ndarray,
     spec: CodeSpec,
@@ -173,8 +205,12 @@ def quantize_layer(
     try:
         code, scales = encoder.encode(layer.weights, layer.groups, power, **spec.options)
         # Channels without weights, or nearly so, still have a bias to represent.
-        least = np.abs(layer.bias) / (fmt.scale * 2.0**_BIAS_BITS)
-        if (scales < least).any():
+        flex = isinstance(code, Flexpoint)
+        least = np.abs(layer.bias) / (fmt.scale * 2.0 ** (_FLEX_BIAS_BITS if flex else _BIAS_BITS))
+        if flex and (scales < least).any():
+            floor = int(np.frexp(least.max())[1])
+            code, scales = encoder.encode(layer.weights, layer.groups, power, least=floor, **spec.options)
+        elif (scales < least).any():
             rows = by_channel(layer.weights, layer.groups)
             kept = np.where((scales < least)[:, None], 0, rows)
             kept = from_channels(kept, layer.weights.shape, layer.groups)
@@ -196,7 +232,10 @@ def quantize_layer(
     )
     unit = fmt.scale * scales
     made = _sums(draft, integers)
-    gain, offset = _fit(made * unit[:, None, None], sums)
+    if flex and isinstance(fmt, Flex):
+        gain, offset = np.ones(layer.co), layer.bias  # finer than what a fit could find, and multipliers stay 2**14
+    else:
+        gain, offset = _fit(made * unit[:, None, None], sums)
     bias = np.round(offset / (gain * unit)).astype(np.int64)
     low, high, step, table = _steps(layer, sums, output)
     ratio = gain * unit / step
@@ -222,7 +261,7 @@ def _fit(got: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _steps(
-    layer: FloatLayer, sums: np.ndarray, output: Fixed
+    layer: FloatLayer, sums: np.ndarray, output: Any
 ) -> tuple[int, int, float, np.ndarray | None]:
     """Clamp bounds of q, the real value of its step, and the table that makes it `output`."""
     if layer.activation.kind == "slope":
@@ -258,7 +297,7 @@ def multipliers(ratio: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.n
     return positive, negative, shift
 
 
-def _passthrough(layer: FloatLayer, fmt: Fixed, weight_bits: int) -> Convolve:
+def _passthrough(layer: FloatLayer, fmt: Format, weight_bits: int) -> Convolve:
     """A layer that moves values: weights 0 and 1, multiplier 1, the same format on both sides."""
     ones = np.ones(layer.co, np.int64)
     return Convolve(

@@ -11,6 +11,7 @@ from organza_hw.codes.affine import AffineTerm
 from organza_hw.codes.binary import BinaryTerm
 from organza_hw.codes.blockhash import BlockHashTerm
 from organza_hw.codes.codebook import CodebookTerm
+from organza_hw.codes.flexpoint import FlexpointTerm
 from organza_hw.codes.hashed import HashedExpander
 from organza_hw.codes.huffman import HuffmanExpander
 from organza_hw.codes.linear import LinearTerm
@@ -23,7 +24,7 @@ from organza_hw.codes.ternary import TernaryTerm
 TERMS: dict[tuple[str, str], Any] = {
     (term.kind, term.arithmetic): term
     for term in (
-        LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, CodebookTerm, SparseTerm, BlockHashTerm
+        LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, FlexpointTerm, CodebookTerm, SparseTerm, BlockHashTerm
     )
 }  # fmt: skip
 EXPANDERS: dict[str, Any] = {

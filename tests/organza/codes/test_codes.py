@@ -27,6 +27,7 @@ def decode(code, fields: np.ndarray) -> np.ndarray:
         "power": lambda f: (-1) ** (f >> (code.field_bits - 1)) * int(2 ** ((f % (1 << (code.field_bits - 1))) - 1))
         if f % (1 << (code.field_bits - 1))
         else 0,
+        "flexpoint": lambda f: int(np.uint16(f).astype(np.int16)),
         "codebook": lambda f: int(code.arrays()["centroids"][f]),
     }[code.kind]
     return np.vectorize(lambda f: meaning(int(f)), otypes=[np.int64])(fields)
@@ -74,7 +75,7 @@ def test_encoders_code_what_they_were_given(kind, groups):
     error = ((made - rows) ** 2).sum() / (rows**2).sum()
     # Signal to noise of Gaussian weights: 8 bits, 4-bit powers, 1.5 bits, 1 bit, 16 centroids, the larger quarter,
     # and one number for 8 weights.
-    limit = {"linear": 1e-3, "affine": 0.012, "power": 0.03, "ternary": 0.25, "binary": 0.40, "codebook": 0.015,
+    limit = {"linear": 1e-3, "affine": 0.012, "power": 0.03, "ternary": 0.25, "binary": 0.40, "flexpoint": 1e-8, "codebook": 0.015,
              "sparse": 0.40, "huffman": 1e-3, "rle": 1e-3, "hashed": 0.89, "multihash": 0.8, "blockhash": 0.89}[kind]  # fmt: skip
     assert error < limit
     # The real weights of any other generator must come back through the same layout.

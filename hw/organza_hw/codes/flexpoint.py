@@ -1,0 +1,18 @@
+"""Flexpoint weights: a multiplier of 16 × 16 bits; exponents meet the data only in the epilogue."""
+
+from amaranth import *
+
+from organza.codes import Flexpoint
+from organza_hw.codes.term import Term
+
+
+class FlexpointTerm(Term):
+    """Activation × mantissa of 16 bits, two's complement."""
+
+    kind = Flexpoint.kind
+
+    def __init__(self, code: Flexpoint):
+        self.field_shape = signed(code.field_bits)
+
+    def product(self, m, activation, field):
+        return activation * field

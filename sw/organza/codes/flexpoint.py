@@ -1,0 +1,83 @@
+"""Flexpoint weights: int16 mantissas with one 5-bit exponent a layer (Köster et al., Flexpoint, NIPS 2017, flex16+5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from organza.codes.code import Code, PlainCode, check_weights, no_options
+from organza.formats import EXPONENT_BITS, MANTISSA_BITS, check_exponent, covering_exponent
+
+
+@dataclass(frozen=True, eq=False)
+class Flexpoint(PlainCode):
+    """Shared-exponent code: weight = integer * 2**exponent.
+
+    The lanes see the mantissas only. The exponent is in the epilogue's shifts, whose constants are made with it.
+
+    Parameters
+    ----------
+    weights : mantissas, shape (ci, co // groups, ky, kx), within −2**15 … 2**15 − 1.
+    exponent : −31…0, of the layer.
+
+    Raises
+    ------
+    TypeError : weights or an exponent that are not integers.
+    ValueError : a wrong shape, a mantissa beyond 16 bits, or an exponent that its 5 bits cannot hold.
+    """
+
+    weights: np.ndarray
+    exponent: int = 0
+
+    kind = "flexpoint"
+
+    def __post_init__(self) -> None:
+        check_exponent("Flexpoint exponent", self.exponent)
+        weights = check_weights("Flexpoint", self.weights)
+        if weights.min() < -self.magnitude or weights.max() >= self.magnitude:
+            raise ValueError(f"Flexpoint mantissas must be between {-self.magnitude} and {self.magnitude - 1}")
+        object.__setattr__(self, "weights", weights)
+
+    @property
+    def field_bits(self) -> int:
+        return MANTISSA_BITS
+
+    def fields(self) -> np.ndarray:
+        return self.weights & ((1 << MANTISSA_BITS) - 1)
+
+    @property
+    def magnitude(self) -> int:
+        return 1 << (MANTISSA_BITS - 1)
+
+    @property
+    def stored_bits(self) -> int:
+        return super().stored_bits + self.table_bits
+
+    @property
+    def table_bits(self) -> int:
+        return EXPONENT_BITS
+
+    def parameters(self) -> dict[str, Any]:
+        return {"exponent": self.exponent}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"weights": self.weights.astype(np.int16)}
+
+    @classmethod
+    def encode(
+        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
+    ) -> tuple[Code, np.ndarray]:
+        """The smallest exponent at which no weight clips, rounding to nearest; `power` does not matter.
+
+        Option `least`: no smaller exponent than this one.
+        """
+        least = options.pop("least", None)
+        no_options("flexpoint", options)
+        exponent = covering_exponent(float(np.abs(weights).max()), headroom=1.0)
+        if least is not None:
+            exponent = max(exponent, least)
+        top = (1 << (MANTISSA_BITS - 1)) - 1
+        mantissas = np.clip(np.round(np.ldexp(weights, -exponent)), -top, top).astype(np.int64)
+        return cls(mantissas, exponent), np.full(weights.shape[1] * groups, 2.0**exponent)
