@@ -18,7 +18,14 @@ def random_schedule(rng: np.random.Generator, node, *, max_lanes: int = 16, max_
         p = int(rng.integers(1, min(max_p, node.x.output) + 1))
         ti, to = node.code.lane_shape or (ti, to)
         if ti * to * p <= max_lanes:
-            return Schedule(node=node, ti=ti, to=to, p=p, e=int(rng.integers(1, to + 1)))
+            e = int(rng.integers(1, to + 1))
+            return Schedule(node=node, ti=ti, to=to, p=p, e=e, arithmetic=str(rng.choice(arithmetics(node))))
+
+
+def arithmetics(node) -> list[str]:
+    """Lanes that the layer can run on."""
+    widest = [(name, node.code.widest_activation(name)) for name in node.code.arithmetics]
+    return [name for name, bits in widest if bits is None or node.input.bits <= bits]
 
 
 def plan_of(program: Program, schedules: list[Schedule], joints: list[JointPlan]) -> Plan:

@@ -4,6 +4,8 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza_hw.lanes.carry import accumulate
+
 
 class Accumulators(wiring.Component):
     """P × To accumulators; a finished tile leaves E sums a cycle, pixel by pixel.
@@ -32,8 +34,8 @@ class Accumulators(wiring.Component):
     o_last: Signal
     o_tile: data.View
 
-    def __init__(self, *, bits, to, p, e, tile_layout):
-        self.bits, self.to, self.p, self.e = bits, to, p, e
+    def __init__(self, *, bits, to, p, e, tile_layout, instances=False):
+        self.bits, self.to, self.p, self.e, self.instances = bits, to, p, e, instances
         self.chunks = -(-to // e)
         super().__init__({
             "valid": In(1), "first": In(1), "last": In(1),
@@ -73,7 +75,9 @@ class Accumulators(wiring.Component):
             for channel in range(self.to):
                 held = Signal(signed(self.bits), name=f"sum_{pixel}_{channel}")
                 total = Signal(signed(self.bits), name=f"total_{pixel}_{channel}")
-                m.d.comb += total.eq(Mux(self.first, 0, held) + self.sums[pixel][channel])
+                m.d.comb += total.eq(
+                    accumulate(m, held, self.first, self.sums[pixel][channel], instances=self.instances)
+                )
                 with m.If(self.valid):
                     m.d.sync += held.eq(total)
                 with m.If(load):

@@ -28,7 +28,7 @@ def output_latency(schedule: Schedule) -> int:
     table = schedule.node.epilogue.table is not None
     return (
         address_latency(schedule) + store_of(schedule).latency + OPERAND_LATENCY
-        + term_of(schedule.node.code, schedule.arithmetic).lanes.latency(schedule.ti)
+        + term_of(schedule.node.code, schedule.arithmetic).latency(schedule.ti)
         + 1 + schedule.drain  # shadow copy, then all steps of the tile
         + EpilogueUnit.LATENCY + table
     )  # fmt: skip
@@ -67,7 +67,7 @@ class Engine(wiring.Component):
 
     def __init__(self, schedule: Schedule, *, n_in, n_out, depth, file=None):
         node = schedule.node
-        self.schedule = schedule
+        self.schedule, self.instances = schedule, file is not None
         self.ring = RingLayout(schedule, n=n_in, depth=depth)
         self.n_out = n_out
         if not schedule.e <= n_out <= node.co:
@@ -148,14 +148,14 @@ class Engine(wiring.Component):
         m.submodules.weights = self.weights
         m.submodules.lanes = lanes = self.term.lanes(
             self.term, activation=fixed_shape(node.input),
-            ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits, span=ring.lanes,
+            ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits, span=ring.lanes, instances=self.instances,
         )  # fmt: skip
         tile_layout = data.StructLayout({
             "constant": sequencer.issue.constant.shape(), "pixel": sequencer.issue.pixel.shape(),
             "pixels": sequencer.issue.pixels.shape(), "row_end": 1,
         })  # fmt: skip
         m.submodules.accumulators = accumulators = Accumulators(
-            bits=self.sum_bits, to=schedule.to, p=schedule.p, e=schedule.e, tile_layout=tile_layout
+            bits=self.sum_bits, to=schedule.to, p=schedule.p, e=schedule.e, tile_layout=tile_layout, instances=self.instances,
         )
         m.submodules.constants = self.constant_rom
         m.submodules.output = output = self.output
@@ -194,7 +194,7 @@ class Engine(wiring.Component):
         late = _delay(m, activations, self.weights.latency - 1, "activations")
         m.d.comb += [lanes.activations.eq(late), lanes.weights.eq(weights)]
 
-        latency = self.weights.latency + OPERAND_LATENCY + lanes.latency(schedule.ti)
+        latency = self.weights.latency + OPERAND_LATENCY + self.term.latency(schedule.ti)
         issue = _delay(m, sequencer.issue, latency, "issue")
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),

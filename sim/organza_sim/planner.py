@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from operator import mul
 
@@ -162,16 +162,20 @@ def _search(values: list[int], good: Callable[[int], bool]) -> int:
     return best
 
 
-def plan_program(program: Program, lanes: int) -> Plan:
+def plan_program(program: Program, lanes: int, *, arithmetic: Mapping[str, str] | None = None) -> Plan:
     """The Plan with the shortest interval on at most `lanes` multipliers.
 
     Tilings come from an exhaustive search of the closed form. Beats and rings are then made as small as the exact
     recurrence allows: the interval must not grow, nor the cycles of one image by more than `LATENCY_SLACK`.
 
-    Raises TypeError / ValueError for a budget that is no integer, or below one lane a layer.
+    arithmetic : lanes by layer name, see `Code.arithmetics`; the code's first choice for layers that are not in it.
+
+    Raises TypeError / ValueError for a budget that is no integer, or below one lane a layer, and for lanes that a code
+    does not have.
     """
+    arithmetic = arithmetic or {}
     schedules = [
-        _least_epilogue(node, tiling)
+        replace(_least_epilogue(node, tiling), arithmetic=arithmetic.get(node.name, ""))
         for node, tiling in zip(program.nodes, choose_tilings(program, lanes), strict=True)
     ]
     return plan_schedules(program, schedules)

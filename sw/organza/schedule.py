@@ -128,6 +128,12 @@ class Schedule:
                 f"{node.name}: arithmetic of this {node.code.kind} code must be {' or '.join(map(repr, known))}, "
                 f"not {self.arithmetic!r}"
             )
+        widest = node.code.widest_activation(self.arithmetic)
+        if widest is not None and node.input.bits > widest:
+            raise ValueError(
+                f"{node.name}: activations of {self.arithmetic!r} lanes must have at most {widest} bits, "
+                f"not {node.input.bits}"
+            )
         for name, most in (
             ("ti", node.code.span(node.ci // node.groups, node.ci // node.groups)),
             ("to", node.co // node.groups),

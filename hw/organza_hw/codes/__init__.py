@@ -14,7 +14,7 @@ from organza_hw.codes.codebook import CodebookTerm
 from organza_hw.codes.flexpoint import FlexpointTerm
 from organza_hw.codes.hashed import HashedExpander
 from organza_hw.codes.huffman import HuffmanExpander
-from organza_hw.codes.linear import LinearTerm
+from organza_hw.codes.linear import LinearTerm, PackedTerm, PlaneTerm
 from organza_hw.codes.multihash import MultiHashExpander
 from organza_hw.codes.power import PowerTerm
 from organza_hw.codes.rle import RunLengthExpander
@@ -24,7 +24,8 @@ from organza_hw.codes.ternary import TernaryTerm
 TERMS: dict[tuple[str, str], Any] = {
     (term.kind, term.arithmetic): term
     for term in (
-        LinearTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, FlexpointTerm, CodebookTerm, SparseTerm, BlockHashTerm
+        LinearTerm, PackedTerm, PlaneTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, FlexpointTerm, CodebookTerm,
+        SparseTerm, BlockHashTerm,
     )
 }  # fmt: skip
 EXPANDERS: dict[str, Any] = {

@@ -4,15 +4,25 @@ from amaranth import *
 
 from organza.codes import Binary
 from organza_hw.codes.term import Term
+from organza_hw.lanes.dot import add_tree, register
+from organza_hw.lanes.planes import plane
 
 
 class BinaryTerm(Term):
     """Field 1 negates. A lane without weight gets the activation 0."""
 
     kind = Binary.kind
+    more_latency = 1
 
     def __init__(self, code: Binary):
         self.field_shape = unsigned(1)
 
     def product(self, m, activation, field):
         return Mux(field, -activation, activation)
+
+    def dots(self, m, activations, words, *, instances):
+        # ±a = a - 2·a·field: the sum of all activations is the same for every output channel.
+        everything = add_tree(m, [register(m, activation) for activation in activations])
+        return [
+            register(m, everything - (plane(m, activations, word, instances=instances) << 1)) for word in words
+        ]

@@ -17,10 +17,14 @@ class CodebookTerm(Term):
         bits = max(value.bit_length() if value >= 0 else (-value - 1).bit_length() for value in self.centroids) + 1
         self.centroid_shape = signed(bits)
 
-    def product(self, m, activation, field):
+    def decode(self, m, field):
+        """The centroid of an index."""
         centroid = Signal(self.centroid_shape)
         with m.Switch(field):
             for index, value in enumerate(self.centroids):
                 with m.Case(index):
                     m.d.comb += centroid.eq(value)
-        return activation * centroid
+        return centroid
+
+    def product(self, m, activation, field):
+        return activation * self.decode(m, field)

@@ -1,9 +1,12 @@
-"""Linear weights: a multiplier."""
+"""Linear weights: a multiplier, half a multiplier, or none."""
 
 from amaranth import *
 
 from organza.codes import Linear
 from organza_hw.codes.term import Term
+from organza_hw.lanes.dot import add_tree, register
+from organza_hw.lanes.packed import narrow_pair, wide_pair
+from organza_hw.lanes.planes import plane
 
 
 class LinearTerm(Term):
@@ -16,3 +19,49 @@ class LinearTerm(Term):
 
     def product(self, m, activation, field):
         return activation * field
+
+
+class PlaneTerm(LinearTerm):
+    """Σ of gated activations for every bit of the weights, no multiplier; for weights of few bits."""
+
+    arithmetic = "lut"
+    more_latency = 1
+
+    def dots(self, m, activations, words, *, instances):
+        made = []
+        for word in words:
+            planes = [
+                plane(m, activations, [field.as_unsigned()[bit] for field in word], instances=instances)
+                for bit in range(self.field_shape.width)
+            ]
+            # The top plane counts negative; neighbours first, so that no adder is wider than it must be.
+            planes[-1] = -planes[-1] if len(planes) == 1 else planes[-1]
+            terms, top = [], len(planes) - 1
+            for bit in range(0, len(planes), 2):
+                low, high = planes[bit], planes[bit + 1] if bit < top else None
+                pair = low if high is None else (low - (high << 1) if bit + 1 == top else low + (high << 1))
+                terms.append(-pair if high is None and bit == top else pair)
+            made.append(register(m, sum(term << (2 * k) for k, term in enumerate(terms))))
+        return made
+
+
+class PackedTerm(LinearTerm):
+    """Two output channels share a multiplier, and each product comes out exact; see `organza_hw.lanes.packed`."""
+
+    arithmetic = "packed"
+    more_latency = 1
+
+    def dots(self, m, activations, words, *, instances):
+        pair = narrow_pair if self.field_shape.width <= 4 else wide_pair
+        made = []
+        for k in range(0, len(words) - 1, 2):
+            both = [
+                pair(m, activation, low, high, instances=instances)
+                for activation, low, high in zip(activations, words[k], words[k + 1], strict=True)
+            ]
+            made += [add_tree(m, [register(m, product) for product in products]) for products in zip(*both, strict=True)]
+        if len(words) % 2:
+            alone = zip(activations, words[-1], strict=True)
+            products = [register(m, register(m, self.product(m, *one))) for one in alone]
+            made.append(add_tree(m, products))
+        return made

@@ -4,29 +4,36 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+LEVELS_PER_STAGE = 2
 
-def add_tree(m, terms, *, levels_per_stage=2):
-    """Sum of `terms` through pairwise adders with a register after every `levels_per_stage` levels."""
-    level = 0
+
+def register(m, value):
+    """`value` a cycle later."""
+    held = Signal.like(value)
+    m.d.sync += held.eq(value)
+    return held
+
+
+def add_tree(m, terms, *, level=0):
+    """Sum of `terms` through pairwise adders with a register after every second level; `level` are already done."""
     while len(terms) > 1:
         terms = [sum(terms[k : k + 2]) for k in range(0, len(terms), 2)]
         level += 1
-        if level % levels_per_stage == 0:
-            held = [Signal.like(term) for term in terms]
-            m.d.sync += [register.eq(term) for register, term in zip(held, terms, strict=True)]
-            terms = held
+        if level % LEVELS_PER_STAGE == 0:
+            terms = [register(m, term) for term in terms]
     return terms[0]
 
 
 class DotLanes(wiring.Component):
     """Exact dot products.
 
-    Throughput one issue a cycle, no back-pressure, latency `latency(ti)` cycles.
+    Throughput one issue a cycle, no back-pressure, latency `term.latency(ti)` cycles.
 
     Parameters
     ----------
-    term : arithmetic of one lane, see `organza_hw.codes`. activation : amaranth Shape. ti, to, p : lanes.
+    term : arithmetic of the lanes, see `organza_hw.codes`. activation : amaranth Shape. ti, to, p : lanes.
     sum_bits : signed width of a sum. span : channels of a ring word, here the same as Ti.
+    instances : may use cells that only Verilog knows (`organza_hw.lanes.carry`).
 
     Members
     -------
@@ -37,8 +44,8 @@ class DotLanes(wiring.Component):
     weights: data.View
     sums: data.View
 
-    def __init__(self, term, *, activation, ti, to, p, sum_bits, span=None):
-        self.term, self.ti, self.to, self.p = term, ti, to, p
+    def __init__(self, term, *, activation, ti, to, p, sum_bits, span=None, instances=False):
+        self.term, self.ti, self.to, self.p, self.instances = term, ti, to, p, instances
         super().__init__({
             "activations": In(data.ArrayLayout(data.ArrayLayout(activation, ti), p)),
             "weights": In(data.ArrayLayout(data.ArrayLayout(term.field_shape, ti), to)),
@@ -48,23 +55,13 @@ class DotLanes(wiring.Component):
     @staticmethod
     def latency(ti):
         """Cycles from operands to sums: a register behind the products and one for every two adder levels."""
-        return 1 + (ti - 1).bit_length() // 2
+        return 1 + (ti - 1).bit_length() // LEVELS_PER_STAGE
 
     def elaborate(self, platform):
         m = Module()
-        term = self.term
+        words = [[self.weights[channel][lane] for lane in range(self.ti)] for channel in range(self.to)]
         for pixel in range(self.p):
-            shared = 0
-            if term.offset:
-                held = Signal.like(self.activations[pixel], name=f"held_{pixel}")
-                m.d.sync += held.eq(self.activations[pixel])
-                shared = add_tree(m, [held[lane] for lane in range(self.ti)]) * term.offset
-            for channel in range(self.to):
-                products = []
-                for lane in range(self.ti):
-                    product = term.product(m, self.activations[pixel][lane], self.weights[channel][lane])
-                    register = Signal.like(product, name=f"product_{pixel}_{channel}_{lane}")
-                    m.d.sync += register.eq(product)
-                    products.append(register)
-                m.d.comb += self.sums[pixel][channel].eq((add_tree(m, products) << term.fraction) - shared)
+            activations = [self.activations[pixel][lane] for lane in range(self.ti)]
+            sums = self.term.dots(m, activations, words, instances=self.instances)
+            m.d.comb += [self.sums[pixel][channel].eq(total) for channel, total in enumerate(sums)]
         return m

@@ -5,7 +5,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza_hw.lanes.dot import DotLanes, add_tree
+from organza_hw.lanes.dot import DotLanes, add_tree, register
 
 
 def choose(index, values):
@@ -42,7 +42,7 @@ class GatherLanes(wiring.Component):
     weights: data.View
     sums: data.View
 
-    def __init__(self, term, *, activation, ti, to, p, sum_bits, span):
+    def __init__(self, term, *, activation, ti, to, p, sum_bits, span, instances=False):
         self.term, self.ti, self.to, self.p, self.span = term, ti, to, p, span
         self.activation = Shape.cast(activation)
         super().__init__({
@@ -69,8 +69,6 @@ class GatherLanes(wiring.Component):
                     word = [self.activations[pixel][number] for number in range(self.span)]
                     m.d.sync += chosen.eq(choose(self.weights[channel][lane].index, word))
                     product = self.term.product(m, chosen, weights[channel][lane])
-                    register = Signal.like(product, name=f"product_{name}")
-                    m.d.sync += register.eq(product)
-                    products.append(register)
+                    products.append(register(m, product))
                 m.d.comb += self.sums[pixel][channel].eq(add_tree(m, products))
         return m

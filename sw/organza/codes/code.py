@@ -27,6 +27,10 @@ class Code(ABC):
         """Lanes that can run the code, all with the same integers, the planner's choice first."""
         return ("plain",)
 
+    def widest_activation(self, arithmetic: str) -> int | None:
+        """Most bits of an activation that these lanes are exact for; None: any."""
+        return None
+
     @property
     def lane_shape(self) -> tuple[int, int] | None:
         """(Ti, To) of the only engine that can run the code, None for any."""

@@ -52,6 +52,14 @@ class Linear(PlainCode):
     def magnitude(self) -> int:
         return (1 << (self.bits - 1)) - 1
 
+    @property
+    def arithmetics(self) -> tuple[str, ...]:
+        """"packed" halves the multipliers of weights of at most 8 bits, "lut" needs none for at most 4."""
+        return "plain", *(["packed"] if self.bits <= 8 else []), *(["lut"] if self.bits <= 4 else [])
+
+    def widest_activation(self, arithmetic: str) -> int | None:
+        return 8 if arithmetic == "packed" else None
+
     def parameters(self) -> dict[str, Any]:
         return {"bits": self.bits}
 

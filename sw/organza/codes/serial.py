@@ -41,6 +41,9 @@ class Serial(Code):
     def arithmetics(self) -> tuple[str, ...]:
         return self.inner.arithmetics
 
+    def widest_activation(self, arithmetic: str) -> int | None:
+        return self.inner.widest_activation(arithmetic)
+
     @property
     def field_bits(self) -> int:
         return self.inner.field_bits

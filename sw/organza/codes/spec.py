@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from organza.codes import CODES
 from organza.codes.serial import INNER as SERIAL_INNER
 from organza.codes.serial import Wrapper
 from organza.codes.sparse import INNER as SPARSE_INNER
 from organza.errors import UserError
+
+if TYPE_CHECKING:
+    from organza.program import Program
 
 # The numbers behind the colons.
 OPTIONS = {
@@ -86,16 +89,44 @@ def parse_codes(text: str, names: Sequence[str]) -> dict[str, CodeSpec]:
     if "=" not in text:
         spec = parse_spec(text)
         return {name: with_seed(spec, number) for number, name in enumerate(names)}
+    chosen = parse_layers("code", text, names)
+    return {name: with_seed(parse_spec(code), list(names).index(name)) for name, code in chosen.items()}
+
+
+def parse_layers(what: str, text: str, names: Sequence[str]) -> dict[str, str]:
+    """``layer=value`` pairs as values by name; a layer is one of `names` or ``layerN`` from 0.
+
+    Raises `UserError` for a part that is no pair, an unknown layer, listing the known ones, or a layer named twice.
+    """
     aliases = {f"layer{k}": name for k, name in enumerate(names)} | {name: name for name in names}
-    made: dict[str, CodeSpec] = {}
+    made: dict[str, str] = {}
     for part in text.split(","):
-        layer, equals, code = (piece.strip() for piece in part.partition("="))
+        layer, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
-            raise UserError(f"code must be layer=code in every part of {text!r}, not {part!r}")
+            raise UserError(f"{what} must be layer={what} in every part of {text!r}, not {part!r}")
         if layer not in aliases:
             known = ", ".join(f"layer{k} ({name})" for k, name in enumerate(names))
-            raise UserError(f"code names the layer {layer!r}; this model has {known}")
+            raise UserError(f"{what} names the layer {layer!r}; this model has {known}")
         if aliases[layer] in made:
-            raise UserError(f"code names the layer {layer!r} twice")
-        made[aliases[layer]] = with_seed(parse_spec(code), list(names).index(aliases[layer]))
+            raise UserError(f"{what} names the layer {layer!r} twice")
+        made[aliases[layer]] = value
+    return made
+
+
+def parse_arithmetic(text: str, program: Program) -> dict[str, str]:
+    """``layer=lanes`` pairs as lanes by layer name.
+
+    Raises `UserError` as `parse_layers`, and for lanes that the layer's code or activations do not allow.
+    """
+    nodes = {node.name: node for node in program.nodes}
+    made = parse_layers("arithmetic", text, list(nodes))
+    for name, arithmetic in made.items():
+        code, bits = nodes[name].code, nodes[name].input.bits
+        if arithmetic not in code.arithmetics:
+            raise UserError(
+                f"arithmetic of {name} (a {code.kind} code) must be one of {', '.join(code.arithmetics)}, not {arithmetic!r}"
+            )
+        widest = code.widest_activation(arithmetic)
+        if widest is not None and bits > widest:
+            raise UserError(f"arithmetic {arithmetic} of {name} needs activations of at most {widest} bits, not {bits}")
     return made

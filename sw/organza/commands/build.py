@@ -49,6 +49,9 @@ def build(
     lanes: Annotated[
         int | None, typer.Option(help="Most multipliers to use. Default: 133.")
     ] = None,
+    arithmetic: Annotated[
+        str | None, typer.Option(help="Lanes by layer, e.g. layer1=packed,layer2=lut; see docs/codes.md.")
+    ] = None,
     plan: Annotated[
         Path | None, typer.Option(help="Use this plan.json instead of planning.")
     ] = None,
@@ -65,6 +68,8 @@ def build(
 
             if plan is not None and lanes is not None:
                 raise UserError("--lanes must not be given with --plan, which says it already")
+            if plan is not None and arithmetic is not None:
+                raise UserError("--arithmetic must not be given with --plan, which says it already")
             model = load_model(
                 source,
                 weights=weights,
@@ -73,7 +78,7 @@ def build(
                 method=method,
                 code=code,
             )
-        chip = make_chip(steps, model, lanes, plan)
+        chip = make_chip(steps, model, lanes, plan, arithmetic)
         with steps.step("Writing the build folder"):
             report = _write(folder, model, chip)
     if as_json:
@@ -86,9 +91,12 @@ def build(
     )
 
 
-def make_chip(steps: Steps, model: Model, lanes: int | None, plan: Path | None) -> Chip:
+def make_chip(
+    steps: Steps, model: Model, lanes: int | None, plan: Path | None, arithmetic: str | None = None
+) -> Chip:
     """Plan and generate the accelerator for `model`."""
     with steps.step("Planning"):
+        from organza.codes.spec import parse_arithmetic
         from organza.plan import load_plan
         from organza_sim import api
         from organza_sim.planner import DEFAULT_LANES, plan_program
@@ -97,7 +105,9 @@ def make_chip(steps: Steps, model: Model, lanes: int | None, plan: Path | None) 
         if plan is not None:
             chosen = load_plan(plan)
         else:
-            chosen = plan_program(model.program, DEFAULT_LANES if lanes is None else lanes)
+            lane_kinds = {} if arithmetic is None else parse_arithmetic(arithmetic, model.program)
+            budget = DEFAULT_LANES if lanes is None else lanes
+            chosen = plan_program(model.program, budget, arithmetic=lane_kinds)
     with steps.step("Generating Verilog"):
         return api.build(model.program, plan=chosen)
 

