@@ -19,7 +19,8 @@ def random_schedule(rng: np.random.Generator, node, *, max_lanes: int = 16, max_
         ti, to = node.code.lane_shape or (ti, to)
         if ti * to * p <= max_lanes:
             e = int(rng.integers(1, to + 1))
-            return Schedule(node=node, ti=ti, to=to, p=p, e=e, arithmetic=str(rng.choice(arithmetics(node))))
+            arithmetic = str(rng.choice(arithmetics(node)))
+            return Schedule(node=node, ti=min(ti, node.code.most_ti(arithmetic, cig)), to=to, p=p, e=e, arithmetic=arithmetic)
 
 
 def arithmetics(node) -> list[str]:

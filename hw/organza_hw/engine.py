@@ -5,7 +5,6 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.schedule import Schedule
-from organza_hw.accumulators import Accumulators
 from organza_hw.codes import term_of
 from organza_hw.epilogue import Constants, EpilogueUnit
 from organza_hw.joint import joint_signature
@@ -26,10 +25,11 @@ def fixed_shape(fixed):
 def output_latency(schedule: Schedule) -> int:
     """Cycles from the last issue of an output row to the write that completes the row."""
     table = schedule.node.epilogue.table is not None
+    term = term_of(schedule.node.code, schedule.arithmetic)
     return (
         address_latency(schedule) + store_of(schedule).latency + OPERAND_LATENCY
-        + term_of(schedule.node.code, schedule.arithmetic).latency(schedule.ti)
-        + 1 + schedule.drain  # shadow copy, then all steps of the tile
+        + term.latency(schedule.ti)
+        + 1 + term.drain_latency(schedule)  # all steps of the tile, then a register
         + EpilogueUnit.LATENCY + table
     )  # fmt: skip
 
@@ -154,8 +154,8 @@ class Engine(wiring.Component):
             "constant": sequencer.issue.constant.shape(), "pixel": sequencer.issue.pixel.shape(),
             "pixels": sequencer.issue.pixels.shape(), "row_end": 1,
         })  # fmt: skip
-        m.submodules.accumulators = accumulators = Accumulators(
-            bits=self.sum_bits, to=schedule.to, p=schedule.p, e=schedule.e, tile_layout=tile_layout, instances=self.instances,
+        m.submodules.accumulators = accumulators = self.term.accumulators(
+            schedule, bits=self.sum_bits, tile_layout=tile_layout, instances=self.instances
         )
         m.submodules.constants = self.constant_rom
         m.submodules.output = output = self.output

@@ -205,7 +205,15 @@ class Sequencer(wiring.Component):
             tile_last.eq(none | (tap_last & column.last & row.last)),
         ]
         fire = Signal()
-        if schedule.shortest_tile < schedule.drain:
+        if schedule.pause:
+            # The lanes are emptied before the first issue of a tile.
+            left = Signal(range(schedule.pause + 1), init=schedule.pause)
+            m.d.comb += fire.eq(may & (left == 0))
+            with m.If(fire & tile_last):
+                m.d.sync += left.eq(schedule.pause)
+            with m.Elif(may & (left != 0)):
+                m.d.sync += left.eq(left - 1)
+        elif schedule.shortest_tile < schedule.drain:
             # Hold the last issue of a short tile until the epilogue has emptied the tile before it.
             elapsed = Signal(range(schedule.drain))
             m.d.comb += fire.eq(may & (~tile_last | (elapsed == schedule.drain - 1)))

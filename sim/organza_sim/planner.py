@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from operator import mul
 
@@ -22,6 +22,7 @@ from organza_sim.cycles import Timing, run_recurrence
 DEFAULT_LANES = 133  # of 96…160 lanes the best utilisation of the shipped generator
 WIDEST_BEAT = 16
 LATENCY_SLACK = 0.005
+PAUSE_SLACK = 0.1  # of a layer whose lanes wait for the epilogue after every tile: cycles that fewer multipliers may cost
 STEADY_IMAGES = 6
 
 
@@ -57,13 +58,14 @@ def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, ...]]:
     return made
 
 
-def _lane_shapes(node: Convolve, most: int) -> list[tuple[int, int]]:
+def _lane_shapes(node: Convolve, most: int, arithmetic: str) -> list[tuple[int, int]]:
     """Useful (Ti, To) of at most `most` lanes, or the only one that the code allows."""
     if node.code.lane_shape is not None:
         return [node.code.lane_shape]
     cig, cog = node.ci // node.groups, node.co // node.groups
     if not node.code.gathers:
-        return [(ti, to) for to in _useful(cog, most) for ti in _useful(cig, most // to)]
+        most_ti = node.code.most_ti(arithmetic, cig)
+        return [(ti, to) for to in _useful(cog, most) for ti in _useful(cig, min(most // to, most_ti))]
     # Non-zeros of a unit can be any number, so any Ti may divide them best.
     most_ti = node.code.span(cig, cig)
     return [(ti, to) for to in _useful(cog, most) for ti in range(1, min(most_ti, most // to) + 1)]
@@ -75,7 +77,7 @@ def _least_lanes(node: Convolve) -> int:
     return ti * to
 
 
-def tilings(node: Convolve, budget: int) -> list[Tiling]:
+def tilings(node: Convolve, budget: int, arithmetic: str = "") -> list[Tiling]:
     """Tilings of a layer that no other one beats in both lanes and cycles, fewest lanes first.
 
     `Schedule.cycles` for enough epilogue units, evaluated for all tilings at once.
@@ -93,11 +95,12 @@ def tilings(node: Convolve, budget: int) -> list[Tiling]:
     found: dict[int, Tiling] = {}
     for p, (*column_blocks, empty_blocks, row_blocks) in _pixel_sums(node.x, min(budget, node.x.output)).items():
         empty = empty_rows * row_blocks + (rows - empty_rows) * empty_blocks
-        for ti, to in _lane_shapes(node, budget // p):
+        for ti, to in _lane_shapes(node, budget // p, arithmetic):
             if ti * to * p <= budget:
                 issues = sum(map(mul, column_blocks, column_issues(ti, to)))
-                lanes = ti * to * p
-                option = Tiling(issues + node.groups * ceil_div(cog, to) * empty, lanes, p, to, ti)
+                lanes, co_tiles = ti * to * p, node.groups * ceil_div(cog, to)
+                pauses = rows * row_blocks * co_tiles * p * node.code.sum_cycles(arithmetic)
+                option = Tiling(issues + co_tiles * empty + pauses, lanes, p, to, ti)
                 if lanes not in found or option < found[lanes]:
                     found[lanes] = option
     front: list[Tiling] = []
@@ -113,8 +116,10 @@ def _fewest_lanes(fronts: list[list[Tiling]], interval: int) -> list[Tiling] | N
     return None if None in chosen else chosen  # type: ignore[return-value]
 
 
-def choose_tilings(program: Program, budget: int) -> list[Tiling]:
+def choose_tilings(program: Program, budget: int, arithmetic: Mapping[str, str] | None = None) -> list[Tiling]:
     """Tilings of all layers with the shortest possible interval on at most `budget` lanes, then with the fewest lanes.
+
+    arithmetic : see `plan_program`.
 
     Raises ValueError when the budget is below one lane a layer.
     """
@@ -124,7 +129,10 @@ def choose_tilings(program: Program, budget: int) -> list[Tiling]:
     if budget < least:
         fixed = "" if least == len(program.nodes) else " or what its code is made for"
         raise ValueError(f"Lane budget must be at least {least}, one for each layer{fixed}, not {budget}")
-    fronts = [tilings(node, budget - least + _least_lanes(node)) for node in program.nodes]
+    arithmetic = arithmetic or {}
+    fronts = [
+        tilings(node, budget - least + _least_lanes(node), arithmetic.get(node.name, "")) for node in program.nodes
+    ]
     intervals = sorted({option.cycles for front in fronts for option in front})
     low, high = 0, len(intervals) - 1
     while low < high:  # the shortest interval that fits: lanes fall as the interval grows
@@ -139,10 +147,14 @@ def choose_tilings(program: Program, budget: int) -> list[Tiling]:
     return chosen
 
 
-def _least_epilogue(node: Convolve, tiling: Tiling) -> Schedule:
-    """The schedule with the fewest epilogue units that do not slow the layer down."""
-    options = [Schedule(node=node, ti=tiling.ti, to=tiling.to, p=tiling.p, e=e) for e in range(1, tiling.to + 1)]
-    return next((schedule for schedule in options if schedule.cycles == schedule.issues), options[-1])
+def _least_epilogue(node: Convolve, tiling: Tiling, arithmetic: str) -> Schedule:
+    """The schedule with the fewest epilogue units that do not slow the layer down, by more than `PAUSE_SLACK` if lanes wait."""
+    options = [
+        Schedule(node=node, ti=tiling.ti, to=tiling.to, p=tiling.p, e=e, arithmetic=arithmetic)
+        for e in range(1, tiling.to + 1)
+    ]
+    most = options[-1].cycles * (1 + PAUSE_SLACK) if options[-1].pause else options[-1].issues
+    return next((schedule for schedule in options if schedule.cycles <= most), options[-1])
 
 
 def _beats(channels: int) -> list[int]:
@@ -175,8 +187,8 @@ def plan_program(program: Program, lanes: int, *, arithmetic: Mapping[str, str] 
     """
     arithmetic = arithmetic or {}
     schedules = [
-        replace(_least_epilogue(node, tiling), arithmetic=arithmetic.get(node.name, ""))
-        for node, tiling in zip(program.nodes, choose_tilings(program, lanes), strict=True)
+        _least_epilogue(node, tiling, arithmetic.get(node.name, ""))
+        for node, tiling in zip(program.nodes, choose_tilings(program, lanes, arithmetic), strict=True)
     ]
     return plan_schedules(program, schedules)
 

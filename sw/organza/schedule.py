@@ -135,7 +135,7 @@ class Schedule:
                 f"not {node.input.bits}"
             )
         for name, most in (
-            ("ti", node.code.span(node.ci // node.groups, node.ci // node.groups)),
+            ("ti", node.code.most_ti(self.arithmetic, node.ci // node.groups)),
             ("to", node.co // node.groups),
             ("p", node.x.output),
             ("e", self.to),
@@ -144,7 +144,8 @@ class Schedule:
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{node.name}: {name} must be an integer, not {value!r}")
             if not 1 <= value <= most:
-                raise ValueError(f"{node.name}: {name} must be between 1 and {most}, not {value}")
+                lanes = f" with {self.arithmetic!r} arithmetic" if name == "ti" and self.arithmetic != "plain" else ""
+                raise ValueError(f"{node.name}: {name} must be between 1 and {most}{lanes}, not {value}")
 
         if node.code.lane_shape not in (None, (self.ti, self.to)):
             ti, to = node.code.lane_shape
@@ -179,6 +180,11 @@ class Schedule:
     def drain(self) -> int:
         """Cycles in which the epilogue empties a tile: the least cycles a tile can take."""
         return self.p * self.chunks
+
+    @property
+    def pause(self) -> int:
+        """Cycles before every tile in which the lanes of the tile before are emptied and nothing is issued."""
+        return self.drain * self.node.code.sum_cycles(self.arithmetic)
 
     @cached_property
     def blocks(self) -> list[Block]:
@@ -218,7 +224,7 @@ class Schedule:
     def row_costs(self) -> list[int]:
         """Cycles of every output row."""
         issues, blocks, tiles = self._tiles
-        return (np.maximum(issues, self.drain) @ tiles @ blocks).tolist()
+        return (np.maximum(issues + self.pause, self.drain) @ tiles @ blocks).tolist()
 
     @property
     def issues(self) -> int:

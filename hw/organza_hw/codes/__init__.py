@@ -10,7 +10,7 @@ from organza.codes import Serial
 from organza_hw.codes.affine import AffineTerm
 from organza_hw.codes.binary import BinaryTerm
 from organza_hw.codes.blockhash import BlockHashTerm
-from organza_hw.codes.codebook import CodebookTerm
+from organza_hw.codes.codebook import CodebookBins, CodebookTerm
 from organza_hw.codes.flexpoint import FlexpointTerm
 from organza_hw.codes.hashed import HashedExpander
 from organza_hw.codes.huffman import HuffmanExpander
@@ -25,7 +25,7 @@ TERMS: dict[tuple[str, str], Any] = {
     (term.kind, term.arithmetic): term
     for term in (
         LinearTerm, PackedTerm, PlaneTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, FlexpointTerm, CodebookTerm,
-        SparseTerm, BlockHashTerm,
+        CodebookBins, SparseTerm, BlockHashTerm,
     )
 }  # fmt: skip
 EXPANDERS: dict[str, Any] = {

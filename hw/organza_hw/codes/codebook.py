@@ -1,9 +1,10 @@
-"""Codebook weights, decoded at the multiplier."""
+"""Codebook weights: decoded at the multiplier, or never."""
 
 from amaranth import *
 
 from organza.codes import Codebook
 from organza_hw.codes.term import Term
+from organza_hw.lanes.bins import BinLanes, Bins, bin_bound, sum_shape
 
 
 class CodebookTerm(Term):
@@ -28,3 +29,26 @@ class CodebookTerm(Term):
 
     def product(self, m, activation, field):
         return activation * self.decode(m, field)
+
+
+class CodebookBins(CodebookTerm):
+    """Activations added up by index, then a multiplication for every centroid."""
+
+    arithmetic = "bins"
+    lanes = BinLanes
+
+    def __init__(self, code: Codebook):
+        super().__init__(code)
+        self.code = code
+
+    def accumulators(self, schedule, *, instances=False, **options):
+        zero = self.code.zero_field or 0
+        activation = Shape(schedule.node.input.bits, schedule.node.input.signed)
+        one, everything = bin_bound(schedule, self.code, zero)
+        return Bins(
+            centroids=self.centroids, zero=zero, activation=activation, shape=sum_shape(activation, one),
+            total=sum_shape(activation, everything), to=schedule.to, p=schedule.p, e=schedule.e, **options,
+        )  # fmt: skip
+
+    def drain_latency(self, schedule):
+        return Bins.latency(schedule.pause)

@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+from organza.schedule import Schedule
+from organza_hw.accumulators import Accumulators
 from organza_hw.lanes.dot import DotLanes, add_tree, register
 
 
@@ -44,3 +46,11 @@ class Term(ABC):
             products = [register(m, self.product(m, activation, field)) for activation, field in pairs]
             made.append((add_tree(m, products) << self.fraction) - shared)
         return made
+
+    def accumulators(self, schedule: Schedule, **options) -> Any:
+        """Component that adds up what the lanes make of the issues of a tile, see `Accumulators`."""
+        return Accumulators(to=schedule.to, p=schedule.p, e=schedule.e, **options)
+
+    def drain_latency(self, schedule: Schedule) -> int:
+        """Cycles from what the lanes make of the last issue of a tile to its last E sums."""
+        return schedule.drain

@@ -31,6 +31,14 @@ class Code(ABC):
         """Most bits of an activation that these lanes are exact for; None: any."""
         return None
 
+    def sum_cycles(self, arithmetic: str) -> int:
+        """Cycles for E sums at the end of a tile in which the lanes stand still; 0 if lanes and epilogue work together."""
+        return 0
+
+    def most_ti(self, arithmetic: str, channels: int) -> int:
+        """Most input channels at once of a group of `channels`."""
+        return self.span(channels, channels)
+
     @property
     def lane_shape(self) -> tuple[int, int] | None:
         """(Ti, To) of the only engine that can run the code, None for any."""

@@ -45,6 +45,17 @@ class Codebook(Code):
         object.__setattr__(self, "centroids", centroids)
 
     @property
+    def arithmetics(self) -> tuple[str, ...]:
+        """"plain" decodes at the multiplier, "bins" adds activations up by index and never decodes."""
+        return ("plain", "bins")
+
+    def sum_cycles(self, arithmetic: str) -> int:
+        return len(self.centroids) if arithmetic == "bins" else 0
+
+    def most_ti(self, arithmetic: str, channels: int) -> int:
+        return 1 if arithmetic == "bins" else super().most_ti(arithmetic, channels)
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
         ci, co, ky, kx = self.indices.shape
         return ci, co, ky, kx

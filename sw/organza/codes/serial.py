@@ -44,6 +44,12 @@ class Serial(Code):
     def widest_activation(self, arithmetic: str) -> int | None:
         return self.inner.widest_activation(arithmetic)
 
+    def sum_cycles(self, arithmetic: str) -> int:
+        return self.inner.sum_cycles(arithmetic)
+
+    def most_ti(self, arithmetic: str, channels: int) -> int:
+        return self.inner.most_ti(arithmetic, channels)
+
     @property
     def field_bits(self) -> int:
         return self.inner.field_bits
