@@ -222,9 +222,12 @@ def random_convolve(
 
 def random_code(
     rng: np.random.Generator, shape: tuple[int, ...], kind: str | None = None, bits: int | None = None, *,
-    groups: int = 1,
+    groups: int = 1, inside: bool = False,
 ) -> Code:
-    """Random weights in the code `kind` (a key of `organza.codes.CODES`, None draws one), bits and centroids drawn too."""
+    """Random weights in the code `kind` (a key of `organza.codes.CODES`, None draws one), bits and centroids drawn too.
+
+    inside : of another code, which not every way to store the weights allows.
+    """
     kind = kind or str(rng.choice(list(CODES)))
     if kind == "linear":
         bits = bits or int(rng.integers(2, 17))
@@ -239,7 +242,7 @@ def random_code(
         exponents = rng.integers(0, (1 << (bits - 1)) - 1, shape)
         return PowerOfTwo(rng.integers(-1, 2, shape) << exponents, bits)
     if kind == "ternary":
-        return Ternary(rng.integers(-1, 2, shape))
+        return Ternary(rng.integers(-1, 2, shape), 4 if inside else int(rng.integers(4, 6)))
     if kind == "binary":
         return Binary(rng.choice([-1, 1], shape))
     if kind == "flexpoint":
@@ -249,11 +252,11 @@ def random_code(
         centroids = np.sort(rng.choice(np.arange(-128, 128), count, replace=False))
         return Codebook(rng.integers(0, count, shape), centroids)
     if kind == "sparse":
-        inner = random_code(rng, shape, str(rng.choice(sparse.INNER)), bits)
+        inner = random_code(rng, shape, str(rng.choice(sparse.INNER)), bits, inside=True)
         index = str(rng.choice(("bitmap", "relative")))
         return Sparse(inner, _mask(rng, shape), int(rng.integers(2, 17)), index, int(rng.integers(2, 9)))
     if kind in ("huffman", "rle"):
-        inner = random_code(rng, shape, str(rng.choice(serial.INNER)))
+        inner = random_code(rng, shape, str(rng.choice(serial.INNER)), inside=True)
         return Huffman(inner) if kind == "huffman" else RunLength(inner, int(rng.integers(1, 9)))
     if kind == "hashed":
         buckets = rng.integers(-127, 128, int(rng.integers(1, np.prod(shape) + 1)))

@@ -6,12 +6,14 @@ from amaranth import *
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza.codes import BlockHash, Serial
+from organza.codes import BlockHash, Serial, Ternary
+from organza.codes.trits import BYTE, TRITS
 from organza.schedule import Schedule
 from organza_hw.codes import expander_of
 from organza_hw.codes.blockhash import RowHash
 from organza_hw.lane_walk import LaneWalk, lane_words
 from organza_hw.rom import Rom
+from organza_hw.trits import TritDecoder
 
 LOAD_LATENCY = 2  # from the last field to the first cycle in which the sequencer may run
 
@@ -86,6 +88,34 @@ class StoredWeights(Weights):
         m = Module()
         m.submodules.rom = self.rom
         m.d.comb += [self.rom.addr.eq(self.addr), self.data.eq(self.rom.data), self.loaded.eq(1)]
+        return m
+
+
+class TritWeights(Weights):
+    """Lane words of ternary weights, five in a byte."""
+
+    latency = 1 + TritDecoder.LATENCY
+
+    def __init__(self, schedule: Schedule, *, file=None):
+        super().__init__(schedule)
+        code: Any = schedule.node.code
+        words = code.byte_words(schedule.ti, schedule.to, schedule.node.groups)
+        self.bytes = words.shape[1]
+        self.rom = Rom(width=BYTE * self.bytes, words=pack_words(words, BYTE), file=file and f"{file}_weights.hex")
+        self.roms = [self.rom]
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.rom = self.rom
+        m.d.comb += [self.rom.addr.eq(self.addr), self.loaded.eq(1)]
+        fields = Signal(2 * TRITS * self.bytes)
+        for number in range(self.bytes):
+            m.submodules[f"decoder{number}"] = decoder = TritDecoder()
+            m.d.comb += [
+                decoder.i.eq(self.rom.data.word_select(number, BYTE)),
+                fields.word_select(number, 2 * TRITS).eq(decoder.o),
+            ]
+        m.d.comb += self.data.eq(fields)
         return m
 
 
@@ -173,4 +203,6 @@ def store_of(schedule: Schedule) -> Any:
     code = schedule.node.code
     if isinstance(code, Serial):
         return BufferedWeights
+    if isinstance(code, Ternary) and code.per_byte == TRITS:
+        return TritWeights
     return RowWeights if isinstance(code, BlockHash) else StoredWeights

@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Every weight code in RTL: layers, unbalanced phases among them, and pipelines that mix codes."""
 
+import itertools
 import json
 import re
 
@@ -16,7 +17,7 @@ from organza_hw.build import memory_words
 from tests.organza_sim.layer_cases import Case, case
 from tests.organza_sim.test_cycles import check_free, check_stalled
 from tests.plans import random_plan
-from tests.strategies import random_code, random_epilogue, random_input
+from tests.strategies import random_code, random_convolve, random_epilogue, random_input
 from tests.tiny import tiny_program
 
 PIPELINES = 10
@@ -58,6 +59,23 @@ def test_pipelines_of_different_codes(seed):
     check_stalled(chosen, seed)
 
 
+@pytest.mark.parametrize("kinds", [("linear", "ternary", "codebook", "sparse", "huffman"),
+                                   ("flexpoint", "binary", "affine", "blockhash", "hashed")], ids=":".join)  # fmt: skip
+def test_five_layers_of_five_codes(kinds):
+    """A generator of transposed convolutions, every layer in another code."""
+    rng = np.random.default_rng(5)
+    nodes = []
+    for number, kind in enumerate(kinds):
+        chain = {"input": nodes[-1].output, "input_shape": nodes[-1].output_shape} if nodes else {}
+        nodes.append(
+            random_convolve(rng, name=f"layer{number}", code=kind, geometry="transposed", max_positions=40, **chain)
+        )
+    program = Program(tuple(nodes))
+    chosen = Case(program, random_plan(rng, program), random_input(rng, program, 2))
+    check_free(chosen)
+    check_stalled(chosen, 5)
+
+
 def test_the_pipelines_mix_all_codes():
     used = [{node.code.kind for node in case(seed, layers=3, code=None).program.nodes} for seed in range(PIPELINES)]
     assert set().union(*used) == set(CODES)
@@ -67,7 +85,9 @@ def test_the_pipelines_mix_all_codes():
 @pytest.mark.parametrize("kind", sorted(set(DIRECT) - {"sparse", "blockhash"}))  # test_sparse.py, test_serial.py have the others
 def test_memory_images_add_up_to_the_stored_bits(kind):
     """Where tiles are full, a weight memory holds the fields and nothing else."""
-    chosen = case(1, code=kind)
+    cases = (case(seed, code=kind) for seed in itertools.count(1))
+    # tests/organza_hw/test_trits.py has ternary weights that are stored as bytes.
+    chosen = next(made for made in cases if getattr(made.program.nodes[0].code, "per_byte", 4) == 4)
     (schedule,), code = chosen.schedules, chosen.program.nodes[0].code
     lanes = schedule.ti * schedule.to
     bits, stored = memory_words(chosen.program, chosen.plan)["layer0_weights.hex"]

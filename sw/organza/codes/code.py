@@ -44,6 +44,10 @@ class Code(ABC):
         """(Ti, To) of the only engine that can run the code, None for any."""
         return None
 
+    def check_inside(self, outer: str) -> None:
+        """Raise ValueError when the code, as it is stored, cannot be inside one of kind `outer`."""
+        return
+
     @property
     @abstractmethod
     def shape(self) -> tuple[int, int, int, int]:

@@ -82,6 +82,7 @@ class Wrapper(Serial):
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Code):
             raise TypeError(f"{self.kind} must be around a code, not {self.inner!r}")
+        self.inner.check_inside(self.kind)
         self.check_inner(self.inner.kind)
 
     @classmethod

@@ -65,6 +65,7 @@ class Sparse(Code):
             raise ValueError(
                 f"Sparse inner must be one of {', '.join(INNER)}, not {self.inner.kind!r}"
             )
+        self.inner.check_inside(self.kind)
         for name, low, high in (("block", 2, 16), ("gap", MIN_GAP_BITS, MAX_GAP_BITS)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The numbers behind the colons.
 OPTIONS = {
     "linear": ("bits",), "affine": ("bits",), "power": ("bits",), "codebook": ("centroids",),
-    "sparse": ("sparsity",),
+    "sparse": ("sparsity",), "ternary": ("per_byte",),
     "hashed": ("factor", "seed"), "multihash": ("factor",),
     "blockhash": ("factor", "ti", "to"),
 }  # fmt: skip

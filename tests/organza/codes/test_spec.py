@@ -16,6 +16,7 @@ NAMES = ["net.0", "net.3"]
     [
         ("ternary", CodeSpec("ternary")),
         ("linear:4", CodeSpec("linear", {"bits": 4})),
+        ("ternary:5", CodeSpec("ternary", {"per_byte": 5})),
         (" codebook:16 ", CodeSpec("codebook", {"centroids": 16})),
         ("sparse", CodeSpec("sparse")),
         ("sparse:75", CodeSpec("sparse", {"sparsity": 75})),
@@ -52,7 +53,7 @@ def test_one_code_for_all_and_one_for_each():
     ("text", "message"),
     [
         ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, flexpoint, codebook, sparse, blockhash, huffman, rle, hashed, multihash, not 'quaternary'$"),
-        ("ternary:3", r"^code ternary takes no number, not 'ternary:3'$"),
+        ("binary:3", r"^code binary takes no number, not 'binary:3'$"),
         ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
         ("sparse:", r"^code sparse takes a whole number of sparsity, not ''$"),
         ("sparse:75+", r"^code must be one of linear, affine, .*, not ''$"),
