@@ -32,6 +32,7 @@ from organza.codes import Binary, Code, Codebook, Linear, Ternary
 from organza_hw.codes import term_of
 from organza_hw.codes.blockhash import RowHash
 from organza_hw.lanes import carry
+from organza_hw.lanes.bins import Bins
 from organza_hw.verilog import to_verilog
 
 COMMAND = "python -m organza_sim.lane_costs"
@@ -119,6 +120,14 @@ class Hash(wiring.Component):
         return m
 
 
+def bins(to: int, p: int, e: int) -> Bins:
+    """Bins as wide as an accumulator, walk, E multipliers and the sums of all activations included; no centroid is 0."""
+    return Bins(
+        centroids=[c or 1 for c in CENTROIDS.tolist()], zero=0, activation=unsigned(8), shape=unsigned(SUM_BITS),
+        total=unsigned(SUM_BITS), bits=SUM_BITS, to=to, p=p, e=e, tile_layout=unsigned(1),
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the table: what is built, over how many MACs its cells are spread, and what it should cost at most."""
@@ -159,6 +168,8 @@ ROWS: dict[str, Row] = {
     "int8 packed": array(lambda ti: Linear(weights_of(ti)), "packed", 16, 8, 60, 0.5),
     "int4 packed": array(lambda ti: Linear(weights_of(ti, 4), 4), "packed", 16, 8, 60, 0.5),
     "codebook decode": Row(lambda: Decoders(codebook(64), 64), 64, "64 weights, 16 centroids", 8),
+    "codebook bins": Row(lambda: bins(16, 4, 4), 64, "16×4 pixels, 4 multiplying", 90, 8 / 64),
+    "codebook bins, one pixel": Row(lambda: bins(64, 1, 8), 64, "64×1 pixel, 8 multiplying", 90, 16 / 64),
     "blocked hash": Row(lambda: Hash(16, 8, 2048, 8), 1, "an engine of 16×8 lanes", 400, 3),
 }
 

@@ -12,6 +12,7 @@ from organza.plan import JointPlan
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
 from organza_sim.planner import plan_program
+from tests import code_matrix
 from tests.organza_sim.layer_cases import MOST_CYCLES, Case, case
 from tests.organza_sim.test_cycles import check_free, check_stalled
 from tests.plans import plan_of, random_plan
@@ -108,3 +109,13 @@ def test_the_planner_plans_what_it_is_told():
     wide = next(node for node in (layer(seed).program.nodes[0] for seed in range(20)) if node.ci // node.groups > 1)
     with pytest.raises(ValueError, match="ti must be between 1 and 1 with 'bins' arithmetic, not 2"):
         Schedule(node=wide, ti=2, to=1, arithmetic="bins")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("codes", [
+    "layer2=codebook:16",
+    "layer0=huffman+codebook:16,layer1=codebook:5,layer2=rle+codebook:16,layer3=codebook:40",
+])  # fmt: skip
+def test_the_shipped_generator(codes):
+    lanes = ",".join(f"{part.partition('=')[0]}=bins" for part in codes.split(","))
+    assert code_matrix.check(codes, lanes)["wrong"] == []
