@@ -120,11 +120,11 @@ class Hash(wiring.Component):
         return m
 
 
-def bins(to: int, p: int, e: int) -> Bins:
-    """Bins as wide as an accumulator, walk, E multipliers and the sums of all activations included; no centroid is 0."""
+def bins(to: int, p: int, e: int, bits: int = SUM_BITS) -> Bins:
+    """Bins of `bits`, as wide as an accumulator by default, walk, E multipliers and the sums of all activations included; no centroid is 0."""
     return Bins(
-        centroids=[c or 1 for c in CENTROIDS.tolist()], zero=0, activation=unsigned(8), shape=unsigned(SUM_BITS),
-        total=unsigned(SUM_BITS), bits=SUM_BITS, to=to, p=p, e=e, tile_layout=unsigned(1),
+        centroids=[c or 1 for c in CENTROIDS.tolist()], zero=0, activation=unsigned(8), shape=unsigned(bits),
+        total=unsigned(bits), bits=SUM_BITS, to=to, p=p, e=e, tile_layout=unsigned(1),
     )  # fmt: skip
 
 

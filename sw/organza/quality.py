@@ -32,7 +32,7 @@ CALIBRATION = (256, 0)
 PSNR_LATENTS = (1000, 1)
 SEEDS = (10, 11, 12)
 CODES = (
-    "flexpoint", "linear:8", "affine:8", "codebook:16", "linear:4", "affine:4", "power:4", "affine:2", "ternary", "binary",
+    "flexpoint", "linear:8", "affine:8", "codebook:16", "tanh:4", "linear:4", "affine:4", "power:4", "affine:2", "ternary", "binary",
     "layer0=ternary,layer1=codebook:16,layer2=power:4,layer3=affine:6",
 )  # fmt: skip
 

@@ -114,7 +114,7 @@ def test_the_planner_plans_what_it_is_told():
 @pytest.mark.full
 @pytest.mark.parametrize("codes", [
     "layer2=codebook:16",
-    "layer0=huffman+codebook:16,layer1=codebook:5,layer2=rle+codebook:16,layer3=codebook:40",
+    "layer0=huffman+codebook:16,layer1=tanh:3,layer2=rle+codebook:16,layer3=codebook:40",
 ])  # fmt: skip
 def test_the_shipped_generator(codes):
     lanes = ",".join(f"{part.partition('=')[0]}=bins" for part in codes.split(","))

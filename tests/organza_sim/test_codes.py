@@ -124,7 +124,7 @@ def test_codes_from_the_command_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("septenary", "code must be one of linear, affine, power, ternary, binary, flexpoint, codebook, sparse, blockhash, huffman, rle, hashed, multihash, not 'septenary'"),
+        ("septenary", "code must be one of linear, affine, power, ternary, binary, flexpoint, codebook, sparse, blockhash, huffman, rle, hashed, multihash, tanh, not 'septenary'"),
         ("layer7=binary", r"code names the layer 'layer7'; this model has layer0 \(0\), layer1 \(2\)"),
         ("codebook:300", "0: codebook must have 2 to 256 centroids, not 300"),
         ("linear:20", "0: Linear bits must be between 2 and 16, not 20"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from organza.codes.code import Code, by_channel, check_weights, from_channels, no_options
+from organza.codes.code import Code, by_channel, channel_power, check_weights, from_channels, no_options
+from organza.codes.tanh import BITS, fit_tanh
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +96,22 @@ class Codebook(Code):
 
     @classmethod
     def encode(
-        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
+        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: Any
     ) -> tuple[Code, np.ndarray]:
-        """k-means on the weights of the layer, each output channel scaled to its largest. Option `centroids`, 16 by default."""
+        """k-means on the weights of the layer, each output channel scaled to its largest. Option `centroids`, 16 by default.
+
+        With option `law` "tanh" instead centroids after the tanh law, 2**`bits` of them, see `organza.codes.tanh`.
+        """
+        law = options.pop("law", "k-means")
+        if law == "tanh":
+            bits = options.pop("bits", BITS)
+            no_options("tanh", options)
+            cost = channel_power(power, weights.shape, groups)
+            cost = np.where(cost > 0, cost, cost.max() * 1e-9 or 1.0)
+            indices, centroids, scales = fit_tanh(by_channel(weights, groups), cost, bits)
+            return cls(from_channels(indices, weights.shape, groups), centroids), scales
+        if law != "k-means":
+            raise ValueError(f"codebook law must be 'k-means' or 'tanh', not {law!r}")
         from sklearn.cluster import KMeans  # slow to import, and only needed here
 
         count = options.pop("centroids", 16)

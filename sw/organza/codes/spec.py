@@ -22,6 +22,8 @@ OPTIONS = {
     "hashed": ("factor", "seed"), "multihash": ("factor",),
     "blockhash": ("factor", "ti", "to"),
 }  # fmt: skip
+# Other encoders of a code, which users name as codes: the code, and the numbers behind the colons.
+LAWS = {"tanh": ("codebook", ("bits",))}
 # Codes around another one, which stands behind a plus, and the codes that may stand there; 8-bit linear if none does.
 AROUND = {"sparse": SPARSE_INNER} | {kind: SERIAL_INNER for kind, code in CODES.items() if issubclass(code, Wrapper)}
 
@@ -34,8 +36,8 @@ class CodeSpec:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        own = [str(value) for name, value in self.options.items() if name != "inner"]
-        text = ":".join([self.kind, *own])
+        own = [str(value) for name, value in self.options.items() if name not in ("inner", "law")]
+        text = ":".join([self.options.get("law", self.kind), *own])
         return f"{text}+{self.options['inner']}" if "inner" in self.options else text
 
 
@@ -55,22 +57,23 @@ def parse_spec(text: str) -> CodeSpec:
 
 def _parse_one(text: str) -> CodeSpec:
     kind, colon, number = text.strip().partition(":")
-    if kind not in CODES:
-        raise UserError(f"code must be one of {', '.join(CODES)}, not {kind!r}")
+    if kind not in CODES and kind not in LAWS:
+        raise UserError(f"code must be one of {', '.join([*CODES, *LAWS])}, not {kind!r}")
+    coder, names = LAWS.get(kind, (kind, OPTIONS.get(kind, ())))
+    made: dict[str, Any] = {"law": kind} if kind in LAWS else {}
     if not colon:
-        return CodeSpec(kind)
-    if kind not in OPTIONS:
+        return CodeSpec(coder, made)
+    if not names:
         raise UserError(f"code {kind} takes no number, not {text!r}")
-    names, numbers = OPTIONS[kind], number.split(":")
+    numbers = number.split(":")
     if len(numbers) > len(names):
         raise UserError(f"code {kind} takes only {' and '.join(names)}, not {text!r}")
-    made = {}
     for name, value in zip(names, numbers, strict=False):
         try:
             made[name] = int(value)
         except ValueError as error:
             raise UserError(f"code {kind} takes a whole number of {name}, not {value!r}") from error
-    return CodeSpec(kind, made)
+    return CodeSpec(coder, made)
 
 
 def with_seed(spec: CodeSpec, seed: int) -> CodeSpec:

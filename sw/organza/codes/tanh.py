@@ -1,0 +1,49 @@
+"""Centroids after the tanh law: tanh maps them to equal steps, so that small weights have the finer ones.
+
+DoReFa-Net (Zhou et al., arXiv:1606.06160, equation 9) rounds tanh(w) / max|tanh(w)| to equal steps. A codebook of the weights
+that have those steps as their tanh needs no tanh on the chip.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# What the largest weight of a channel may be as argument of tanh: nearly equal steps at first, very fine small ones at last.
+STEEPNESS = np.geomspace(0.1, 4, 33)
+BITS = 4
+
+
+def tanh_centroids(bits: int, steepness: float) -> np.ndarray:
+    """Up to 2**bits ascending integers in -127…127, int64: atanh of equal steps, where the largest is tanh(steepness).
+
+    Steps that round to the same integer are one centroid. Raises ValueError for bits that are not 1…8.
+    """
+    if isinstance(bits, bool) or not isinstance(bits, int):
+        raise TypeError(f"tanh bits must be an integer, not {bits!r}")
+    if not 1 <= bits <= 8:
+        raise ValueError(f"tanh bits must be between 1 and 8, not {bits}")
+    half = np.arctanh(np.arange(1, 1 << bits, 2) / ((1 << bits) - 1) * np.tanh(steepness)) / steepness
+    positive = np.rint(127 * half[: 1 << (bits - 1)])
+    return np.unique(np.concatenate([-positive, positive])).astype(np.int64)
+
+
+def fit_tanh(rows: np.ndarray, cost: np.ndarray, bits: int = BITS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Indices, centroids and scales of `rows` (co, n) with the least squared error, each error times `cost` (co, n).
+
+    One steepness for the layer, one scale for every row.
+    """
+    peak = np.abs(rows).max(1)
+    start = peak / 127
+    unit = rows / np.where(start > 0, start, 1)[:, None]
+    best = None
+    for steepness in STEEPNESS:
+        centroids = tanh_centroids(bits, float(steepness))
+        indices = np.searchsorted((centroids[1:] + centroids[:-1]) / 2, unit, side="right")
+        chosen = centroids[indices]
+        square = (cost * chosen**2).sum(1)
+        scales = np.where(square > 0, (cost * rows * chosen).sum(1) / np.where(square > 0, square, 1), start)
+        error = float((cost * (rows - scales[:, None] * chosen) ** 2).sum())
+        if best is None or error < best[0]:
+            best = error, indices, centroids, scales
+    assert best is not None
+    return best[1:]
