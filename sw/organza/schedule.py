@@ -134,8 +134,9 @@ class Schedule:
                 f"{node.name}: activations of {self.arithmetic!r} lanes must have at most {widest} bits, "
                 f"not {node.input.bits}"
             )
+        group = node.ci // node.groups
         for name, most in (
-            ("ti", node.code.most_ti(self.arithmetic, node.ci // node.groups)),
+            ("ti", node.code.most_ti(self.arithmetic, group)),
             ("to", node.co // node.groups),
             ("p", node.x.output),
             ("e", self.to),
@@ -144,8 +145,9 @@ class Schedule:
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{node.name}: {name} must be an integer, not {value!r}")
             if not 1 <= value <= most:
-                lanes = f" with {self.arithmetic!r} arithmetic" if name == "ti" and self.arithmetic != "plain" else ""
-                raise ValueError(f"{node.name}: {name} must be between 1 and {most}{lanes}, not {value}")
+                few = name == "ti" and most < node.code.span(group, group)
+                wanted = f"{most} for {self.arithmetic!r} lanes" if few else f"between 1 and {most}"
+                raise ValueError(f"{node.name}: {name} must be {wanted}, not {value}")
 
         if node.code.lane_shape not in (None, (self.ti, self.to)):
             ti, to = node.code.lane_shape

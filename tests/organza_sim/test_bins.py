@@ -50,7 +50,7 @@ def layer(seed, **limits):
             return chosen
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_layers(seed):
     chosen = layer(seed, max_channels=5 if seed % 2 else 4, max_size=4)
     check_free(chosen)
@@ -91,7 +91,7 @@ def test_an_entropy_coded_codebook():
 
 
 def test_groups_and_signed_inputs_come_up():
-    nodes = [layer(seed, max_channels=5 if seed % 2 else 4, max_size=4).schedules[0] for seed in range(12)]
+    nodes = [layer(seed, max_channels=5 if seed % 2 else 4, max_size=4).schedules[0] for seed in range(8)]
     assert {schedule.node.input.signed for schedule in nodes} == {False, True}
     assert any(schedule.node.groups > 1 for schedule in nodes)
     assert any(schedule.p > 1 and schedule.chunks > 1 for schedule in nodes)
@@ -107,7 +107,7 @@ def test_the_planner_plans_what_it_is_told():
     assert plan.lanes <= 12
     check_free(Case(chosen.program, plan, chosen.x))
     wide = next(node for node in (layer(seed).program.nodes[0] for seed in range(20)) if node.ci // node.groups > 1)
-    with pytest.raises(ValueError, match="ti must be between 1 and 1 with 'bins' arithmetic, not 2"):
+    with pytest.raises(ValueError, match="^layer: ti must be 1 for 'bins' lanes, not 2$"):
         Schedule(node=wide, ti=2, to=1, arithmetic="bins")
 
 

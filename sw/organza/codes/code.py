@@ -36,7 +36,7 @@ class Code(ABC):
         return 0
 
     def most_ti(self, arithmetic: str, channels: int) -> int:
-        """Most input channels at once of a group of `channels`."""
+        """Most Ti of these lanes for a group of `channels`: 1, or whatever is of use."""
         return self.span(channels, channels)
 
     @property

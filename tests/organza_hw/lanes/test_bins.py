@@ -68,7 +68,7 @@ def test_sums_of_tiles(count, signed):
         check(rng, centroids, int(rng.integers(count)), signed=signed, to=to, p=p, e=e, tiles=4)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(st.sets(st.integers(-128, 127), min_size=2, max_size=40), st.data())
 def test_any_codebook(centroids, draw):
     zero = draw.draw(st.integers(0, len(centroids) - 1))
