@@ -94,8 +94,8 @@ def damaged(data: dict, *path, value) -> dict:
     ("damage", "message"),
     [
         (lambda d: "nonsense", r"plan\.json: not a Plan \("),
-        (lambda d: json.dumps([1]), r"plan\.json: Plan version must be 1; plan the Program again$"),
-        (lambda d: json.dumps({**d, "version": 99}), r"plan\.json: Plan version must be 1"),
+        (lambda d: json.dumps([1]), r"plan\.json: Plan version must be 2; plan the Program again$"),
+        (lambda d: json.dumps({**d, "version": 99}), r"plan\.json: Plan version must be 2"),
         (lambda d: json.dumps({k: v for k, v in d.items() if k != "engines"}), r"not a Plan of this version"),
         (lambda d: json.dumps({**d, "surprise": 1}), r"not a Plan of this version .*surprise"),
         (lambda d: json.dumps(damaged(d, "engines", value=7)), r"not a Plan of this version"),
