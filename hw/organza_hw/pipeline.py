@@ -8,13 +8,15 @@ from organza.plan import Plan
 from organza.program import Program
 from organza_hw.engine import Engine, fixed_shape
 from organza_hw.joint import joint_payload, joint_signature
+from organza_hw.joint_rle import RunDecoder, RunEncoder
 
 
 class Pipeline(wiring.Component):
     """The accelerator that `plan` describes for `program`.
 
     Throughput: one image every `plan.interval` cycles. Full back-pressure. Joint k is visible inside as the wires
-    ``joint{k}_payload``, ``joint{k}_valid``, ``joint{k}_ready``: 0 is the input, the last one the output.
+    ``joint{k}_payload``, ``joint{k}_valid``, ``joint{k}_ready``: 0 is the input, the last one the output. A coded joint
+    has its encoder and decoder before these wires; they carry what the consumer takes.
 
     Parameters
     ----------
@@ -36,6 +38,9 @@ class Pipeline(wiring.Component):
                 zip(plan.schedules(program), plan.joints, plan.joints[1:], strict=False)
             )
         ]
+        self.coders = {
+            k: self._coder(program.nodes[k - 1], joint.n) for k, joint in enumerate(plan.joints) if joint.coding == "rle"
+        }
         super().__init__({
             "i": In(joint_signature(fixed_shape(program.input), plan.joints[0].n)),
             "o": Out(joint_signature(fixed_shape(program.output), plan.joints[-1].n)),
@@ -46,10 +51,23 @@ class Pipeline(wiring.Component):
         source = self.i
         for k, engine in enumerate(self.engines):
             m.submodules[f"layer{k}"] = engine
+            if k in self.coders:
+                encoder, decoder = self.coders[k]
+                m.submodules[f"encoder{k}"], m.submodules[f"decoder{k}"] = encoder, decoder
+                wiring.connect(m, source, encoder.i)
+                for given, taken in zip(encoder.o, decoder.i, strict=True):
+                    wiring.connect(m, given, taken)
+                source = decoder.o
             self._joint(m, k, source, engine.i)
             source = engine.o
         self._joint(m, len(self.engines), source, self.o)
         return m
+
+    @staticmethod
+    def _coder(node, n):
+        """Encoder and decoder of the joint behind the layer `node`."""
+        shape, row_beats = fixed_shape(node.output), node.x.output * -(-node.co // n)
+        return RunEncoder(shape, n, row_beats), RunDecoder(shape, n, row_beats * node.y.output)
 
     @staticmethod
     def _joint(m, number, source, sink):

@@ -18,6 +18,7 @@ import numpy as np
 
 from organza.plan import JointPlan, Plan
 from organza.program import Program
+from organza.run_length import block_sizes
 from organza.schedule import Schedule
 from organza_hw.engine import output_latency
 from organza_hw.row_buffer import RingLayout
@@ -40,6 +41,30 @@ def next_open(stalls: np.ndarray) -> Opening:
         wait = wait + 1 if stalls[cycle % length] else 0
         waits[cycle % length] = wait
     return lambda cycle: cycle + waits[cycle % length]
+
+
+class _CodedJoint:
+    """Blocks on their way through a run-length coded joint: an encoder holds two, a decoder none."""
+
+    def __init__(self, row_beats: int):
+        self.sizes = block_sizes(row_beats)
+        self.filled = NEVER  # cycle that takes the last beat of the latest block
+        self.left = (NEVER, NEVER)  # cycles in which the last beats of the two latest blocks leave
+
+    def _fill(self, offered: int, size: int) -> None:
+        self.filled = max(offered, self.filled + 1, self.left[0] + 1) + size - 1
+
+    def pass_row(self, offered: int, consumer: _Engine) -> tuple[int, int]:
+        """A row offered from cycle `offered` on: the cycles that take its last beat but one, and its last."""
+        rest, at, before = sum(self.sizes), NEVER, NEVER
+        for number, size in enumerate(self.sizes):
+            before = self.filled
+            self._fill(offered, size)
+            if number == 0:
+                at = consumer.take_row(self.filled + 1)
+            rest -= size
+            self.left = (self.left[1], at - rest * consumer.beat_cycles)
+        return (self.filled - 1 if self.sizes[-1] > 1 else before), self.filled
 
 
 @dataclass
@@ -93,6 +118,7 @@ class _Engine:
         self.row_beats = self.ring.row_beats
         self.beat_cycles = self.ring.pieces_per_beat
         self.out_beats = node.x.output * -(-node.co // after.n)
+        self.coded = _CodedJoint(self.out_beats) if after.coding == "rle" else None
         self.height_in, self.height_out = node.y.size, node.y.output
         self.times = EngineTimes()
         self.first: int | None = None  # cycle that takes the first beat
@@ -220,6 +246,11 @@ def _send_row(engine: _Engine, consumer: _Engine | None, write: int, sink: Openi
             read = sink(read + 1)  # the next beat is read in the cycle that takes this one
         engine.sent.append(sink(read + 1))
         engine.left.append(read)
+        return
+    if consumer is not None and engine.coded:
+        but_one, taken = engine.coded.pass_row(read + 1, consumer)
+        engine.sent.append(taken)
+        engine.left.append(but_one if engine.out_beats > 1 else read)
         return
     beat = 1
     if consumer is None:

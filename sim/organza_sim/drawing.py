@@ -156,7 +156,7 @@ def _joint(number: int, columns: int, plan: Plan, shape: str) -> list[str]:
     parts.append(f'<path class="arrow" d="M{x1 + 5} {y:g} l-8 -4.5 v9 z"/>')
     middle = left + GAP_X / 2
     parts.append(_text(middle, y - 24, shape, kind="small", anchor="middle"))
-    parts.append(_text(middle, y - 9, f"n = {joint.n}", kind="small soft", anchor="middle"))
+    parts.append(_text(middle, y - 9, f"n = {joint.n}{'' if joint.coding == 'plain' else ' ' + joint.coding}", kind="small soft", anchor="middle"))
     if not last:
         rows = "row" if joint.depth == 1 else "rows"
         parts.append(

@@ -14,7 +14,10 @@ from organza.geometry import Axis
 from organza.plan import EnginePlan, JointPlan, Plan
 from organza.program import Convolve, Program
 from organza.program_file import program_hash
+from organza.run_length import CODINGS
 from organza.schedule import Schedule, blocks, ceil_div
+from organza_hw.engine import fixed_shape
+from organza_hw.joint_rle import memory_bits
 from organza_hw.row_buffer import RingLayout
 from organza_hw.sequencer import OUTPUT_ROWS
 from organza_sim.cycles import Timing, run_recurrence
@@ -174,32 +177,40 @@ def _search(values: list[int], good: Callable[[int], bool]) -> int:
     return best
 
 
-def plan_program(program: Program, lanes: int, *, arithmetic: Mapping[str, str] | None = None) -> Plan:
+def plan_program(
+    program: Program, lanes: int, *, arithmetic: Mapping[str, str] | None = None, coding: str = "plain"
+) -> Plan:
     """The Plan with the shortest interval on at most `lanes` multipliers.
 
     Tilings come from an exhaustive search of the closed form. Beats and rings are then made as small as the exact
     recurrence allows: the interval must not grow, nor the cycles of one image by more than `LATENCY_SLACK`.
 
     arithmetic : lanes by layer name, see `Code.arithmetics`; the code's first choice for layers that are not in it.
+    coding : of the joints between engines, see `JointPlan`.
 
-    Raises TypeError / ValueError for a budget that is no integer, or below one lane a layer, and for lanes that a code
-    does not have.
+    Raises TypeError / ValueError for a budget that is no integer, or below one lane a layer, for lanes that a code
+    does not have, and for a coding that does not exist.
     """
+    if coding not in CODINGS:
+        raise ValueError(f"Joint coding must be {' or '.join(map(repr, CODINGS))}, not {coding!r}")
     arithmetic = arithmetic or {}
     schedules = [
         _least_epilogue(node, tiling, arithmetic.get(node.name, ""))
         for node, tiling in zip(program.nodes, choose_tilings(program, lanes, arithmetic), strict=True)
     ]
-    return plan_schedules(program, schedules)
+    return plan_schedules(program, schedules, coding=coding)
 
 
-def plan_schedules(program: Program, schedules: list[Schedule]) -> Plan:
+def plan_schedules(program: Program, schedules: list[Schedule], *, coding: str = "plain") -> Plan:
     """Beats and rings for given tilings; see `plan_program`."""
     channels = [node.ci for node in program.nodes] + [program.nodes[-1].co]
     least = [1] + [schedule.e for schedule in schedules]
     joints = [
-        JointPlan(n=max(_beats(count)[0], e), depth=schedule.least_depth + 2 if schedule else 0)
-        for count, e, schedule in zip(channels, least, [*schedules, None], strict=True)
+        JointPlan(
+            n=max(_beats(count)[0], e), depth=schedule.least_depth + 2 if schedule else 0,
+            coding=coding if schedule and k else "plain",
+        )
+        for k, (count, e, schedule) in enumerate(zip(channels, least, [*schedules, None], strict=True))
     ]
 
     def timing(trial: list[JointPlan]) -> Timing:
@@ -209,9 +220,7 @@ def plan_schedules(program: Program, schedules: list[Schedule]) -> Plan:
     most_cycles = int(best.latency * (1 + LATENCY_SLACK))
 
     def replaced(index: int, **change: int) -> list[JointPlan]:
-        old = joints[index]
-        new = JointPlan(**{"n": old.n, "depth": old.depth, **change})
-        return [*joints[:index], new, *joints[index + 1 :]]
+        return [*joints[:index], replace(joints[index], **change), *joints[index + 1 :]]
 
     def keeps(trial: list[JointPlan]) -> bool:
         found = timing(trial)
@@ -238,19 +247,22 @@ def plan_schedules(program: Program, schedules: list[Schedule]) -> Plan:
 
 def resources(schedules: list[Schedule], joints: list[JointPlan]) -> dict[str, int]:
     """Multipliers and memory bits that the Plan asks for."""
-    ring = rows = weights = buffers = 0
+    ring = rows = weights = buffers = coders = 0
     for schedule, before in zip(schedules, joints, strict=False):
         node = schedule.node
         layout = RingLayout(schedule, n=before.n, depth=before.depth)
         ring += layout.banks * layout.bank_words * layout.lanes * node.input.bits
         rows += OUTPUT_ROWS * node.x.output * node.co * node.output.bits
         weights += node.code.stored_bits
+        if before.coding == "rle":
+            coders += memory_bits(fixed_shape(node.input), before.n)
         buffers += node.code.buffer_bits
     return {
         "lanes": sum(schedule.lanes for schedule in schedules),
         "requantisers": sum(schedule.e for schedule in schedules),
         "ring_bits": ring,
         "output_row_bits": rows,
+        "joint_bits": coders,
         "weight_bits": weights,
         "buffer_bits": buffers,
     }

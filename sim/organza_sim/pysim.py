@@ -48,7 +48,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
         schedules = plan.schedules(program)
         watchdog = 1000 + 20 * sum(schedule.cycles for schedule in schedules) + max(map(load_cycles, schedules))
     engines: list[Any] = pipeline.engines
-    streams = [engines[0].i, *(engine.o for engine in engines)]
+    streams = [*(engine.i for engine in engines), engines[-1].o]
     made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
                stall_out=stall_out, watchdog=watchdog,
                joints={k: (streams[k], shapes[k]) for k in range(len(streams))} if watch else None)  # fmt: skip

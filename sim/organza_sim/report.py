@@ -9,13 +9,16 @@ import numpy as np
 
 from organza.plan import LayerPlan, Plan
 from organza.program import Convolve, Program
+from organza.run_length import coded_bits
 from organza_sim.api import Simulation
+from organza_sim.beats import to_beats
 from organza_sim.cycles import simulate_cycles
 from organza_sim.verify import Verification
 
 __all__ = [
     "NOMINAL_CLOCK",
     "compression_ratio",
+    "joint_traffic",
     "layer_rows",
     "make_report",
     "psnr_db",
@@ -127,6 +130,7 @@ def make_report(
     verification: Verification | None = None,
     simulation: Simulation | None = None,
     psnr: float | None = None,
+    traffic: list[dict[str, object]] | None = None,
 ) -> dict[str, object]:
     """The report of a build, with what a verification or a simulation of it measured in RTL.
 
@@ -177,11 +181,29 @@ def make_report(
             "cycles": plan.cycles,
             "interval": plan.interval,
             "engines": [_engine(engine) for engine in plan.engines],
-            "joints": [{"n": joint.n, "depth": joint.depth} for joint in plan.joints],
+            "joints": [{"n": joint.n, "depth": joint.depth, "coding": joint.coding} for joint in plan.joints],
         },
+        "joint_traffic": traffic,
         "layers": rows,
         "verification": None if verification is None else verification.to_dict(),
     }
+
+
+def joint_traffic(program: Program, plan: Plan, layers: list[np.ndarray]) -> list[dict[str, object]]:
+    """Bits that an image puts on every joint between two engines, plain and run-length coded.
+
+    layers : integer outputs of every node, as `Program.run_layers` gives them; the means over their images.
+    """
+    made = []
+    for number, (node, joint, values) in enumerate(zip(program.nodes, plan.joints[1:-1], layers, strict=False), 1):
+        beats, _ = to_beats(values, joint.n)
+        row_beats, bits = node.x.output * -(-node.co // joint.n), node.output.bits
+        made.append({
+            "joint": number, "coding": joint.coding, "zeros": float((beats == 0).mean()),
+            "plain_bits": beats.size * bits / len(values),
+            "rle_bits": coded_bits(beats, row_beats, bits) / len(values),
+        })  # fmt: skip
+    return made
 
 
 def _engine(engine) -> dict[str, object]:

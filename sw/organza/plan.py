@@ -10,6 +10,7 @@ from pathlib import Path
 from organza.errors import UserError
 from organza.program import Program
 from organza.program_file import program_hash
+from organza.run_length import CODINGS
 from organza.schedule import Schedule
 
 VERSION = 2
@@ -53,10 +54,14 @@ class EnginePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class JointPlan:
-    """One joint: channels per beat n, and rows that the consumer's ring holds (0 after the last engine)."""
+    """One joint: channels per beat n, and rows that the consumer's ring holds (0 after the last engine).
+
+    coding : "plain", or "rle" between two engines, see `organza.run_length`.
+    """
 
     n: int
     depth: int
+    coding: str = "plain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +95,12 @@ class Plan:
             raise ValueError(f"Plan must have {len(program.nodes)} engines, not {len(self.engines)}")
         if len(self.joints) != len(self.engines) + 1:
             raise ValueError(f"Plan must have {len(self.engines) + 1} joints, not {len(self.joints)}")
+        for k, joint in enumerate(self.joints):
+            if joint.coding not in CODINGS:
+                known = " or ".join(map(repr, CODINGS))
+                raise ValueError(f"Plan joint {k}: coding must be {known}, not {joint.coding!r}")
+            if joint.coding != "plain" and k in (0, len(self.engines)):
+                raise ValueError(f"Plan joint {k}: coding must be 'plain' outside the engines, not {joint.coding!r}")
         made = []
         for engine, node, before, after in zip(
             self.engines, program.nodes, self.joints, self.joints[1:], strict=False

@@ -196,6 +196,11 @@ class TestPlanFile:
         (lambda d: d["engines"][1]["layers"][0].update(order="weight"), r"layer1: order must be 'row' with B = 1, not 'weight', 1"),
         (lambda d: d["engines"].pop(), r"Plan must have 2 engines, not 1"),
         (lambda d: d["joints"].pop(), r"Plan must have 3 joints, not 2"),
+        (lambda d: d["joints"][1].update(coding="zip"), r"Plan joint 1: coding must be 'plain' or 'rle', not 'zip'"),
+        (lambda d: d["joints"][0].update(coding="rle"),
+         r"Plan joint 0: coding must be 'plain' outside the engines, not 'rle'"),
+        (lambda d: d["joints"][2].update(coding="rle"),
+         r"Plan joint 2: coding must be 'plain' outside the engines, not 'rle'"),
         (lambda d: d.update(program="ab" * 32), r"Plan belongs to Program abababababab…, not to [0-9a-f]{12}…"),
     ])  # fmt: skip
     def test_values_that_do_not_fit(self, planned, tmp_path, change, message):
@@ -216,4 +221,4 @@ class TestPlanFile:
             self.changed(planned, tmp_path, change)
 
     def test_schedules_have_no_other_fields(self, planned):
-        assert {f.name for f in dataclasses.fields(JointPlan)} == {"n", "depth"}
+        assert {f.name for f in dataclasses.fields(JointPlan)} == {"n", "depth", "coding"}

@@ -52,6 +52,9 @@ def build(
     arithmetic: Annotated[
         str | None, typer.Option(help="Lanes by layer, e.g. layer1=packed,layer2=lut; see docs/codes.md.")
     ] = None,
+    joint_coding: Annotated[
+        str, typer.Option(help="Activations between engines: plain, or rle (run lengths of zeros).")
+    ] = "plain",
     plan: Annotated[
         Path | None, typer.Option(help="Use this plan.json instead of planning.")
     ] = None,
@@ -65,11 +68,16 @@ def build(
     with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
         with steps.step(f"Loading {source}"):
             from organza.errors import UserError
+            from organza.run_length import CODINGS
 
             if plan is not None and lanes is not None:
                 raise UserError("--lanes must not be given with --plan, which says it already")
             if plan is not None and arithmetic is not None:
                 raise UserError("--arithmetic must not be given with --plan, which says it already")
+            if plan is not None and joint_coding != "plain":
+                raise UserError("--joint-coding must not be given with --plan, which says it already")
+            if joint_coding not in CODINGS:
+                raise UserError(f"--joint-coding must be {' or '.join(CODINGS)}, not {joint_coding!r}")
             model = load_model(
                 source,
                 weights=weights,
@@ -78,7 +86,7 @@ def build(
                 method=method,
                 code=code,
             )
-        chip = make_chip(steps, model, lanes, plan, arithmetic)
+        chip = make_chip(steps, model, lanes, plan, arithmetic, joint_coding)
         with steps.step("Writing the build folder"):
             report = _write(folder, model, chip)
     if as_json:
@@ -92,8 +100,9 @@ def build(
 
 
 def make_chip(
-    steps: Steps, model: Model, lanes: int | None, plan: Path | None, arithmetic: str | None = None
-) -> Chip:
+    steps: Steps, model: Model, lanes: int | None, plan: Path | None, arithmetic: str | None = None,
+    joint_coding: str = "plain",
+) -> Chip:  # fmt: skip
     """Plan and generate the accelerator for `model`."""
     with steps.step("Planning"):
         from organza.codes.spec import parse_arithmetic
@@ -107,7 +116,7 @@ def make_chip(
         else:
             lane_kinds = {} if arithmetic is None else parse_arithmetic(arithmetic, model.program)
             budget = DEFAULT_LANES if lanes is None else lanes
-            chosen = plan_program(model.program, budget, arithmetic=lane_kinds)
+            chosen = plan_program(model.program, budget, arithmetic=lane_kinds, coding=joint_coding)
     with steps.step("Generating Verilog"):
         return api.build(model.program, plan=chosen)
 
@@ -117,12 +126,13 @@ def _write(folder: Path, model: Model, chip: Chip) -> dict[str, object]:
     from organza_sim.drawing import write_drawings
     from organza_sim.html_report import render_report
     from organza_sim.pictures import comparison, labelled
-    from organza_sim.report import make_report, psnr_db, write_report
+    from organza_sim.report import joint_traffic, make_report, psnr_db, write_report
 
     program = model.program
     x = model.inputs[:PSNR_IMAGES]
     integers = program.quantize(x)
-    reference = program.run(integers)
+    layers = program.run_layers(integers)
+    reference = layers[-1]
     write_build(folder, chip, integers)
     real = model.real(x)
     psnr = None if real is None else psnr_db(program, real, reference)
@@ -130,7 +140,8 @@ def _write(folder: Path, model: Model, chip: Chip) -> dict[str, object]:
         program, real=None if real is None else real[:SHOWN], reference=reference[:SHOWN], rtl=None
     )
     labelled(rows).save(folder / "images.png")
-    report = make_report(program, chip.plan, model=model.name, psnr=psnr)
+    traffic = joint_traffic(program, chip.plan, layers)
+    report = make_report(program, chip.plan, model=model.name, psnr=psnr, traffic=traffic)
     write_drawings(folder, program, chip.plan)
     write_report(folder, report, render_report(program, chip.plan, report, rows=rows))
     return report

@@ -1,0 +1,62 @@
+# amaranth: UnusedElaboratable=no
+"""Pipelines with run-length coded joints: every bit, and exactly the cycles of the model, whatever the data."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from organza.run_length import BLOCK
+from organza_sim.cycles import simulate_cycles
+from organza_sim.planner import plan_program
+from tests.organza_sim.layer_cases import Case, case
+from tests.organza_sim.test_cycles import check_free, check_stalled
+
+pytestmark = pytest.mark.rtl
+PIPELINES = 6
+
+
+def coded(chosen):
+    """The case with every joint between engines coded."""
+    first, *inner, last = chosen.plan.joints
+    joints = (first, *(replace(joint, coding="rle") for joint in inner), last)
+    return Case(chosen.program, replace(chosen.plan, joints=joints), chosen.x)
+
+
+def coded_case(seed):
+    return coded(case(seed, layers=2 + seed % 2, code=None))
+
+
+def row_beats(chosen):
+    """Beats of a row at every joint between engines."""
+    return [node.x.output * -(-node.co // joint.n)
+            for node, joint in zip(chosen.program.nodes, chosen.plan.joints[1:-1], strict=False)]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(PIPELINES))
+def test_pipelines(seed):
+    chosen = coded_case(seed)
+    check_free(chosen)
+    check_stalled(chosen, seed + 5)
+
+
+def test_the_pipelines_cover_the_blocks():
+    beats = {count for seed in range(PIPELINES) for count in row_beats(coded_case(seed))}
+    assert min(beats) < BLOCK and max(beats) > 2 * BLOCK
+    assert {count % BLOCK for count in beats} == set(range(BLOCK))
+
+
+def test_cycles_do_not_depend_on_the_data():
+    chosen = coded_case(1)
+    check_free(Case(chosen.program, chosen.plan, np.zeros_like(chosen.x)))
+    check_free(Case(chosen.program, chosen.plan, np.ones_like(chosen.x)))
+
+
+def test_planned():
+    chosen = case(2, layers=3)
+    plan = plan_program(chosen.program, 12, coding="rle")
+    assert [joint.coding for joint in plan.joints] == ["plain", "rle", "rle", "plain"]
+    assert check_free(Case(chosen.program, plan, chosen.x)).sent[0] > 0
+    plain = plan_program(chosen.program, 12)
+    assert plan.interval == simulate_cycles(chosen.program, plan, 6).interval
+    assert plan.interval >= plain.interval
