@@ -58,9 +58,10 @@ class RunEncoder(wiring.Component):
         column = Signal(range(max(self.row_beats, 2)))
         place = Signal(range(self.block))
         written = Signal(range(2 * BUFFERS))  # complete blocks, modulo 4; the low bit is the buffer
-        take, row_last, end, full = Signal(), Signal(), Signal(), Signal(self.n)
+        take, row_last, end = Signal(), Signal(), Signal()
+        full = [Signal(name=f"full{number}") for number in range(self.n)]
         m.d.comb += [
-            self.i.ready.eq(full == 0),
+            self.i.ready.eq(~Cat(full).any()),
             take.eq(self.i.valid & self.i.ready),
             row_last.eq(column == self.row_beats - 1),
             end.eq(take & (row_last | (place == self.block - 1))),

@@ -395,6 +395,14 @@ def test_programs(here: Path) -> None:
         "out",
     )
     refused(
+        "--joint-coding must not be given with --plan",
+        "build", "p.safetensors", "--plan", "plan.json", "--joint-coding", "rle", "-o", "out",
+    )  # fmt: skip
+    refused(
+        "--joint-coding must be plain or rle, not 'zip'",
+        "build", "p.safetensors", "--joint-coding", "zip", "-o", "out",
+    )  # fmt: skip
+    refused(
         "--lanes must not be given with --plan",
         "build",
         "p.safetensors",

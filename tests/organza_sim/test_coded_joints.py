@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from organza.run_length import BLOCK
+from organza.run_length import BLOCK, RUN_BITS, lane_tokens
+from organza_sim.beats import to_beats
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
+from organza_sim.report import joint_traffic
 from tests.organza_sim.layer_cases import Case, case
 from tests.organza_sim.test_cycles import check_free, check_stalled
 
@@ -52,6 +54,21 @@ def test_cycles_do_not_depend_on_the_data():
     check_free(Case(chosen.program, chosen.plan, np.ones_like(chosen.x)))
 
 
+def test_traffic():
+    """Bits of every joint, from the tokens of every lane."""
+    chosen = coded_case(1)
+    layers = chosen.program.run_layers(chosen.x)
+    made = joint_traffic(chosen.program, chosen.plan, layers)
+    assert [entry["joint"] for entry in made] == [*range(1, len(layers))]
+    counts = zip(made, chosen.program.nodes, layers, chosen.plan.joints[1:], row_beats(chosen), strict=False)
+    for entry, node, values, joint, beats_a_row in counts:
+        beats, _ = to_beats(values, joint.n)
+        tokens = [token for lane in beats.T for token in lane_tokens(lane, beats_a_row)]
+        bits = sum(1 + (RUN_BITS if token.run else node.output.bits) for token in tokens)
+        assert entry["rle_bits"] == bits / len(values) and entry["coding"] == "rle"
+        assert entry["plain_bits"] == beats.size * node.output.bits / len(values)
+
+
 def test_planned():
     chosen = case(2, layers=3)
     plan = plan_program(chosen.program, 12, coding="rle")
@@ -60,3 +77,6 @@ def test_planned():
     plain = plan_program(chosen.program, 12)
     assert plan.interval == simulate_cycles(chosen.program, plan, 6).interval
     assert plan.interval >= plain.interval
+    assert plan.resources["joint_bits"] > plain.resources["joint_bits"] == 0
+    with pytest.raises(ValueError, match="^Joint coding must be 'plain' or 'rle', not 'zip'$"):
+        plan_program(chosen.program, 12, coding="zip")
