@@ -373,20 +373,20 @@ def test_programs(here: Path) -> None:
             "flipped.safetensors: content does not match its hash", *command, "flipped.safetensors"
         )
     text = Path("p.safetensors").read_bytes()
-    other = text.replace(rb"\"version\": 1", rb"\"version\": 2")
+    other = text.replace(rb"\"version\": 2", rb"\"version\": 3")
     assert other != text
     Path("later.safetensors").write_bytes(other)
     refused(
-        "later.safetensors: Program version must be 1, not 2; build the Program again",
+        "later.safetensors: Program version must be 2, not 3; build the Program again",
         "info",
         "later.safetensors",
     )
     refused("w.safetensors: not a Program", "info", "w.safetensors")
     refused("nowhere: no such file", "info", "nowhere")
     Path("plan.json").write_text('{"version": 7}')
-    refused("plan.json: Plan version must be 1", "info", "plan.json")
+    refused("plan.json: Plan version must be 2", "info", "plan.json")
     refused(
-        "plan.json: Plan version must be 1",
+        "plan.json: Plan version must be 2",
         "build",
         "p.safetensors",
         "--plan",
