@@ -19,14 +19,8 @@ def random_schedule(rng: np.random.Generator, node, *, max_lanes: int = 16, max_
         ti, to = node.code.lane_shape or (ti, to)
         if ti * to * p <= max_lanes:
             e = int(rng.integers(1, to + 1))
-            arithmetic = str(rng.choice(arithmetics(node)))
+            arithmetic = str(rng.choice(node.code.lanes_for(node.input)))
             return Schedule(node=node, ti=min(ti, node.code.most_ti(arithmetic, cig)), to=to, p=p, e=e, arithmetic=arithmetic)
-
-
-def arithmetics(node) -> list[str]:
-    """Lanes that the layer can run on."""
-    widest = [(name, node.code.widest_activation(name)) for name in node.code.arithmetics]
-    return [name for name, bits in widest if bits is None or node.input.bits <= bits]
 
 
 def plan_of(program: Program, schedules: list[Schedule], joints: list[JointPlan]) -> Plan:

@@ -33,7 +33,7 @@ from organza.codes import (
 )
 from organza.codes.multihash import side_of
 from organza.epilogue import MAX_SHIFT, Epilogue
-from organza.formats import Fixed, Format
+from organza.formats import Fixed, Format, Sign
 from organza.geometry import Axis
 from organza.program import Convolve, Program
 
@@ -214,7 +214,10 @@ def random_convolve(
         weights = random_code(rng, (ci, cog, y.kernel, x.kernel), code, weight_bits, groups=g)
         per_output = np.abs(weights.integers()).reshape(g, ci // g, cog, -1).sum((1, 3)).reshape(-1)
         bound = per_output * input.magnitude
-        made = random_epilogue(rng, bound, output, kind=epilogue, shift=shift)
+        if isinstance(output, Sign):
+            made = Epilogue.sign(rng.integers(-bound // 4 - 1, bound // 4 + 1))
+        else:
+            made = random_epilogue(rng, bound, output, kind=epilogue, shift=shift)
         return Convolve(
             name=name, y=y, x=x, groups=g, code=weights, epilogue=made, input=input, output=output
         )

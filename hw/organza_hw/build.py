@@ -8,7 +8,7 @@ from amaranth.hdl import UnusedElaboratable
 
 from organza.plan import Plan
 from organza.program import Program
-from organza_hw.lanes import carry
+from organza_hw.lanes import carry, signs
 from organza_hw.pipeline import Pipeline
 from organza_hw.rom import VERILOG, Rom
 from organza_hw.verilog import to_verilog
@@ -50,7 +50,7 @@ def build(program: Program, plan: Plan) -> Chip:
     roms = _roms(pipeline)
     return Chip(
         program, plan,
-        source="\n".join((to_verilog(pipeline, TOP), VERILOG, carry.VERILOG)),
+        source="\n".join((to_verilog(pipeline, TOP), VERILOG, carry.VERILOG, signs.VERILOG)),
         files={name: rom.hex for name, rom in roms.items()},
         memory_bits=sum(rom.width * len(rom.words) for rom in roms.values()),
     )  # fmt: skip

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from organza.schedule import Schedule
 from organza_hw.codes import term_of
 from organza_hw.epilogue import Constants, EpilogueUnit
+from organza_hw.formats import lane_shape, lane_value, wire_shape
 from organza_hw.joint import joint_signature
 from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
@@ -15,11 +16,6 @@ from organza_hw.sequencer import Sequencer, SequencerTables, address_latency
 from organza_hw.weights import Weights, store_of
 
 OPERAND_LATENCY = 1  # register behind ring and weights
-
-
-def fixed_shape(fixed):
-    """Amaranth Shape of an `organza.formats.Fixed`."""
-    return Shape(fixed.bits, fixed.signed)
 
 
 def output_latency(schedule: Schedule) -> int:
@@ -72,7 +68,7 @@ class Engine(wiring.Component):
         self.n_out = n_out
         if not schedule.e <= n_out <= node.co:
             raise ValueError(f"{node.name}: n_out must be between E = {schedule.e} and {node.co}, not {n_out}")
-        shape_in, shape_out = fixed_shape(node.input), fixed_shape(node.output)
+        shape_in, shape_out = wire_shape(node.input), wire_shape(node.output)
         self.sum_bits = node.accumulator_bits
         self.term = term_of(node.code, schedule.arithmetic)
         self.weight_shape = data.ArrayLayout(data.ArrayLayout(self.term.field_shape, schedule.ti), schedule.to)
@@ -98,7 +94,7 @@ class Engine(wiring.Component):
             for name in ("bias", "positive", "negative", "shift")
         }
         self.units = [
-            EpilogueUnit(node.epilogue, sum_bits=self.sum_bits, output=shape_out, **shapes,
+            EpilogueUnit(node.epilogue, sum_bits=self.sum_bits, output=shape_out, **shapes, to_wire=node.output.to_wire,
                          file=file and f"{file}_table.hex")
             for _ in range(schedule.e)
         ]  # fmt: skip
@@ -140,14 +136,14 @@ class Engine(wiring.Component):
         m = Module()
         schedule, ring = self.schedule, self.ring
         node = schedule.node
-        m.submodules.ring = buffer = RowBuffer(ring, fixed_shape(node.input))
+        m.submodules.ring = buffer = RowBuffer(ring, wire_shape(node.input))
         tables = SequencerTables(ring, pixel_beats=self.output.pixel_beats)
         m.submodules.sequencer = sequencer = Sequencer(
             tables, weight_words=self.weights.depth, blocks=self.blocks
         )
         m.submodules.weights = self.weights
         m.submodules.lanes = lanes = self.term.lanes(
-            self.term, activation=fixed_shape(node.input),
+            self.term, activation=lane_shape(node.input),
             ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits, span=ring.lanes, instances=self.instances,
         )  # fmt: skip
         tile_layout = data.StructLayout({
@@ -188,7 +184,7 @@ class Engine(wiring.Component):
                         for channel in range(ring.lanes):
                             exists = mask[lane] if channel < used else mask[lane] & ~partial
                             m.d.sync += activations[lane][channel].eq(
-                                Mux(exists, buffer.r_data[bank][channel], 0)
+                                lane_value(node.input, buffer.r_data[bank][channel], exists)
                             )
         # The ring answers in one cycle, whatever the weights take.
         late = _delay(m, activations, self.weights.latency - 1, "activations")

@@ -57,7 +57,8 @@ class EpilogueUnit(wiring.Component):
 
     Members
     -------
-    sum : In, exact accumulator. bias, positive, negative, shift : In. q : Out, the layer's output.
+    sum : In, exact accumulator. bias, positive, negative, shift : In. q : Out(output), the layer's output; `to_wire` makes
+        wires of a table's entries.
     """
 
     LATENCY = 5
@@ -69,18 +70,19 @@ class EpilogueUnit(wiring.Component):
     shift: Signal
     q: Signal
 
-    def __init__(self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, file=None):
-        self.epilogue, self.sum_bits, self.output = epilogue, sum_bits, Shape.cast(output)
+    def __init__(self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, to_wire=None, file=None):
+        self.epilogue, self.sum_bits, shape = epilogue, sum_bits, Shape.cast(output)
         self.file = file
         super().__init__({
             "sum": In(signed(sum_bits)),
             "bias": In(bias), "positive": In(positive), "negative": In(negative), "shift": In(shift),
-            "q": Out(self.output),
+            "q": Out(shape),
         })  # fmt: skip
         self.rom = None
         if epilogue.table is not None:
-            mask = (1 << self.output.width) - 1
-            self.rom = Rom(width=self.output.width, words=[int(v) & mask for v in epilogue.table], file=file)
+            mask = (1 << shape.width) - 1
+            entries = to_wire(epilogue.table) if to_wire else epilogue.table
+            self.rom = Rom(width=shape.width, words=[int(v) & mask for v in entries], file=file)
 
     @property
     def latency(self):

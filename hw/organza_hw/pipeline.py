@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from organza.plan import Plan
 from organza.program import Program
-from organza_hw.engine import Engine, fixed_shape
+from organza_hw.engine import Engine
+from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_payload, joint_signature
 from organza_hw.joint_rle import RunDecoder, RunEncoder
 
@@ -42,8 +43,8 @@ class Pipeline(wiring.Component):
             k: self._coder(program.nodes[k - 1], joint.n) for k, joint in enumerate(plan.joints) if joint.coding == "rle"
         }
         super().__init__({
-            "i": In(joint_signature(fixed_shape(program.input), plan.joints[0].n)),
-            "o": Out(joint_signature(fixed_shape(program.output), plan.joints[-1].n)),
+            "i": In(joint_signature(wire_shape(program.input), plan.joints[0].n)),
+            "o": Out(joint_signature(wire_shape(program.output), plan.joints[-1].n)),
         })  # fmt: skip
 
     def elaborate(self, platform):

@@ -16,7 +16,7 @@ from amaranth.sim import Simulator
 
 from organza.plan import Plan
 from organza.program import Program
-from organza_hw.engine import fixed_shape
+from organza_hw.formats import wire_shape
 from organza_hw.pipeline import Pipeline
 from organza_hw.weights import load_cycles
 
@@ -40,7 +40,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     """
     pipeline = Pipeline(program, plan, files=False)
     formats = [program.input, *(node.output for node in program.nodes)]
-    shapes = [Beat.of(fixed_shape(form), joint.n) for form, joint in zip(formats, plan.joints, strict=True)]
+    shapes = [Beat.of(wire_shape(form), joint.n) for form, joint in zip(formats, plan.joints, strict=True)]
     beats, last = to_beats(x, plan.joints[0].n)
     channels, height, width = program.output_shape
     flags = last_flags(len(x), height * width * -(-channels // plan.joints[-1].n))

@@ -183,7 +183,7 @@ def _layers(
     for k, (node, want) in enumerate(zip(chip.program.nodes, expected, strict=True)):
         n = chip.plan.joints[k + 1].n
         joint = run.joints.get(k + 1) if run is not None else None
-        beats, last = to_beats(want, n)
+        beats, last = to_beats(node.output.to_wire(want), n)
         got, came = _padded(joint, beats.shape)
         # A lost or a wrong end-of-image mark makes its whole beat wrong.
         marked = np.zeros(len(beats), bool)

@@ -97,6 +97,19 @@ class Epilogue:
             return self.low, self.high
         return int(self.table.min()), int(self.table.max())
 
+    @property
+    def values(self) -> np.ndarray:
+        """Everything that can come out, or without a table its bounds and 0 if that is between them."""
+        if self.table is not None:
+            return self.table
+        return np.unique(np.clip([self.low, 0, self.high], self.low, self.high))
+
+    @classmethod
+    def sign(cls, bias: np.ndarray) -> Epilogue:
+        """1 where sum + bias ≥ 0, else −1: a comparison with a threshold of −`bias`, no multiplier."""
+        ones = np.ones(len(bias), np.int64)
+        return cls(bias, ones, ones, 0 * ones, -1, 0, np.array([-1, 1]))
+
     def compute(self, acc: np.ndarray) -> np.ndarray:
         """Outputs, int64, for exact sums `acc` of shape (..., co)."""
         v = acc + self.bias

@@ -44,6 +44,18 @@ class Format(ABC):
     def dequantize(self, q: np.ndarray) -> np.ndarray:
         """Real values of an integer array; float64."""
 
+    def to_wire(self, q: np.ndarray) -> np.ndarray:
+        """What stands on the wires for integers: `bits` bits, `signed` or not."""
+        return q
+
+    def from_wire(self, wire: np.ndarray) -> np.ndarray:
+        """Inverse of `to_wire`."""
+        return wire
+
+    def holds(self, values: np.ndarray) -> bool:
+        """Whether every one of these integers belongs to the format."""
+        return bool(values.min() >= self.low and values.max() <= self.high)
+
     def parameters(self) -> dict[str, Any]:
         """The format for JSON; `restore_format` is its inverse."""
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
@@ -176,7 +188,68 @@ class Flex(Format):
         return np.ldexp(np.asarray(q, dtype=np.float64), self.exponent)
 
 
-FORMATS: dict[str, Any] = {made.kind: made for made in (Fixed, Flex)}
+@dataclass(frozen=True)
+class Sign(Format):
+    """Only the sign: real = ±scale, integers −1 and 1, one wire that is 1 for −1.
+
+    A position that does not exist (padding, inserted zeros) still counts 0. Raises TypeError / ValueError for a scale that is
+    not positive and finite.
+    """
+
+    kind: ClassVar[str] = "sign"
+    scale: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)):
+            raise TypeError(f"Sign scale must be a number, not {self.scale!r}")
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"Sign scale must be positive and finite, not {self.scale}")
+
+    @property
+    def bits(self) -> int:
+        """One wire."""
+        return 1
+
+    @property
+    def signed(self) -> bool:
+        """Of the wire, see `to_wire`."""
+        return False
+
+    @property
+    def low(self) -> int:
+        """The smaller integer."""
+        return -1
+
+    @property
+    def high(self) -> int:
+        """The larger integer."""
+        return 1
+
+    def holds(self, values: np.ndarray) -> bool:
+        """Whether all are −1 or 1."""
+        return bool((np.abs(values) == 1).all())
+
+    def quantize(self, x: np.ndarray) -> np.ndarray:
+        """−1 below 0, else 1; int64."""
+        x = np.asarray(x, dtype=np.float64)
+        if not np.isfinite(x).all():
+            raise ValueError("Values to quantize must be finite, not NaN or infinite")
+        return np.where(x < 0, -1, 1).astype(np.int64)
+
+    def dequantize(self, q: np.ndarray) -> np.ndarray:
+        """Real values of an integer array; float64."""
+        return np.asarray(q, dtype=np.float64) * self.scale
+
+    def to_wire(self, q: np.ndarray) -> np.ndarray:
+        """1 for −1, 0 for 1."""
+        return (np.asarray(q) < 0).astype(np.int64)
+
+    def from_wire(self, wire: np.ndarray) -> np.ndarray:
+        """Inverse of `to_wire`."""
+        return 1 - 2 * np.asarray(wire, np.int64)
+
+
+FORMATS: dict[str, Any] = {made.kind: made for made in (Fixed, Flex, Sign)}
 
 
 def restore_format(parameters: dict[str, Any]) -> Format:

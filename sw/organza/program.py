@@ -12,7 +12,7 @@ import numpy as np
 
 from organza.codes import Code
 from organza.epilogue import Epilogue
-from organza.formats import Format
+from organza.formats import Format, Sign
 from organza.geometry import Axis
 
 
@@ -61,11 +61,11 @@ class Convolve:
             raise ValueError(
                 f"{self.name}: epilogue must have {self.co} entries, not {len(self.epilogue.bias)}"
             )
-        low, high = self.epilogue.range
-        if low < self.output.low or high > self.output.high:
+        if not self.output.holds(self.epilogue.values):
+            low, high = self.epilogue.range
             raise ValueError(
                 f"{self.name}: epilogue range {low}…{high} must fit the output format "
-                f"{self.output.low}…{self.output.high}"
+                f"{self.output.low}…{self.output.high}{' (without 0)' if isinstance(self.output, Sign) else ''}"
             )
         if self.sum_bound.max() >= 1 << 52:
             raise ValueError(f"{self.name}: sums must stay below 2**52, not reach {self.sum_bound.max()}")
@@ -156,6 +156,10 @@ class Program:
         object.__setattr__(self, "nodes", tuple(self.nodes))
         if not self.nodes:
             raise ValueError("Program must have at least one node")
+        for what, made in (("input", self.input), ("output", self.output)):
+            if isinstance(made, Sign):
+                message = f"Program {what} must not be signs; only tensors between nodes can be"
+                raise ValueError(message)  # noqa: TRY004
         names = [node.name for node in self.nodes]
         if len(set(names)) != len(names):
             raise ValueError(f"Program node names must be unique, not {names}")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from organza.calibration import METHODS, activation_scale
-from organza.codes import CODES, Flexpoint, Linear
+from organza.codes import CODES, Binary, Flexpoint, Linear
 from organza.codes.code import by_channel, from_channels
 from organza.codes.spec import CodeSpec
 from organza.epilogue import MAX_SHIFT, Epilogue
@@ -26,7 +26,7 @@ from organza.equalise import equalise
 from organza.errors import UserError
 from organza.float_layers import activate, linear
 from organza.fold import FloatLayer
-from organza.formats import Fixed, Flex, Format, covering_exponent
+from organza.formats import Fixed, Flex, Format, Sign, covering_exponent
 from organza.program import Convolve, Program
 from organza.reference import BATCH, accumulate
 
@@ -84,6 +84,8 @@ def quantize(
     real = torch.from_numpy(x.astype(np.float32))
     layers = list(layers)
     specs = [(codes or {}).get(layer.name, CodeSpec("linear", {"bits": weight_bits})) for layer in layers]
+    if _wants_signs(layers, specs, 0):
+        raise UserError(f"{layers[0].name}: binary:1 must not be the code of the first layer, whose input is the latents")
     if _wants_flex(layers, specs, 0):
         fmt: Format = _flex(layers[0].name, x)
     else:
@@ -99,6 +101,8 @@ def quantize(
             pass
         elif _wants_flex(layers, specs, index + 1):
             output = _flex(layer.name, values.numpy())
+        elif _wants_signs(layers, specs, index + 1):
+            output = Sign(float((values - values.mean((0, 2, 3), keepdim=True)).abs().mean()) or 1.0)
         elif layer.activation.kind != "slope":
             pass
         elif index + 1 < len(layers):
@@ -149,6 +153,18 @@ def _wants_flex(layers: Sequence[FloatLayer], specs: Sequence[CodeSpec], index: 
         if not layer.passthrough:
             return spec.kind == Flexpoint.kind
     return layers[-1].activation.kind == "slope" and specs[-1].kind == Flexpoint.kind
+
+
+def _wants_signs(layers: Sequence[FloatLayer], specs: Sequence[CodeSpec], index: int) -> bool:
+    """Whether layer `index` reads signs. Raises `UserError` for one that only moves values in front of it."""
+    for number, (layer, spec) in enumerate(zip(layers[index:], specs[index:], strict=True)):
+        if not layer.passthrough:
+            spec = spec.options.get("inner", spec)
+            signs = spec.kind == Binary.kind and spec.options.get("activations") == 1
+            if signs and number:
+                raise UserError(f"{layer.name}: binary:1 must follow a layer with weights, not {layers[index].name}")
+            return signs
+    return False
 
 
 def _flex(name: str, values: np.ndarray) -> Flex:
@@ -228,7 +244,7 @@ def quantize_layer(
         code=code,
         epilogue=Epilogue(0 * ones, ones, ones, 0 * ones, 0, 0),
         input=fmt,
-        output=fmt,
+        output=Fixed(ACTIVATION_BITS, True, 1.0),
     )
     unit = fmt.scale * scales
     made = _sums(draft, integers)
@@ -237,6 +253,10 @@ def quantize_layer(
     else:
         gain, offset = _fit(made * unit[:, None, None], sums)
     bias = np.round(offset / (gain * unit)).astype(np.int64)
+    if isinstance(output, Sign):
+        epilogue = Epilogue.sign(-np.ceil((_thresholds(layer, sums) - offset) / (gain * unit)).astype(np.int64))
+        node = dataclasses.replace(draft, epilogue=epilogue, output=output)
+        return node, epilogue.compute(made.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     low, high, step, table = _steps(layer, sums, output)
     ratio = gain * unit / step
     slopes = layer.slopes if layer.activation.kind == "slope" else np.ones(layer.co)
@@ -244,6 +264,13 @@ def quantize_layer(
     epilogue = Epilogue(bias, positive, negative, shift, low, high, table)
     node = dataclasses.replace(draft, epilogue=epilogue, output=output)
     return node, epilogue.compute(made.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def _thresholds(layer: FloatLayer, sums: np.ndarray) -> np.ndarray:
+    """For every channel the smallest of the `sums` whose activation is not below the channel's mean."""
+    values = activate(layer, torch.from_numpy(sums)).numpy()
+    above = values >= values.mean((0, 2, 3), keepdims=True)
+    return np.where(above, sums, np.inf).min((0, 2, 3))
 
 
 def _fit(got: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

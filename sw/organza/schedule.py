@@ -122,18 +122,15 @@ class Schedule:
         node = self.node
         known = node.code.arithmetics
         if not self.arithmetic:
-            object.__setattr__(self, "arithmetic", known[0])
+            object.__setattr__(self, "arithmetic", node.code.lanes_for(node.input)[0])
         if self.arithmetic not in known:
             raise ValueError(
                 f"{node.name}: arithmetic of this {node.code.kind} code must be {' or '.join(map(repr, known))}, "
                 f"not {self.arithmetic!r}"
             )
-        widest = node.code.widest_activation(self.arithmetic)
-        if widest is not None and node.input.bits > widest:
-            raise ValueError(
-                f"{node.name}: activations of {self.arithmetic!r} lanes must have at most {widest} bits, "
-                f"not {node.input.bits}"
-            )
+        need = node.code.needs(self.arithmetic, node.input)
+        if need is not None:
+            raise ValueError(f"{node.name}: {self.arithmetic!r} lanes must have {need}, not {node.input}")
         group = node.ci // node.groups
         for name, most in (
             ("ti", node.code.most_ti(self.arithmetic, group)),

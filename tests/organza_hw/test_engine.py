@@ -6,7 +6,8 @@ import pytest
 from amaranth.hdl import Fragment
 
 from organza.formats import Fixed
-from organza_hw.engine import Engine, fixed_shape, output_latency
+from organza_hw.engine import Engine
+from organza_hw.formats import output_latency, wire_shape
 from organza_hw.weights import pack_words
 from organza_sim.beats import Beat, from_beats, last_flags, to_beats
 from organza_sim.cycles import run_recurrence
@@ -24,8 +25,8 @@ def test_patterns_crossed(idle, pressure):
     engine = Engine(schedule, n_in=before.n, n_out=after.n, depth=before.depth)
     beats, last = to_beats(chosen.x, before.n)
     outputs = len(chosen.x) * node.y.output * node.x.output * -(-node.co // after.n)
-    made = run(engine, beats, last, i=Beat.of(fixed_shape(node.input), before.n),
-               o=Beat.of(fixed_shape(node.output), after.n), outputs=outputs, stall_in=PATTERNS[idle],
+    made = run(engine, beats, last, i=Beat.of(wire_shape(node.input), before.n),
+               o=Beat.of(wire_shape(node.output), after.n), outputs=outputs, stall_in=PATTERNS[idle],
                stall_out=PATTERNS[pressure])  # fmt: skip
     assert np.array_equal(from_beats(made.outputs, *node.output_shape), chosen.program.run(chosen.x))
     assert np.array_equal(made.last, last_flags(len(chosen.x), outputs // len(chosen.x)))
@@ -43,8 +44,8 @@ def test_a_row_leaves_after_its_latency():
         engine = Engine(schedule, n_in=before.n, n_out=after.n, depth=before.depth)
         beats, last = to_beats(chosen.x[:1], before.n)
         outputs = node.y.output * node.x.output * -(-node.co // after.n)
-        made = run(engine, beats, last, i=Beat.of(fixed_shape(node.input), before.n),
-                   o=Beat.of(fixed_shape(node.output), after.n), outputs=outputs)  # fmt: skip
+        made = run(engine, beats, last, i=Beat.of(wire_shape(node.input), before.n),
+                   o=Beat.of(wire_shape(node.output), after.n), outputs=outputs)  # fmt: skip
         end = run_recurrence([schedule], (before, after), 1).engines[0].end[0]
         assert made.out_cycles[0] == end + output_latency(schedule) + 2
 
@@ -72,9 +73,9 @@ def test_pack_words():
     assert pack_words(fields, 4) == [0x321, 0x80F]
 
 
-def test_fixed_shape():
+def test_wire_shape():
     for fixed, width, signed in ((Fixed(8, True, 1.0), 8, True), (Fixed(1, False, 1.0), 1, False)):
-        assert (fixed_shape(fixed).width, fixed_shape(fixed).signed) == (width, signed)
+        assert (wire_shape(fixed).width, wire_shape(fixed).signed) == (width, signed)
 
 
 def test_wrong_output_width():

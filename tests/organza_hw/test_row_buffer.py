@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-from organza_hw.engine import fixed_shape
+from organza_hw.formats import wire_shape
 from organza_hw.row_buffer import RingLayout, RowBuffer
 from organza_sim.beats import to_beats
 from organza_sim.pysim import trace_cycles
@@ -35,7 +35,7 @@ def address(ring, row, column, channel):
 def play(chosen, idle, pressure):
     """Rows in by one pattern; each is read back completely, then released by the other."""
     ring, node = ring_of(chosen), chosen.program.nodes[0]
-    component = RowBuffer(ring, fixed_shape(node.input))
+    component = RowBuffer(ring, wire_shape(node.input))
     x = np.concatenate([chosen.x] * IMAGES)[:IMAGES]
     beats, _ = to_beats(x, ring.n)
     rows = x.transpose(0, 2, 3, 1).reshape(-1, node.x.size, node.ci)

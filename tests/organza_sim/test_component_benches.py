@@ -14,8 +14,8 @@ from organza.codes import Linear
 from organza.epilogue import Epilogue
 from organza_hw.accumulators import Accumulators
 from organza_hw.codes import term_of
-from organza_hw.engine import fixed_shape
 from organza_hw.epilogue import EpilogueUnit
+from organza_hw.formats import wire_shape
 from organza_hw.lane_memory import LaneMemory
 from organza_hw.lanes.dot import DotLanes
 from organza_hw.rom import VERILOG, Rom
@@ -380,7 +380,7 @@ def row_buffer(seed):
     chosen = case(seed)
     node, joint = chosen.program.nodes[0], chosen.plan.joints[0]
     ring = RingLayout(chosen.schedules[0], n=joint.n, depth=joint.depth)
-    component = RowBuffer(ring, fixed_shape(node.input))
+    component = RowBuffer(ring, wire_shape(node.input))
     images = -(-(2 * ring.depth + 1) // node.y.size)  # twice around the ring
     x = np.concatenate([chosen.x] * images)[:images]
     x = np.random.default_rng(seed).permutation(x.reshape(-1)).reshape(x.shape)

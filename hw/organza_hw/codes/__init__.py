@@ -8,7 +8,7 @@ from typing import Any
 
 from organza.codes import Serial
 from organza_hw.codes.affine import AffineTerm
-from organza_hw.codes.binary import BinaryTerm
+from organza_hw.codes.binary import BinaryTerm, XnorTerm
 from organza_hw.codes.blockhash import BlockHashTerm
 from organza_hw.codes.codebook import CodebookBins, CodebookTerm
 from organza_hw.codes.flexpoint import FlexpointTerm
@@ -24,7 +24,7 @@ from organza_hw.codes.ternary import TernaryTerm
 TERMS: dict[tuple[str, str], Any] = {
     (term.kind, term.arithmetic): term
     for term in (
-        LinearTerm, PackedTerm, PlaneTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, FlexpointTerm, CodebookTerm,
+        LinearTerm, PackedTerm, PlaneTerm, AffineTerm, PowerTerm, TernaryTerm, BinaryTerm, XnorTerm, FlexpointTerm, CodebookTerm,
         CodebookBins, SparseTerm, BlockHashTerm,
     )
 }  # fmt: skip

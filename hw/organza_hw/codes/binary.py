@@ -4,6 +4,7 @@ from amaranth import *
 
 from organza.codes import Binary
 from organza_hw.codes.term import Term
+from organza_hw.lanes import signs
 from organza_hw.lanes.dot import add_tree, register
 from organza_hw.lanes.planes import plane
 
@@ -26,3 +27,15 @@ class BinaryTerm(Term):
         return [
             register(m, everything - (plane(m, activations, word, instances=instances) << 1)) for word in words
         ]
+
+
+class XnorTerm(BinaryTerm):
+    """Signs times signs: counts where they differ."""
+
+    arithmetic = "xnor"
+
+    def latency(self, ti):
+        return signs.latency(ti)
+
+    def dots(self, m, activations, words, *, instances):
+        return signs.sign_sums(m, activations, words, instances=instances)

@@ -1,4 +1,4 @@
-"""Binary weights ±1: one bit that flips the sign of the activation (ApGAN, W1A8)."""
+"""Binary weights ±1: one bit that flips the sign of the activation (ApGAN; W1A8, or W1A1 where the input is signs)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from organza.codes.code import (
     from_channels,
     no_options,
 )
+from organza.formats import Format, Sign
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,17 @@ class Binary(PlainCode):
     def magnitude(self) -> int:
         return 1
 
+    @property
+    def arithmetics(self) -> tuple[str, ...]:
+        """"xnor" counts equal signs."""
+        return "plain", "xnor"
+
+    def needs(self, arithmetic: str, activation: Format) -> str | None:
+        return "signs as activations" if arithmetic == "xnor" and not isinstance(activation, Sign) else None
+
+    def lanes_for(self, activation: Format) -> list[str]:
+        return ["xnor", "plain"] if isinstance(activation, Sign) else ["plain"]
+
     def parameters(self) -> dict[str, Any]:
         return {}
 
@@ -60,7 +72,13 @@ class Binary(PlainCode):
     def encode(
         cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
     ) -> tuple[Code, np.ndarray]:
-        """Signs, and the (input-power weighted) mean magnitude of every output channel."""
+        """Signs, and the (input-power weighted) mean magnitude of every output channel.
+
+        Option `activations`, bits of the layer's input, 1 or 8, is for the layer before.
+        """
+        activations = options.pop("activations", 8)
+        if activations not in (1, 8):
+            raise ValueError(f"binary activations must have 1 or 8 bits, not {activations}")
         no_options("binary", options)
         rows, cost = by_channel(weights, groups), channel_power(power, weights.shape, groups)
         cost = np.where(cost > 0, cost, cost.max() * 1e-9 or 1.0)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from organza.formats import Format
 
 
 class Code(ABC):
@@ -27,9 +30,13 @@ class Code(ABC):
         """Lanes that can run the code, all with the same integers, the planner's choice first."""
         return ("plain",)
 
-    def widest_activation(self, arithmetic: str) -> int | None:
-        """Most bits of an activation that these lanes are exact for; None: any."""
+    def needs(self, arithmetic: str, activation: Format) -> str | None:
+        """What these lanes ask of the layer's input and `activation` is not; None if they can run."""
         return None
+
+    def lanes_for(self, activation: Format) -> list[str]:
+        """Those of `arithmetics` that can run on such an input, the planner's choice first."""
+        return [name for name in self.arithmetics if self.needs(name, activation) is None]
 
     def sum_cycles(self, arithmetic: str) -> int:
         """Cycles for E sums at the end of a tile in which the lanes stand still; 0 if lanes and epilogue work together."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from organza.calibration import weight_scales
 from organza.codes.code import Code, PlainCode, by_channel, check_weights, from_channels, no_options
+from organza.formats import Format
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +58,8 @@ class Linear(PlainCode):
         """"packed" halves the multipliers of weights of at most 8 bits, "lut" needs none for at most 4."""
         return "plain", *(["packed"] if self.bits <= 8 else []), *(["lut"] if self.bits <= 4 else [])
 
-    def widest_activation(self, arithmetic: str) -> int | None:
-        return 8 if arithmetic == "packed" else None
+    def needs(self, arithmetic: str, activation: Format) -> str | None:
+        return "activations of at most 8 bits" if arithmetic == "packed" and activation.bits > 8 else None
 
     def parameters(self) -> dict[str, Any]:
         return {"bits": self.bits}

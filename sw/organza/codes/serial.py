@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from organza.codes.code import Code, lane_order
+from organza.formats import Format
 
 # Codes that a serial one may be around: a field for every weight, for any shape of lanes.
 INNER = ("linear", "affine", "power", "ternary", "binary", "codebook")
@@ -41,8 +42,11 @@ class Serial(Code):
     def arithmetics(self) -> tuple[str, ...]:
         return self.inner.arithmetics
 
-    def widest_activation(self, arithmetic: str) -> int | None:
-        return self.inner.widest_activation(arithmetic)
+    def needs(self, arithmetic: str, activation: Format) -> str | None:
+        return self.inner.needs(arithmetic, activation)
+
+    def lanes_for(self, activation: Format) -> list[str]:
+        return self.inner.lanes_for(activation)
 
     def sum_cycles(self, arithmetic: str) -> int:
         return self.inner.sum_cycles(arithmetic)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # The numbers behind the colons.
 OPTIONS = {
     "linear": ("bits",), "affine": ("bits",), "power": ("bits",), "codebook": ("centroids",),
+    "binary": ("activations",),
     "sparse": ("sparsity",), "ternary": ("per_byte",),
     "hashed": ("factor", "seed"), "multihash": ("factor",),
     "blockhash": ("factor", "ti", "to"),
@@ -124,12 +125,12 @@ def parse_arithmetic(text: str, program: Program) -> dict[str, str]:
     nodes = {node.name: node for node in program.nodes}
     made = parse_layers("arithmetic", text, list(nodes))
     for name, arithmetic in made.items():
-        code, bits = nodes[name].code, nodes[name].input.bits
+        code = nodes[name].code
         if arithmetic not in code.arithmetics:
             raise UserError(
                 f"arithmetic of {name} (a {code.kind} code) must be one of {', '.join(code.arithmetics)}, not {arithmetic!r}"
             )
-        widest = code.widest_activation(arithmetic)
-        if widest is not None and bits > widest:
-            raise UserError(f"arithmetic {arithmetic} of {name} needs activations of at most {widest} bits, not {bits}")
+        need = code.needs(arithmetic, nodes[name].input)
+        if need is not None:
+            raise UserError(f"arithmetic {arithmetic} of {name} needs {need}, not {nodes[name].input}")
     return made
