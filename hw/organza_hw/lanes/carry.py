@@ -91,7 +91,7 @@ def accumulate(m, held, restart, value, *, instances):
     return gated_sum(m, (held, ~restart), (value, Const(1)), held.shape(), instances=instances)
 
 
-def popcount(bits):
+def popcount(m, bits):
     """Ones among `bits`: full adders of two LUTs each, which Yosys would otherwise make of carry chains."""
     columns = [list(bits)]
     place = 0
@@ -103,11 +103,14 @@ def popcount(bits):
                 columns.append([])
             if len(taken) == 3:
                 a, b, c = taken
-                column.append(a ^ b ^ c)
-                columns[place + 1].append((a & b) | (a & c) | (b & c))
+                made = a ^ b ^ c, (a & b) | (a & c) | (b & c)
             else:
                 a, b = taken
-                column.append(a ^ b)
-                columns[place + 1].append(a & b)
+                made = a ^ b, a & b
+            # Named wires: an expression used twice would be written out twice, at every level again.
+            low, high = Signal(), Signal()
+            m.d.comb += [low.eq(made[0]), high.eq(made[1])]
+            column.append(low)
+            columns[place + 1].append(high)
         place += 1
     return Cat(column[0] for column in columns if column)

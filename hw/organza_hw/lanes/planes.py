@@ -50,7 +50,7 @@ def signed_sum(m, activations, passes, negatives, *, instances):
             total = register(m, total)
         chains.append(register(m, total))
     total = add_tree(m, chains, level=LEVELS_PER_STAGE)
-    count = popcount(negatives)
+    count = popcount(m, negatives)
     stages = 1 + (len(activations) - 1).bit_length() // LEVELS_PER_STAGE
     for _ in range(stages):
         count = register(m, count)

@@ -74,7 +74,7 @@ def sign_sums(m, activations, words, *, instances):
     Channels exist together, but for those beyond the last of a layer, whose fields are 0 as their activations are.
     """
     bits = [Value.cast(activation).as_unsigned() for activation in activations]
-    exists, count = bits[0][0], popcount([value[0] for value in bits])
+    exists, count = bits[0][0], popcount(m, [value[0] for value in bits])
     for _ in range(latency(len(bits)) - 1):
         exists, count = register(m, exists), register(m, count)
     made = []

