@@ -53,7 +53,7 @@ def test_one_code_for_all_and_one_for_each():
     ("text", "message"),
     [
         ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, flexpoint, codebook, sparse, blockhash, huffman, rle, hashed, multihash, tanh, not 'quaternary'$"),
-        ("binary:3", r"^code binary takes no number, not 'binary:3'$"),
+        ("flexpoint:3", r"^code flexpoint takes no number, not 'flexpoint:3'$"),
         ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
         ("sparse:", r"^code sparse takes a whole number of sparsity, not ''$"),
         ("sparse:75+", r"^code must be one of linear, affine, .*, not ''$"),
