@@ -6,8 +6,8 @@ import pytest
 from amaranth.hdl import Fragment
 
 from organza.formats import Fixed
-from organza_hw.engine import Engine
-from organza_hw.formats import output_latency, wire_shape
+from organza_hw.engine import Engine, output_latency
+from organza_hw.formats import wire_shape
 from organza_hw.weights import pack_words
 from organza_sim.beats import Beat, from_beats, last_flags, to_beats
 from organza_sim.cycles import run_recurrence
