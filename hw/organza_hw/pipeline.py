@@ -67,7 +67,7 @@ class Pipeline(wiring.Component):
     @staticmethod
     def _coder(node, n):
         """Encoder and decoder of the joint behind the layer `node`."""
-        shape, row_beats = fixed_shape(node.output), node.x.output * -(-node.co // n)
+        shape, row_beats = wire_shape(node.output), node.x.output * -(-node.co // n)
         return RunEncoder(shape, n, row_beats), RunDecoder(shape, n, row_beats * node.y.output)
 
     @staticmethod

@@ -16,7 +16,7 @@ from organza.program import Convolve, Program
 from organza.program_file import program_hash
 from organza.run_length import CODINGS
 from organza.schedule import Schedule, blocks, ceil_div
-from organza_hw.engine import fixed_shape
+from organza_hw.formats import wire_shape
 from organza_hw.joint_rle import memory_bits
 from organza_hw.row_buffer import RingLayout
 from organza_hw.sequencer import OUTPUT_ROWS
@@ -255,7 +255,7 @@ def resources(schedules: list[Schedule], joints: list[JointPlan]) -> dict[str, i
         rows += OUTPUT_ROWS * node.x.output * node.co * node.output.bits
         weights += node.code.stored_bits
         if before.coding == "rle":
-            coders += memory_bits(fixed_shape(node.input), before.n)
+            coders += memory_bits(wire_shape(node.input), before.n)
         buffers += node.code.buffer_bits
     return {
         "lanes": sum(schedule.lanes for schedule in schedules),
