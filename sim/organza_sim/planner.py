@@ -15,7 +15,7 @@ from organza.plan import EnginePlan, JointPlan, Plan
 from organza.program import Convolve, Program
 from organza.program_file import program_hash
 from organza.run_length import CODINGS
-from organza.schedule import Schedule, blocks, ceil_div
+from organza.schedule import MOST_WORD_BITS, Schedule, blocks, ceil_div
 from organza_hw.formats import wire_shape
 from organza_hw.joint_rle import memory_bits
 from organza_hw.row_buffer import RingLayout
@@ -65,6 +65,7 @@ def _lane_shapes(node: Convolve, most: int, arithmetic: str) -> list[tuple[int, 
     """Useful (Ti, To) of at most `most` lanes, or the only one that the code allows."""
     if node.code.lane_shape is not None:
         return [node.code.lane_shape]
+    most = min(most, MOST_WORD_BITS // node.code.field_bits)
     cig, cog = node.ci // node.groups, node.co // node.groups
     if not node.code.gathers:
         most_ti = node.code.most_ti(arithmetic, cig)

@@ -20,6 +20,9 @@ import numpy as np
 from organza.geometry import Axis
 from organza.program import Convolve
 
+# Every Verilog tool must take vectors of this many bits (IEEE 1364-2005, 4.3.1), and need not take wider ones.
+MOST_WORD_BITS = 1 << 16
+
 
 def ceil_div(a: int, b: int) -> int:
     """Smallest integer not below a / b."""
@@ -146,6 +149,9 @@ class Schedule:
                 wanted = f"{most} for {self.arithmetic!r} lanes" if few else f"between 1 and {most}"
                 raise ValueError(f"{node.name}: {name} must be {wanted}, not {value}")
 
+        width = self.ti * self.to * node.code.field_bits
+        if width > MOST_WORD_BITS:
+            raise ValueError(f"{node.name}: lane word must have at most {MOST_WORD_BITS} bits, not {width}")
         if node.code.lane_shape not in (None, (self.ti, self.to)):
             ti, to = node.code.lane_shape
             raise ValueError(f"{node.name}: code is for {ti}×{to} lanes, not {self.ti}×{self.to}")

@@ -415,6 +415,33 @@ def test_programs(here: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("codebook:300", "0: codebook must have 2 to 256 centroids, not 300"),
+        ("layer1=linear:17", "3: Linear bits must be between 2 and 16, not 17"),
+        ("affine:9", "0: Affine bits must be between 1 and 8, not 9"),
+        ("power:6", "0: PowerOfTwo bits must be between 2 and 5, not 6"),
+        ("ternary:7", "0: Ternary weights in a byte must be 4 or 5, not 7"),
+        ("tanh:9", "0: tanh bits must be between 1 and 8, not 9"),
+        ("sparse:100", "0: sparsity must be between 0 and 99 percent, not 100"),
+        ("sparse:75:0", "0: Sparse block must be between 2 and 16, not 0"),
+        ("sparse:75:16:9:relative", "0: Sparse gap must be between 2 and 8, not 9"),
+        ("sparse+codebook:999", "0: codebook must have 2 to 256 centroids, not 999"),
+        ("rle+linear:40", "0: Linear bits must be between 2 and 16, not 40"),
+        ("hashed:0", "0: hashed factor must be at least 1, not 0"),
+        ("multihash:0", "0: multihash factor must be at least 1, not 0"),
+        ("blockhash:8:0:4", "0: blockhash factor and lanes must be at least 1, not 8, 0, 4"),
+        ("quaternary", "code must be one of linear, affine, .*, not 'quaternary'"),
+        ("layer7=binary", r"code names the layer 'layer7'; this model has layer0 \(0\), layer1 \(3\)"),
+    ],
+)
+def test_codes_that_do_not_fit(here: Path, code: str, message: str) -> None:
+    """Nothing is written, not even a folder."""
+    given = "--weights", "w.safetensors", "--calibration", "z.npy"
+    refused(f"^organza: error: {message}$", "build", "my_model.py:make_generator", *given, "--code", code, "-o", "out")
+
+
 def test_build_folders(folder: Path) -> None:
     refused("nowhere: no such folder", "verify", "nowhere")
     (folder.parent / "empty").mkdir()

@@ -7,8 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from organza.codes import Linear
+from organza.epilogue import Epilogue
+from organza.formats import Fixed
 from organza.geometry import Axis
-from organza.schedule import Schedule, blocks, ceil_div, row_needs
+from organza.program import Convolve
+from organza.schedule import MOST_WORD_BITS, Schedule, blocks, ceil_div, row_needs
+from organza_sim.planner import tilings
 from tests.strategies import random_axis, random_convolve
 
 SEEDS = range(60)
@@ -120,3 +125,16 @@ def test_wrong_lanes(change, kind, message):
     node = random_convolve(np.random.default_rng(0))
     with pytest.raises(kind, match=message):
         Schedule(**{"node": node, "ti": 1, "to": 1, **change})
+
+
+def test_lane_words_have_a_widest():
+    """Verilog tools need not take vectors of more than 65,536 bits."""
+    form = Fixed(8, False, 1.0)
+    rule = Epilogue(np.zeros(64, int), np.ones(64, int), np.zeros(64, int), np.zeros(64, int), 0, 255)
+    point = Axis(size=1, kernel=1)
+    code = Linear(np.ones((128, 64, 1, 1), np.int64), 16)
+    node = Convolve(name="wide", y=point, x=point, groups=1, code=code, epilogue=rule, input=form, output=form)
+    assert Schedule(node=node, ti=64, to=64).lanes * 16 == MOST_WORD_BITS
+    with pytest.raises(ValueError, match="^wide: lane word must have at most 65536 bits, not 66560$"):
+        Schedule(node=node, ti=65, to=64)
+    assert max(tiling.lanes for tiling in tilings(node, 128 * 64)) == 64 * 64

@@ -31,6 +31,19 @@ INDEXES = ("bitmap", "relative")
 BLOCK, GAP_BITS = 16, 4
 
 
+def _check_storage(block: int, index: str, gap: int) -> None:
+    """Raise TypeError / ValueError for what `Sparse` cannot store."""
+    for name, value, low, high in (("block", block, 2, 16), ("gap", gap, MIN_GAP_BITS, MAX_GAP_BITS)):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"Sparse {name} must be an integer, not {value!r}")
+        if not low <= value <= high:
+            raise ValueError(f"Sparse {name} must be between {low} and {high}, not {value}")
+    if index not in INDEXES:
+        raise ValueError(
+            f"Sparse index must be one of {', '.join(INDEXES)}, not {index!r}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Sparse(Code):
     """The weights of `inner` where `mask` holds, zero elsewhere.
@@ -66,16 +79,7 @@ class Sparse(Code):
                 f"Sparse inner must be one of {', '.join(INNER)}, not {self.inner.kind!r}"
             )
         self.inner.check_inside(self.kind)
-        for name, low, high in (("block", 2, 16), ("gap", MIN_GAP_BITS, MAX_GAP_BITS)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"Sparse {name} must be an integer, not {value!r}")
-            if not low <= value <= high:
-                raise ValueError(f"Sparse {name} must be between {low} and {high}, not {value}")
-        if self.index not in INDEXES:
-            raise ValueError(
-                f"Sparse index must be one of {', '.join(INDEXES)}, not {self.index!r}"
-            )
+        _check_storage(self.block, self.index, self.gap)
         mask = np.asarray(self.mask)
         if mask.dtype != bool:
             raise TypeError(f"Sparse mask must be booleans, not {mask.dtype}")
@@ -273,6 +277,7 @@ class Sparse(Code):
         no_options("sparse", options)
         if inner.kind not in INNER:
             raise ValueError(f"sparse must be around one of {', '.join(INNER)}, not {inner.kind!r}")
+        _check_storage(stored.get("block", BLOCK), stored.get("index", "bitmap"), stored.get("gap", GAP_BITS))
         importance = np.abs(weights) * np.sqrt(power)[:, None, None, None]
         block = stored.get("block", BLOCK) if balanced else None
         mask = prune(importance, groups, sparsity, block)

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 OPTIONS = {
     "linear": ("bits",), "affine": ("bits",), "power": ("bits",), "codebook": ("centroids",),
     "binary": ("activations",),
-    "sparse": ("sparsity",), "ternary": ("per_byte",),
+    "sparse": ("sparsity", "block", "gap"), "ternary": ("per_byte",),
     "hashed": ("factor", "seed"), "multihash": ("factor",),
     "blockhash": ("factor", "ti", "to"),
+}  # fmt: skip
+# Words that may stand behind the colons, among the numbers: the option that they set.
+WORDS: dict[str, dict[str, tuple[str, Any]]] = {
+    "sparse": {"relative": ("index", "relative"), "bitmap": ("index", "bitmap"), "unbalanced": ("balanced", False)},
 }  # fmt: skip
 # Other encoders of a code, which users name as codes: the code, and the numbers behind the colons.
 LAWS = {"tanh": ("codebook", ("bits",))}
@@ -37,7 +41,8 @@ class CodeSpec:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        own = [str(value) for name, value in self.options.items() if name not in ("inner", "law")]
+        words = {setting: word for word, setting in WORDS.get(self.kind, {}).items()}
+        own = [words.get((name, value), str(value)) for name, value in self.options.items() if name not in ("inner", "law")]
         text = ":".join([self.options.get("law", self.kind), *own])
         return f"{text}+{self.options['inner']}" if "inner" in self.options else text
 
@@ -66,14 +71,23 @@ def _parse_one(text: str) -> CodeSpec:
         return CodeSpec(coder, made)
     if not names:
         raise UserError(f"code {kind} takes no number, not {text!r}")
-    numbers = number.split(":")
+    words, numbers = WORDS.get(kind, {}), []
+    for part in number.split(":"):
+        if part not in words:
+            numbers.append(part)
+            continue
+        option, value = words[part]
+        if option in made:
+            raise UserError(f"code {kind} takes one {option}, not {text!r}")
+        made[option] = value
     if len(numbers) > len(names):
         raise UserError(f"code {kind} takes only {' and '.join(names)}, not {text!r}")
     for name, value in zip(names, numbers, strict=False):
         try:
             made[name] = int(value)
         except ValueError as error:
-            raise UserError(f"code {kind} takes a whole number of {name}, not {value!r}") from error
+            known = "".join(f", {word}" for word in words)
+            raise UserError(f"code {kind} takes a whole number of {name}{known}, not {value!r}") from error
     return CodeSpec(coder, made)
 
 
