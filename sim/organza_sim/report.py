@@ -196,7 +196,7 @@ def joint_traffic(program: Program, plan: Plan, layers: list[np.ndarray]) -> lis
     """
     made = []
     for number, (node, joint, values) in enumerate(zip(program.nodes, plan.joints[1:-1], layers, strict=False), 1):
-        beats, _ = to_beats(values, joint.n)
+        beats, _ = to_beats(node.output.to_wire(values), joint.n)
         row_beats, bits = node.x.output * -(-node.co // joint.n), node.output.bits
         made.append({
             "joint": number, "coding": joint.coding, "zeros": float((beats == 0).mean()),

@@ -13,6 +13,7 @@ from organza_sim.planner import plan_program
 from organza_sim.report import joint_traffic
 from tests.organza_sim.layer_cases import Case, case
 from tests.organza_sim.test_cycles import check_free, check_stalled
+from tests.organza_sim.test_signs import chain
 
 pytestmark = pytest.mark.rtl
 PIPELINES = 6
@@ -67,6 +68,16 @@ def test_traffic():
         bits = sum(1 + (RUN_BITS if token.run else node.output.bits) for token in tokens)
         assert entry["rle_bits"] == bits / len(values) and entry["coding"] == "rle"
         assert entry["plain_bits"] == beats.size * node.output.bits / len(values)
+
+
+def test_signs():
+    """On the wires a 1 is what stands for −1, and a run is one of 1."""
+    chosen = coded(chain(2, "binary"))
+    check_free(chosen)
+    check_stalled(chosen, 3)
+    layers = chosen.program.run_layers(chosen.x)
+    for entry, values in zip(joint_traffic(chosen.program, chosen.plan, layers), layers, strict=False):
+        assert entry["zeros"] >= (values == 1).mean() * values.size / entry["plain_bits"] / len(values) > 0
 
 
 def test_planned():
