@@ -32,10 +32,12 @@ IMAGES, LATENT = 2, 64
 SPECS = (
     *((code, "") for code in CODES),
     ("linear:4", ""), ("ternary:5", ""), ("affine:2", ""), ("codebook:200", ""), ("sparse:75+ternary", ""), ("huffman+codebook:16", ""),
-    ("rle+linear:4", ""),
+    ("rle+linear:4", ""), ("tanh:4", ""),
+    ("layer1=binary:1,layer2=binary:1,layer3=binary:1", ""),
     ("layer0=linear:16,layer1=codebook:16,layer2=ternary:5,layer3=binary", ""),
     ("layer0=huffman,layer1=sparse:75,layer2=affine:4,layer3=flexpoint", ""),
     ("linear", "layer0=packed,layer1=packed,layer2=packed,layer3=packed"),
+    ("codebook:16", "layer1=bins,layer2=bins"),
     ("linear:4", "layer0=lut,layer1=lut,layer2=packed,layer3=lut"),
 )  # fmt: skip
 

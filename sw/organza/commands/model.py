@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from organza.program import Program
 
 SHIPPED = "dcgan32-w16"
+TEACHER = "dcgan32-w32"  # twice as wide, for compression to start from
 ASSETS = Path(__file__).parent.parent / "assets"
 CALIBRATION_IMAGES = 256
 CALIBRATION_SEED = 0
@@ -71,8 +72,8 @@ def load_model(
     """The model that `source` names: see `organza build --help`. Raises `UserError` naming the file and what to do."""
     shape = None if input_shape is None else parse_shape(input_shape)
     path = Path(source)
-    if source == SHIPPED:
-        path = ASSETS / f"{SHIPPED}.safetensors"
+    if source in (SHIPPED, TEACHER):
+        path = ASSETS / f"{source}.safetensors"
     elif ":" not in source and path.suffix == ".py":
         raise UserError(f"{source}: name the function too, e.g. {source}:make_generator")
     python = ":" in source and path.suffix != ".safetensors"
@@ -83,7 +84,7 @@ def load_model(
             )
         if not path.is_file():
             raise UserError(
-                f"{source}: no such file; give my_model.py:make_generator, a .safetensors file, or {SHIPPED}"
+                f"{source}: no such file; give my_model.py:make_generator, a .safetensors file, {SHIPPED} or {TEACHER}"
             )
         if _is_program(path):
             if code is not None:
