@@ -105,10 +105,14 @@ class Epilogue:
         return np.unique(np.clip([self.low, 0, self.high], self.low, self.high))
 
     @classmethod
-    def sign(cls, bias: np.ndarray) -> Epilogue:
-        """1 where sum + bias ≥ 0, else −1: a comparison with a threshold of −`bias`, no multiplier."""
+    def sign(cls, bias: np.ndarray, direction: np.ndarray | None = None) -> Epilogue:
+        """1 where sum + bias ≥ 0, else −1: a comparison with a threshold of −`bias`, no multiplier.
+
+        direction : 1, or −1 for channels (co,) that are 1 where sum + bias ≤ 0.
+        """
         ones = np.ones(len(bias), np.int64)
-        return cls(bias, ones, ones, 0 * ones, -1, 0, np.array([-1, 1]))
+        factor = ones if direction is None else direction
+        return cls(bias, factor, factor, 0 * ones, -1, 0, np.array([-1, 1]))
 
     def compute(self, acc: np.ndarray) -> np.ndarray:
         """Outputs, int64, for exact sums `acc` of shape (..., co)."""

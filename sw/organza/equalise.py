@@ -64,7 +64,7 @@ def equalise(
 def _candidates(layer: FloatLayer, following: FloatLayer, values: np.ndarray) -> list[np.ndarray]:
     """Factors to try; all 1 comes first and wins ties."""
     ones = np.ones(layer.co)
-    if layer.passthrough or following.passthrough:
+    if layer.passthrough or following.passthrough or following.coded:  # what training has chosen stays
         return [ones]
     peak = np.abs(values).max((0, 2, 3)).astype(np.float64)
     weight = np.abs(following.weights).max((1, 2, 3))

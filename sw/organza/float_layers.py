@@ -9,8 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from organza.codes import Code
+from organza.codes.spec import CodeSpec
+from organza.formats import Format
 from organza.geometry import Axis
-from organza.graph import Activation
+from organza.graph import Activation, Norm
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Coded:
+    """A code that training has chosen: weights = code.integers() * scales, one scale for every output channel.
+
+    spec : what asks for this code, with the bits of the layer's input if they matter. Scales (co,) are not zero; batch
+    normalisation may have made them negative.
+    """
+
+    code: Code
+    scales: np.ndarray
+    spec: CodeSpec
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,6 +38,9 @@ class FloatLayer:
     y, x : vertical and horizontal `Axis`.
     activation : slopes are (1,) or (co,).
     passthrough : whether every output is one of the inputs, so that formats carry over unchanged.
+    norm : batch normalisation between sums and activation, None if there is none or it is folded.
+    coded : the code that the weights are to have, None to choose one after training.
+    output : the format that training has given to the results, None to calibrate one.
     """
 
     name: str
@@ -32,6 +51,9 @@ class FloatLayer:
     groups: int = 1
     activation: Activation = dataclasses.field(default_factory=Activation)
     passthrough: bool = False
+    norm: Norm | None = None
+    coded: Coded | None = None
+    output: Format | None = None
 
     @property
     def co(self) -> int:
@@ -52,6 +74,27 @@ class FloatLayer:
     def slopes(self) -> np.ndarray:
         """Slope for negative values, one entry per output channel."""
         return np.broadcast_to(self.activation.slope, (self.co,))
+
+    def folded(self) -> FloatLayer:
+        """The same layer with `norm` in weights, bias and the scales of the code."""
+        if self.norm is None:
+            return self
+        scale = self.norm.scale
+        coded = self.coded and dataclasses.replace(self.coded, scales=self.coded.scales * scale)
+        return dataclasses.replace(
+            self,
+            weights=scale_outputs(self.weights, self.groups, scale),
+            bias=self.bias * scale + self.norm.shift,
+            norm=None,
+            coded=coded,
+        )
+
+
+def scale_outputs(weights: np.ndarray, groups: int, factors: np.ndarray) -> np.ndarray:
+    """Weights (ci, co // groups, ky, kx) times one of `factors` (co,) for every output channel."""
+    ci, cog, ky, kx = weights.shape
+    grouped = weights.reshape(groups, ci // groups, cog, ky, kx)
+    return (grouped * factors.reshape(groups, 1, cog, 1, 1)).reshape(weights.shape)
 
 
 def float_run(

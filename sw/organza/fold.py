@@ -46,21 +46,23 @@ class _Move:
     after: Shape
 
 
-def fold(graph: Graph) -> list[FloatLayer]:
+def fold(graph: Graph, *, norms: bool = True) -> list[FloatLayer]:
     """The layers of `graph`, in order; `float_run` of them equals the model up to float rounding.
 
-    A flatten at the very end is dropped: layers make maps.
+    A flatten at the very end is dropped: layers make maps. Without `norms`, batch normalisation stays in `FloatLayer.norm`
+    wherever its layer can keep it, for training to go on.
 
     Raises `UserError` naming the step that cannot be folded and what to do instead.
     """
-    folder = _Folder(graph.input_shape)
+    folder = _Folder(graph.input_shape, norms)
     for step in graph.steps:
         folder.take(step)
     return folder.finish()
 
 
 class _Folder:
-    def __init__(self, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, input_shape: tuple[int, ...], norms: bool) -> None:
+        self.norms = norms
         self.layers: list[FloatLayer] = []
         self.moves: list[_Move] = []
         self.norm: NormalizeStep | None = None
@@ -179,7 +181,7 @@ class _Folder:
         """The last layer with `move` after it, or None when one layer cannot do both."""
         if not self.layers or self.layers[-1].passthrough:
             return None
-        layer = self.layers[-1]
+        layer = self.layers[-1].folded()  # a merged channel has one normalisation
         block = move.before[0] // move.after[0]
         if move.kind not in ("shuffle", "view") or layer.weights.shape[1] % block:
             return None
@@ -218,15 +220,11 @@ class _Folder:
         if not self.layers or not self.layers[-1].activation.identity:
             self.norm = step
             return
-        layer = self.layers[-1]
+        layer = self.layers[-1].folded()
         channels = np.ones(self.shape[0])
-        scale = self.through(step.name, step.scale * channels)
-        shift = self.through(step.name, step.shift * channels)
-        per_output = scale.reshape(layer.groups, 1, -1, 1, 1)
-        weights = layer.weights.reshape(layer.groups, -1, *layer.weights.shape[1:]) * per_output
-        self.layers[-1] = dataclasses.replace(
-            layer, weights=weights.reshape(layer.weights.shape), bias=layer.bias * scale + shift
-        )
+        norm = step.norm.each(lambda values: self.through(step.name, values * channels))
+        layer = dataclasses.replace(layer, norm=norm)
+        self.layers[-1] = layer.folded() if self.norms or layer.passthrough else layer
 
     def refuse_norm(self, step: NormalizeStep) -> None:
         raise UserError(

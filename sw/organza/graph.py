@@ -6,6 +6,7 @@ batch is left out. Arrays are float64, so that folding adds no rounding of its o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -78,12 +79,47 @@ class LinearStep:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Norm:
+    """Batch normalisation: (v - mean) / sqrt(variance + eps) * weight + bias, all float64 of shape (channels,)."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    eps: float
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Of v * scale + shift, which is the same with frozen statistics."""
+        return self.weight / np.sqrt(self.variance + self.eps)
+
+    @property
+    def shift(self) -> np.ndarray:
+        """See `scale`."""
+        return self.bias - self.mean * self.scale
+
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> Norm:
+        """The normalisation of other channels: `function` makes theirs of every array."""
+        arrays = {key: function(getattr(self, key)) for key in ("mean", "variance", "weight", "bias")}
+        return Norm(**arrays, eps=self.eps)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class NormalizeStep:
-    """Batch normalisation with frozen statistics: v * scale[c] + shift[c]."""
+    """Batch normalisation with frozen statistics."""
 
     name: str
-    scale: np.ndarray
-    shift: np.ndarray
+    norm: Norm
+
+    @property
+    def scale(self) -> np.ndarray:
+        """Of v * scale[c] + shift[c]."""
+        return self.norm.scale
+
+    @property
+    def shift(self) -> np.ndarray:
+        """See `scale`."""
+        return self.norm.shift
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,6 +15,7 @@ from organza.graph import (
     ActivateStep,
     Activation,
     LinearStep,
+    Norm,
     NormalizeStep,
     ReshapeStep,
     ShuffleStep,
@@ -235,14 +236,13 @@ class Operators:
                 f"{path}: BatchNorm uses the statistics of the batch; train it with "
                 "track_running_stats=True and keep it in evaluation mode"
             )
-        mean, var = (self.array(values[key], path) for key in ("running_mean", "running_var"))
-        scale = 1 / np.sqrt(var + float(values["eps"]))
-        if values["weight"] is not None:
-            scale = scale * self.array(values["weight"], path)
-        shift = -mean * scale
-        if values["bias"] is not None:
-            shift = shift + self.array(values["bias"], path)
-        return NormalizeStep(name=path, scale=scale, shift=shift)
+        mean, variance = (self.array(values[key], path) for key in ("running_mean", "running_var"))
+        weight, bias = (
+            np.full(len(mean), value) if values[key] is None else self.array(values[key], path)
+            for key, value in (("weight", 1.0), ("bias", 0.0))
+        )
+        norm = Norm(mean=mean, variance=variance, weight=weight, bias=bias, eps=float(values["eps"]))
+        return NormalizeStep(name=path, norm=norm)
 
     def activate(self, node, activation: Activation) -> Step:
         return ActivateStep(name=self.path(node), activation=activation)

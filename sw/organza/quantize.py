@@ -18,13 +18,13 @@ import numpy as np
 import torch
 
 from organza.calibration import METHODS, activation_scale
-from organza.codes import CODES, Binary, Flexpoint, Linear
+from organza.codes import CODES, Binary, Code, Flexpoint, Linear
 from organza.codes.code import by_channel, from_channels
 from organza.codes.spec import CodeSpec
 from organza.epilogue import MAX_SHIFT, Epilogue
 from organza.equalise import equalise
 from organza.errors import UserError
-from organza.float_layers import activate, linear
+from organza.float_layers import activate, linear, scale_outputs
 from organza.fold import FloatLayer
 from organza.formats import Fixed, Flex, Format, Sign, covering_exponent
 from organza.program import Convolve, Program
@@ -82,8 +82,11 @@ def quantize(
 
     # Single precision is far finer than 8 bits, and twice as fast.
     real = torch.from_numpy(x.astype(np.float32))
-    layers = list(layers)
-    specs = [(codes or {}).get(layer.name, CodeSpec("linear", {"bits": weight_bits})) for layer in layers]
+    layers = [layer.folded() for layer in layers]
+    specs = [
+        layer.coded.spec if layer.coded else (codes or {}).get(layer.name, CodeSpec("linear", {"bits": weight_bits}))
+        for layer in layers
+    ]
     if _wants_signs(layers, specs, 0):
         raise UserError(f"{layers[0].name}: binary:1 must not be the code of the first layer, whose input is the latents")
     if _wants_flex(layers, specs, 0):
@@ -96,8 +99,8 @@ def quantize(
     for index, layer in enumerate(layers):
         sums = linear(layer, real)
         values = activate(layer, sums)
-        output = _output_format(layer)
-        if layer.passthrough:
+        output = layer.output or _output_format(layer)
+        if layer.passthrough or layer.output:
             pass
         elif _wants_flex(layers, specs, index + 1):
             output = _flex(layer.name, values.numpy())
@@ -181,9 +184,13 @@ def _move(
     """Both layers, the channels between them times `factors`; the function is unchanged."""
     if (factors == 1).all():
         return layer, following
+    coded = layer.coded and dataclasses.replace(layer.coded, scales=layer.coded.scales * factors)
     return (
         dataclasses.replace(
-            layer, weights=_scale_outputs(layer, factors), bias=layer.bias * factors
+            layer,
+            weights=scale_outputs(layer.weights, layer.groups, factors),
+            bias=layer.bias * factors,
+            coded=coded,
         ),
         dataclasses.replace(following, weights=following.weights / factors[:, None, None, None]),
     )
@@ -196,10 +203,34 @@ def _sums(node: Convolve, integers: np.ndarray) -> np.ndarray:
     return np.concatenate(parts).transpose(0, 3, 1, 2)
 
 
-def _scale_outputs(layer: FloatLayer, factor: np.ndarray) -> np.ndarray:
-    ci, cog, ky, kx = layer.weights.shape
-    weights = layer.weights.reshape(layer.groups, ci // layer.groups, cog, ky, kx)
-    return (weights * factor.reshape(layer.groups, 1, cog, 1, 1)).reshape(layer.weights.shape)
+def _encode(layer: FloatLayer, fmt: Format, power: np.ndarray, spec: CodeSpec) -> tuple[Code, np.ndarray]:
+    """The layer's code and its scales (co,), not zero, whose bias is an integer of not too many bits."""
+    encoder = CODES[spec.kind]
+    # Channels without weights, or nearly so, still have a bias to represent.
+    least = np.abs(layer.bias) / fmt.scale
+    if layer.coded:
+        least = least * 2.0**-_FLEX_BIAS_BITS
+        scales = layer.coded.scales
+        return layer.coded.code, np.where(np.abs(scales) < least, np.copysign(least, scales), scales)
+    try:
+        code, scales = encoder.encode(layer.weights, layer.groups, power, **spec.options)
+        if isinstance(code, Flexpoint):
+            least = least * 2.0**-_FLEX_BIAS_BITS
+            if (scales < least).any():
+                floor = int(np.frexp(least.max())[1])
+                code, scales = encoder.encode(layer.weights, layer.groups, power, least=floor, **spec.options)
+        else:
+            least = least * 2.0**-_BIAS_BITS
+            if (scales < least).any():
+                rows = by_channel(layer.weights, layer.groups)
+                kept = np.where((scales < least)[:, None], 0, rows)
+                kept = from_channels(kept, layer.weights.shape, layer.groups)
+                code, scales = encoder.encode(kept, layer.groups, power, **spec.options)
+    except ValueError as error:
+        raise UserError(f"{layer.name}: {error}") from error
+    scales = np.maximum(scales, least)
+    scales[scales == 0] = scales.max() if scales.any() else 1.0
+    return code, scales
 
 
 def quantize_layer(
@@ -217,24 +248,8 @@ def quantize_layer(
     what the layer makes before its activation.
     """
     power = (fmt.dequantize(integers) ** 2).mean((0, 2, 3))
-    encoder = CODES[spec.kind]
-    try:
-        code, scales = encoder.encode(layer.weights, layer.groups, power, **spec.options)
-        # Channels without weights, or nearly so, still have a bias to represent.
-        flex = isinstance(code, Flexpoint)
-        least = np.abs(layer.bias) / (fmt.scale * 2.0 ** (_FLEX_BIAS_BITS if flex else _BIAS_BITS))
-        if flex and (scales < least).any():
-            floor = int(np.frexp(least.max())[1])
-            code, scales = encoder.encode(layer.weights, layer.groups, power, least=floor, **spec.options)
-        elif (scales < least).any():
-            rows = by_channel(layer.weights, layer.groups)
-            kept = np.where((scales < least)[:, None], 0, rows)
-            kept = from_channels(kept, layer.weights.shape, layer.groups)
-            code, scales = encoder.encode(kept, layer.groups, power, **spec.options)
-    except ValueError as error:
-        raise UserError(f"{layer.name}: {error}") from error
-    scales = np.maximum(scales, least)
-    scales[scales == 0] = scales.max() if scales.any() else 1.0
+    code, scales = _encode(layer, fmt, power, spec)
+    flex = isinstance(code, Flexpoint)
     ones = np.ones(layer.co, np.int64)
     draft = Convolve(
         name=layer.name,
@@ -254,7 +269,10 @@ def quantize_layer(
         gain, offset = _fit(made * unit[:, None, None], sums)
     bias = np.round(offset / (gain * unit)).astype(np.int64)
     if isinstance(output, Sign):
-        epilogue = Epilogue.sign(-np.ceil((_thresholds(layer, sums) - offset) / (gain * unit)).astype(np.int64))
+        # Reached from below, or from above where the scale is negative.
+        threshold = (_thresholds(layer, sums) - offset) / (gain * unit)
+        least = np.where(unit > 0, np.ceil(threshold), np.floor(threshold)).astype(np.int64)
+        epilogue = Epilogue.sign(-least, np.sign(unit).astype(np.int64))
         node = dataclasses.replace(draft, epilogue=epilogue, output=output)
         return node, epilogue.compute(made.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     low, high, step, table = _steps(layer, sums, output)
@@ -267,7 +285,12 @@ def quantize_layer(
 
 
 def _thresholds(layer: FloatLayer, sums: np.ndarray) -> np.ndarray:
-    """For every channel the smallest of the `sums` whose activation is not below the channel's mean."""
+    """For every channel the smallest of the `sums` whose activation is not below the channel's mean.
+
+    Below 0 where training has made the results signs.
+    """
+    if layer.output:
+        return np.zeros(layer.co)
     values = activate(layer, torch.from_numpy(sums)).numpy()
     above = values >= values.mean((0, 2, 3), keepdims=True)
     return np.where(above, sums, np.inf).min((0, 2, 3))
@@ -307,11 +330,11 @@ def _steps(
 
 def multipliers(ratio: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Integers (positive, negative, shift) with positive / 2**shift ≈ ratio, negative ≈ ratio *
-    slope.
+    slope; a negative ratio has them the other way round, because its sums are negative where real ones are positive.
 
     The larger of the two lies in [2**14, 2**15) where the shift allows: 15 significant bits.
     """
-    largest = ratio * np.maximum(1, np.abs(slopes))
+    largest = np.abs(ratio) * np.maximum(1, np.abs(slopes))
     # frexp: largest = f * 2**e with f in [0.5, 1), so that f * 2**15 is in [2**14, 2**15).
     shift = 15 - np.frexp(largest)[1].astype(np.int64)
     # Rounding 32767.5 up would leave the range.
@@ -319,8 +342,10 @@ def multipliers(ratio: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.n
     # With a ratio beyond 32767 a single step of the sums clamps, and 32767 makes it clamp as well.
     shift = np.clip(shift, 0, MAX_SHIFT)
     top = (1 << 15) - 1
-    positive = np.clip(np.round(np.ldexp(ratio, shift)), -top, top).astype(np.int64)
-    negative = np.clip(np.round(np.ldexp(ratio * slopes, shift)), -top, top).astype(np.int64)
+    above, below = np.where(ratio < 0, slopes, 1), np.where(ratio < 0, 1, slopes)
+    positive, negative = (
+        np.clip(np.round(np.ldexp(ratio * factor, shift)), -top, top).astype(np.int64) for factor in (above, below)
+    )
     return positive, negative, shift
 
 
