@@ -104,7 +104,7 @@ def float_run(
     value = torch.as_tensor(x).to(dtype)
     value = value.reshape(len(value), *layers[0].input_shape)
     with torch.no_grad():
-        for layer in layers:
+        for layer in (layer.folded() for layer in layers):
             value = activate(layer, linear(layer, value))
     return value
 

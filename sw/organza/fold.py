@@ -100,7 +100,7 @@ class _Folder:
         if self.view is None:
             return
         step, self.view = self.view, None
-        target = _map(step.name, step.shape)
+        target = _map(step.name, step.shape or (1,))  # a score is a feature
         if target == self.shape:
             return
         last = self.moves[-1] if self.moves else None

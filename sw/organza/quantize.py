@@ -99,7 +99,7 @@ def quantize(
     for index, layer in enumerate(layers):
         sums = linear(layer, real)
         values = activate(layer, sums)
-        output = layer.output or _output_format(layer)
+        output: Any = layer.output or _output_format(layer)
         if layer.passthrough or layer.output:
             pass
         elif _wants_flex(layers, specs, index + 1):
@@ -203,7 +203,7 @@ def _sums(node: Convolve, integers: np.ndarray) -> np.ndarray:
     return np.concatenate(parts).transpose(0, 3, 1, 2)
 
 
-def _encode(layer: FloatLayer, fmt: Format, power: np.ndarray, spec: CodeSpec) -> tuple[Code, np.ndarray]:
+def _encode(layer: FloatLayer, fmt: Any, power: np.ndarray, spec: CodeSpec) -> tuple[Code, np.ndarray]:
     """The layer's code and its scales (co,), not zero, whose bias is an integer of not too many bits."""
     encoder = CODES[spec.kind]
     # Channels without weights, or nearly so, still have a bias to represent.

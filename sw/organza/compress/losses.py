@@ -1,0 +1,89 @@
+"""What a compressed generator minimises beside its coders' penalties: weighted terms of a recipe's `losses`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from organza.losses import generator_loss
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One batch: images of student and teacher from the same latents, and what judges them.
+
+    fake, target : (N, C, H, W) in [-1, 1]; `target` has no gradient. critic : the discriminator in training. judge : the
+    teacher's discriminator, which stays as it was.
+    """
+
+    fake: Tensor
+    target: Tensor
+    critic: nn.Module
+    judge: nn.Module
+    loss: str
+
+
+def adversarial(pair: Pair) -> Tensor:
+    """The generator's loss against the discriminator in training."""
+    return generator_loss(pair.loss, pair.critic(pair.fake))
+
+
+def pixel(pair: Pair) -> Tensor:
+    """Mean squared difference of the images (Aguinaldo et al., arXiv:1902.00159, equation of the per-pixel loss)."""
+    return (pair.fake - pair.target).square().mean()
+
+
+def pixel_l1(pair: Pair) -> Tensor:
+    """Mean absolute difference of the images."""
+    return (pair.fake - pair.target).abs().mean()
+
+
+def class_(pair: Pair) -> Tensor:
+    """Mean squared difference of the teacher discriminator's scores (survey's reading of Yu and Pool, arXiv:2007.01491)."""
+    with torch.no_grad():
+        wanted = pair.judge(pair.target)
+    return (pair.judge(pair.fake) - wanted).square().mean()
+
+
+def selfsup(pair: Pair) -> Tensor:
+    """Yu and Pool (arXiv:2007.01491): relative differences of the loss terms that the same judge gives to both images.
+
+    The generator's term plus half the discriminator's (λ = 0.5), each |original − compressed| / |original|; the further
+    terms of their StarGAN do not exist here.
+    """
+    with torch.no_grad():
+        target = pair.judge(pair.target)
+    fake = pair.judge(pair.fake)
+    made = torch.zeros(())
+    for weight, term in (
+        (1.0, lambda scores: generator_loss(pair.loss, scores)),
+        (0.5, lambda scores: nn.functional.softplus(scores).mean()),
+    ):
+        original = term(target)
+        made = made + weight * (original - term(fake)).abs() / original.abs().clamp_min(1e-6)
+    return made
+
+
+LOSSES: dict[str, Callable[[Pair], Tensor]] = {
+    "adversarial": adversarial, "pixel": pixel, "pixel_l1": pixel_l1, "class": class_, "selfsup": selfsup,
+}  # fmt: skip
+
+
+def check_losses(weights: dict[str, float]) -> None:
+    """Raise ValueError for an unknown loss, listing the known ones, a negative weight, or no weight above 0."""
+    for name, weight in weights.items():
+        if name not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {name!r}")
+        if not weight >= 0:
+            raise ValueError(f"weight of loss {name} must be at least 0, not {weight}")
+    if not any(weights.values()):
+        raise ValueError("losses must have a weight above 0")
+
+
+def total(weights: dict[str, float], pair: Pair) -> Tensor:
+    """The weighted sum."""
+    parts = [weight * LOSSES[name](pair) for name, weight in weights.items() if weight]
+    return sum(parts[1:], parts[0])
