@@ -39,7 +39,8 @@ class Coder(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int, int], groups: int) -> None:
         super().__init__()
-        self.shape, self.groups = tuple(shape), groups
+        self.shape: tuple[int, int, int, int] = (shape[0], shape[1], shape[2], shape[3])
+        self.groups = groups
 
     @property
     def co(self) -> int:
