@@ -1,6 +1,5 @@
 import os
 import re
-import shutil
 import subprocess
 import time
 
@@ -101,7 +100,6 @@ def alive(session):
     return found
 
 
-@pytest.mark.skipif(not shutil.which("ps"), reason="no ps")
 def test_timeout_ends_every_process(monkeypatch):
     sessions, before = [], {}
     end = formal._end_session
