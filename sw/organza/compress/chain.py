@@ -17,7 +17,10 @@ from torch.nn import functional as F
 from organza.capture import capture
 from organza.compress.activations import ActivationGrid
 from organza.compress.coders.coder import Coder
-from organza.float_layers import FloatLayer
+from organza.compress.coders.uniform import UniformCoder
+from organza.compress.storage import Storage
+from organza.errors import UserError
+from organza.float_layers import Coded, FloatLayer
 from organza.fold import fold
 from organza.geometry import Axis
 from organza.graph import Activation, Norm
@@ -49,7 +52,7 @@ class ChainLayer(nn.Module):
 
     weight : (ci, co // groups, ky, kx), None where a coder makes the weights of its own parameters.
     mask : bool like the weights, True keeps one; None keeps all. coder : makes coded weights of the weights; None: floats.
-    grid : rounds the results as the chip will; None: floats.
+    grid : rounds the results as the chip will; None: floats. storage : how the chip keeps the code.
     """
 
     weight: nn.Parameter | None
@@ -69,6 +72,7 @@ class ChainLayer(nn.Module):
         self.register_buffer("mask", None)
         self.coder: Coder | None = None
         self.grid: ActivationGrid | None = None
+        self.storage = Storage()
 
     @property
     def co(self) -> int:
@@ -83,6 +87,11 @@ class ChainLayer(nn.Module):
             return self.coder.shape
         ci, cog, ky, kx = self.weight.shape
         return ci, cog, ky, kx
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether the results are never negative."""
+        return Activation(self.kind, self.slopes.detach().double().numpy()).unsigned
 
     def masked_weight(self) -> Tensor | None:
         """The weights without those that were pruned."""
@@ -138,9 +147,21 @@ class ChainLayer(nn.Module):
             name=self.name, weights=weight, bias=bias, y=self.y, x=self.x, groups=self.groups,
             activation=Activation(self.kind, self.slopes.double().numpy()), passthrough=self.passthrough,
             norm=None if self.norm is None else _frozen(self.norm),
-            coded=None if self.coder is None else self.coder.coded(self.masked_weight(), self.mask),
-            output=None if self.grid is None else self.grid.format,
+            coded=self._coded(), output=None if self.grid is None else self.grid.format,
         )  # fmt: skip
+
+    def _coded(self) -> Coded | None:
+        """The code that the chip gets; pruned or specially stored weights that nobody coded have 8 bits."""
+        coder = self.coder
+        if coder is None:
+            if self.passthrough or (self.mask is None and self.storage == Storage()):
+                return None
+            coder = UniformCoder(self.shape, self.groups)
+        mask = None if self.mask is None else self.mask.numpy()
+        try:
+            return self.storage.wrap(coder.coded(self.masked_weight(), self.mask), mask)
+        except ValueError as error:
+            raise UserError(f"{self.name}: {error}") from error
 
 
 class Chain(nn.Module):

@@ -14,6 +14,7 @@ from organza.checkpoint import FORMAT, load_checkpoint, load_into, save_checkpoi
 from organza.compress.activations import ActivationGrid
 from organza.compress.chain import Chain, ChainLayer
 from organza.compress.coders import CODERS
+from organza.compress.storage import Storage
 from organza.float_layers import FloatLayer
 from organza.geometry import Axis
 from organza.graph import Activation, Norm
@@ -51,7 +52,7 @@ def _record(layer: ChainLayer) -> dict[str, Any]:
         "eps": None if layer.norm is None else layer.norm.eps, "bias": layer.bias is not None,
         "mask": layer.mask is not None,
         "coder": None if coder is None else {"kind": coder.kind, **coder.options()},
-        "grid": None if grid is None else grid.settings(),
+        "grid": None if grid is None else grid.settings(), "storage": asdict(layer.storage),
     }  # fmt: skip
 
 
@@ -83,4 +84,5 @@ def _layer(record: dict[str, Any]) -> ChainLayer:
             layer.weight = None
     if record["grid"] is not None:
         layer.grid = ActivationGrid(**record["grid"])
+    layer.storage = Storage(**record["storage"])
     return layer

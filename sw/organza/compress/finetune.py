@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from organza.compress.chain import Chain
-from organza.compress.losses import Pair, check_losses, total
+from organza.compress.losses import Pair, check_losses, check_networks, total
 from organza.errors import UserError
 from organza.losses import LOSSES, PENALTY_WEIGHT, discriminator_loss, gradient_penalty
 from organza.models import check_int
@@ -78,12 +78,15 @@ class Diverged(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """What takes part: the student, which is trained, its critic, and the teacher's generator and discriminator."""
+    """What takes part: the student, which is trained, its critic, and the teacher's generator and discriminator.
+
+    critic, judge : None where there is no discriminator; losses that ask for one are then refused.
+    """
 
     student: Chain
-    critic: Chain
+    critic: Chain | None
     teacher: Chain
-    judge: Chain
+    judge: Chain | None
 
 
 BeforeStep = Callable[[int, int], None]
@@ -96,12 +99,15 @@ class Finetune:
     def __init__(self, networks: Networks, config: FinetuneConfig) -> None:
         self.config, self.networks = config, networks
         self.student, self.critic = networks.student, networks.critic
-        self.teacher, self.judge = (frozen(chain) for chain in (networks.teacher, networks.judge))
+        self.teacher = frozen(networks.teacher)
+        self.judge = None if networks.judge is None else Score(frozen(networks.judge))
         betas = (0.0, 0.9) if config.loss == "wgan-gp" else (0.5, 0.999)
         self.optimiser = torch.optim.Adam(_trained(self.student), lr=config.lr, betas=betas)
-        self.critic_optimiser = torch.optim.Adam(_trained(self.critic), lr=config.critic_lr, betas=betas)
+        self.critic_trained = [] if self.critic is None else _trained(self.critic)
+        self.critic_optimiser = None
+        if config.critic == "train" and config.losses.get("adversarial") and self.critic_trained:
+            self.critic_optimiser = torch.optim.Adam(self.critic_trained, lr=config.critic_lr, betas=betas)
         self.average = [parameter.detach().clone() for parameter in self.student.parameters()]
-        self.adversarial = bool(config.losses.get("adversarial"))
 
     def latents(self, count: int, *key: int) -> Tensor:
         """Normally distributed inputs."""
@@ -112,39 +118,43 @@ class Finetune:
         config = self.config
         factor = min(1.0, 1 - 0.9 * (2 * step / config.steps - 1))
         self.optimiser.param_groups[0]["lr"] = config.lr * factor
-        self.critic_optimiser.param_groups[0]["lr"] = config.critic_lr * factor
         z = self.latents(len(real), _STEP, step)
         fake = self.student(z)
         d_loss = torch.zeros(())
-        if self.adversarial and config.critic == "train":
-            d_loss = self._train_critic(real, fake.detach(), step)
+        if self.critic_optimiser is not None:
+            self.critic_optimiser.param_groups[0]["lr"] = config.critic_lr * factor
+            d_loss = self._train_critic(real, fake.detach(), step, self.critic_optimiser)
         if (step + 1) % config.critic_steps:
             return d_loss.item(), 0.0
-        self.critic.requires_grad_(False)
+        # The critic's weights take no part in this pass; without their gradients it is cheaper.
+        for parameter in self.critic_trained:
+            parameter.requires_grad_(False)
         with torch.no_grad():
             target = self.teacher(z)
-        pair = Pair(fake, target, Score(self.critic), Score(self.judge), config.loss)
-        g_loss = total(config.losses, pair) + self.student.penalty()
+        critic = None if self.critic is None else Score(self.critic)
+        g_loss = total(config.losses, Pair(fake, target, critic, self.judge, config.loss)) + self.student.penalty()
         self.optimiser.zero_grad()
         g_loss.backward()
         self.optimiser.step()
-        self.critic.requires_grad_(True)
+        for parameter in self.critic_trained:
+            parameter.requires_grad_(True)
         decay = min(config.average, (step + 1) / (step + 10))
         with torch.no_grad():
             for mean, value in zip(self.average, self.student.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
         return d_loss.item(), g_loss.item()
 
-    def _train_critic(self, real: Tensor, fake: Tensor, step: int) -> Tensor:
+    def _train_critic(self, real: Tensor, fake: Tensor, step: int, optimiser: torch.optim.Optimizer) -> Tensor:
+        assert self.critic is not None
         config, score = self.config, Score(self.critic)
         loss = discriminator_loss(config.loss, score(real), score(fake))
         whole = loss + self.critic.penalty()
         if config.loss == "wgan-gp":
             mix = torch.rand(len(real), 1, 1, 1, generator=seeded(config.seed, _STEP, step, 1))
             whole = whole + PENALTY_WEIGHT * gradient_penalty(score, real, fake, mix)
-        self.critic_optimiser.zero_grad()
+        optimiser.zero_grad()
         whole.backward()
-        self.critic_optimiser.step()
+        optimiser.step()
         return loss
 
     def finish(self) -> None:
@@ -201,9 +211,11 @@ def finetune(
         raise UserError(f"images must have shape (N, {', '.join(map(str, shape))}) as the generator makes, not {images.shape}")
     if len(images) < config.batch:
         raise UserError(f"images must be at least one batch ({config.batch}), not {len(images)}")
+    check_networks(config.losses, critic=networks.critic is not None, judge=networks.judge is not None)
     run = Finetune(networks, config)
-    networks.student.train()
-    networks.critic.train()
+    both = [networks.student] if networks.critic is None else [networks.student, networks.critic]
+    for network in both:
+        network.train()
     per_epoch = len(images) // config.batch
     losses = (0.0, 0.0)
     order = np.arange(0)
@@ -211,7 +223,7 @@ def finetune(
         if step % per_epoch == 0:
             order = torch.randperm(len(images), generator=seeded(config.seed, _ORDER, step // per_epoch)).numpy()
         if step % config.refit == 0:
-            for layer in (*networks.student.list, *networks.critic.list):
+            for layer in (layer for network in both for layer in network.list):
                 layer.refit()
         if before_step is not None:
             before_step(step, config.steps)
@@ -223,5 +235,6 @@ def finetune(
         if report is not None:
             report(step + 1, config.steps, *losses)
     run.finish()
-    networks.critic.eval()
+    if networks.critic is not None:
+        networks.critic.eval()
     return {"steps": config.steps, "critic_loss": losses[0], "student_loss": losses[1]}

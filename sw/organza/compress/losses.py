@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from organza.errors import UserError
 from organza.losses import generator_loss
 
 
@@ -16,18 +17,19 @@ class Pair:
     """One batch: images of student and teacher from the same latents, and what judges them.
 
     fake, target : (N, C, H, W) in [-1, 1]; `target` has no gradient. critic : the discriminator in training. judge : the
-    teacher's discriminator, which stays as it was.
+    teacher's discriminator, which stays as it was. Both are None where there is no discriminator.
     """
 
     fake: Tensor
     target: Tensor
-    critic: nn.Module
-    judge: nn.Module
+    critic: nn.Module | None
+    judge: nn.Module | None
     loss: str
 
 
 def adversarial(pair: Pair) -> Tensor:
     """The generator's loss against the discriminator in training."""
+    assert pair.critic is not None
     return generator_loss(pair.loss, pair.critic(pair.fake))
 
 
@@ -43,6 +45,7 @@ def pixel_l1(pair: Pair) -> Tensor:
 
 def class_(pair: Pair) -> Tensor:
     """Mean squared difference of the teacher discriminator's scores (survey's reading of Yu and Pool, arXiv:2007.01491)."""
+    assert pair.judge is not None
     with torch.no_grad():
         wanted = pair.judge(pair.target)
     return (pair.judge(pair.fake) - wanted).square().mean()
@@ -54,6 +57,7 @@ def selfsup(pair: Pair) -> Tensor:
     The generator's term plus half the discriminator's (λ = 0.5), each |original − compressed| / |original|; the further
     terms of their StarGAN do not exist here.
     """
+    assert pair.judge is not None
     with torch.no_grad():
         target = pair.judge(pair.target)
     fake = pair.judge(pair.fake)
@@ -70,6 +74,17 @@ def selfsup(pair: Pair) -> Tensor:
 LOSSES: dict[str, Callable[[Pair], Tensor]] = {
     "adversarial": adversarial, "pixel": pixel, "pixel_l1": pixel_l1, "class": class_, "selfsup": selfsup,
 }  # fmt: skip
+
+# What a loss asks for beside the two generators.
+NEEDS_CRITIC, NEEDS_JUDGE = ("adversarial",), ("class", "selfsup")
+
+
+def check_networks(weights: dict[str, float], *, critic: bool, judge: bool) -> None:
+    """Raise `UserError` for a loss whose discriminator is not there."""
+    for names, there in ((NEEDS_CRITIC, critic), (NEEDS_JUDGE, judge)):
+        for name in names:
+            if weights.get(name) and not there:
+                raise UserError(f"loss {name} needs a discriminator; name one in [teacher], or leave the loss out")
 
 
 def check_losses(weights: dict[str, float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,6 +63,14 @@ class Coder(nn.Module):
     def spec(self) -> CodeSpec:
         """What a user would type for this code; tells the quantiser what the layer reads."""
         return CodeSpec()
+
+    @classmethod
+    def for_network(cls, weights: Sequence[Tensor], options: dict[str, Any]) -> dict[str, Any]:
+        """Options that make one code for all layers of a network, for granularity "network"; `options` are the recipe's.
+
+        Raises ValueError for a method that has no such thing.
+        """
+        raise ValueError(f"{cls.kind} has no granularity 'network'")
 
     def refit(self, weight: Tensor | None, mask: Tensor | None) -> None:  # noqa: B027 - most coders have nothing to fit
         """Estimate centroids, levels or thresholds again; called before the first step, then every few steps."""

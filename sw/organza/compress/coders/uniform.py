@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,11 @@ class UniformCoder(Coder):
 
     def spec(self) -> CodeSpec:
         return CodeSpec("linear", {"bits": self.bits})
+
+    @classmethod
+    def for_network(cls, weights: Sequence[Tensor], options: dict[str, Any]) -> dict[str, Any]:
+        top = (1 << (options.get("bits", 8) - 1)) - 1
+        return {**options, "scale": max(float(weight.abs().max()) for weight in weights) / top or 1.0}
 
     @property
     def top(self) -> int:

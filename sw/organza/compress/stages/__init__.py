@@ -1,0 +1,10 @@
+"""The stages of recipes, one file for each: a new one is a `Stage` in a file of its own, and its name here."""
+
+from __future__ import annotations
+
+from organza.compress.stages.encode import EncodeStage
+from organza.compress.stages.finetune import FinetuneStage
+from organza.compress.stages.quantize import QuantizeStage
+from organza.compress.stages.stage import Stage
+
+STAGES: dict[str, type[Stage]] = {stage.kind: stage for stage in (QuantizeStage, FinetuneStage, EncodeStage)}
