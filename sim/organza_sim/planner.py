@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from operator import mul
 
-import numpy as np
-
 from organza.geometry import Axis
 from organza.plan import EnginePlan, JointPlan, Plan
 from organza.program import Convolve, Program
@@ -87,12 +85,11 @@ def tilings(node: Convolve, budget: int, arithmetic: str = "") -> list[Tiling]:
     `Schedule.cycles` for enough epilogue units, evaluated for all tilings at once.
     """
     cog = node.co // node.groups
-    row_taps = np.bincount([k for taps in node.y.table for k, _ in taps], minlength=node.y.kernel)
 
     @cache
     def column_issues(ti: int, to: int) -> list[int]:
         """Issues of every horizontal tap over all rows and co tiles, once a block that has it."""
-        return (row_taps @ node.code.tap_issues(ti, to, node.groups).sum(0)).tolist()
+        return (node.y.uses @ node.code.tap_issues(ti, to, node.groups).sum(0)).tolist()
 
     empty_rows = sum(not taps for taps in node.y.table)
     rows = node.y.output

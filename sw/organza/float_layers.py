@@ -40,7 +40,8 @@ class FloatLayer:
     passthrough : whether every output is one of the inputs, so that formats carry over unchanged.
     norm : batch normalisation between sums and activation, None if there is none or it is folded.
     coded : the code that the weights are to have, None to choose one after training.
-    output : the format that training has given to the results, None to calibrate one.
+    output : the format that training has given to the results, None to calibrate one. bits : of a calibrated
+    one, None for 8.
     """
 
     name: str
@@ -54,6 +55,7 @@ class FloatLayer:
     norm: Norm | None = None
     coded: Coded | None = None
     output: Format | None = None
+    bits: int | None = None
 
     @property
     def co(self) -> int:
@@ -69,6 +71,11 @@ class FloatLayer:
     def output_shape(self) -> tuple[int, int, int]:
         """(co, height, width)"""
         return self.co, self.y.output, self.x.output
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of an image that meet a real input and a weight that is not 0."""
+        return int(self.y.uses @ (self.weights != 0).sum((0, 1)) @ self.x.uses)
 
     @property
     def slopes(self) -> np.ndarray:

@@ -11,6 +11,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
@@ -92,6 +94,11 @@ class Axis:
             return None
         (y0, i0), (y1, i1) = found[0], found[-1]
         return slice(i0, i1 + 1, self.pitch), slice(y0, y1 + 1, self.phases)
+
+    @cached_property
+    def uses(self) -> np.ndarray:
+        """Positions that have each tap, int64 (kernel,)."""
+        return np.bincount([k for taps in self.table for k, _ in taps], minlength=self.kernel)
 
     @property
     def tap_count(self) -> int:

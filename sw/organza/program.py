@@ -103,9 +103,7 @@ class Convolve:
     @property
     def macs(self) -> int:
         """Effectual MACs per image: weights that were not pruned × positions where they meet a real input."""
-        rows, columns = (np.bincount([k for taps in axis.table for k, _ in taps], minlength=axis.kernel)
-                         for axis in (self.y, self.x))  # fmt: skip
-        return int(rows @ self.code.effectual() @ columns)
+        return int(self.y.uses @ self.code.effectual() @ self.x.uses)
 
     @property
     def macs_output_counted(self) -> int:

@@ -143,7 +143,7 @@ def _output_format(layer: FloatLayer) -> Any:
         return Fixed(ACTIVATION_BITS, True, 1 / 127)
     if layer.activation.kind == "sigmoid":
         return Fixed(ACTIVATION_BITS, False, 1 / 255)
-    return Fixed(ACTIVATION_BITS, not layer.activation.unsigned, 1.0)
+    return Fixed(layer.bits or ACTIVATION_BITS, not layer.activation.unsigned, 1.0)
 
 
 def _wants_flex(layers: Sequence[FloatLayer], specs: Sequence[CodeSpec], index: int) -> bool:

@@ -52,7 +52,8 @@ class ChainLayer(nn.Module):
 
     weight : (ci, co // groups, ky, kx), None where a coder makes the weights of its own parameters.
     mask : bool like the weights, True keeps one; None keeps all. coder : makes coded weights of the weights; None: floats.
-    grid : rounds the results as the chip will; None: floats. storage : how the chip keeps the code.
+    grid : rounds the results as the chip will; None: floats. storage : how the chip keeps the code. bits : that the
+    results need at least, None for as many as usual.
     """
 
     weight: nn.Parameter | None
@@ -73,6 +74,7 @@ class ChainLayer(nn.Module):
         self.coder: Coder | None = None
         self.grid: ActivationGrid | None = None
         self.storage = Storage()
+        self.bits = layer.bits
 
     @property
     def co(self) -> int:
@@ -122,16 +124,16 @@ class ChainLayer(nn.Module):
             with torch.no_grad():
                 self.coder.refit(self.masked_weight(), self.mask)
 
-    def sums(self, x: Tensor) -> Tensor:
-        """Results before the activation."""
-        v = convolve(x, self.effective_weight(), self.y, self.x, self.groups)
-        if self.bias is not None:
-            v = v + self.bias[:, None, None]
-        return v if self.norm is None else self.norm(v)
-
     def forward(self, x: Tensor) -> Tensor:
         """(N, ci, height, width) to (N, co, height, width)."""
-        v = self.sums(x)
+        return self.finish(convolve(x, self.effective_weight(), self.y, self.x, self.groups))
+
+    def finish(self, v: Tensor) -> Tensor:
+        """The results that belong to sums of products: bias, normalisation, activation, grid."""
+        if self.bias is not None:
+            v = v + self.bias[:, None, None]
+        if self.norm is not None:
+            v = self.norm(v)
         if self.kind == "slope":
             v = torch.where(v >= 0, v, v * self.slopes[:, None, None])
         else:
@@ -147,7 +149,7 @@ class ChainLayer(nn.Module):
             name=self.name, weights=weight, bias=bias, y=self.y, x=self.x, groups=self.groups,
             activation=Activation(self.kind, self.slopes.double().numpy()), passthrough=self.passthrough,
             norm=None if self.norm is None else _frozen(self.norm),
-            coded=self._coded(), output=None if self.grid is None else self.grid.format,
+            coded=self._coded(), output=None if self.grid is None else self.grid.format, bits=self.bits,
         )  # fmt: skip
 
     def _coded(self) -> Coded | None:

@@ -52,7 +52,7 @@ def _record(layer: ChainLayer) -> dict[str, Any]:
         "eps": None if layer.norm is None else layer.norm.eps, "bias": layer.bias is not None,
         "mask": layer.mask is not None,
         "coder": None if coder is None else {"kind": coder.kind, **coder.options()},
-        "grid": None if grid is None else grid.settings(), "storage": asdict(layer.storage),
+        "grid": None if grid is None else grid.settings(), "storage": asdict(layer.storage), "bits": layer.bits,
     }  # fmt: skip
 
 
@@ -68,6 +68,7 @@ def _layer(record: dict[str, Any]) -> ChainLayer:
     layer = ChainLayer(FloatLayer(
         name=record["name"], weights=np.zeros(shape), bias=ones * record["bias"], y=Axis(**record["y"]), x=Axis(**record["x"]),
         groups=groups, activation=Activation(record["activation"], ones), passthrough=record["passthrough"], norm=norm,
+        bits=record["bits"],
     ))  # fmt: skip
     layer.slopes.requires_grad_(record["slopes"])
     if record["bias"] and layer.bias is None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from organza.compress.chain import Chain
-from organza.compress.losses import Pair, check_losses, check_networks, total
+from organza.compress.losses import NEEDS_CRITIC, Pair, check_losses, check_networks, total
 from organza.errors import UserError
 from organza.losses import LOSSES, PENALTY_WEIGHT, discriminator_loss, gradient_penalty
 from organza.models import check_int
@@ -105,7 +105,7 @@ class Finetune:
         self.optimiser = torch.optim.Adam(_trained(self.student), lr=config.lr, betas=betas)
         self.critic_trained = [] if self.critic is None else _trained(self.critic)
         self.critic_optimiser = None
-        if config.critic == "train" and config.losses.get("adversarial") and self.critic_trained:
+        if config.critic == "train" and self.critic_trained and any(config.losses.get(name) for name in NEEDS_CRITIC):
             self.critic_optimiser = torch.optim.Adam(self.critic_trained, lr=config.critic_lr, betas=betas)
         self.average = [parameter.detach().clone() for parameter in self.student.parameters()]
 
@@ -132,7 +132,8 @@ class Finetune:
         with torch.no_grad():
             target = self.teacher(z)
         critic = None if self.critic is None else Score(self.critic)
-        g_loss = total(config.losses, Pair(fake, target, critic, self.judge, config.loss)) + self.student.penalty()
+        pair = Pair(fake, target, critic, self.judge, config.loss, real, self._mix(len(real), step))
+        g_loss = total(config.losses, pair) + self.student.penalty()
         self.optimiser.zero_grad()
         g_loss.backward()
         self.optimiser.step()
@@ -150,12 +151,15 @@ class Finetune:
         loss = discriminator_loss(config.loss, score(real), score(fake))
         whole = loss + self.critic.penalty()
         if config.loss == "wgan-gp":
-            mix = torch.rand(len(real), 1, 1, 1, generator=seeded(config.seed, _STEP, step, 1))
-            whole = whole + PENALTY_WEIGHT * gradient_penalty(score, real, fake, mix)
+            whole = whole + PENALTY_WEIGHT * gradient_penalty(score, real, fake, self._mix(len(real), step))
         optimiser.zero_grad()
         whole.backward()
         optimiser.step()
         return loss
+
+    def _mix(self, count: int, step: int) -> Tensor:
+        """Where between real and generated images the gradient penalty is taken."""
+        return torch.rand(count, 1, 1, 1, generator=seeded(self.config.seed, _STEP, step, 1))
 
     def finish(self) -> None:
         """Put the averaged weights into the student, fit its codes to them, measure its normalisation again."""

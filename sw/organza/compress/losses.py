@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from organza.errors import UserError
-from organza.losses import generator_loss
+from organza.losses import PENALTY_WEIGHT, discriminator_loss, generator_loss, gradient_penalty
+
+# Yu and Pool's λ, of the discriminator's part.
+_JUDGED = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +20,8 @@ class Pair:
     """One batch: images of student and teacher from the same latents, and what judges them.
 
     fake, target : (N, C, H, W) in [-1, 1]; `target` has no gradient. critic : the discriminator in training. judge : the
-    teacher's discriminator, which stays as it was. Both are None where there is no discriminator.
+    teacher's discriminator, which stays as it was. Both are None where there is no discriminator. real : as many real images.
+    mix : of a gradient penalty, (N, 1, 1, 1) in [0, 1].
     """
 
     fake: Tensor
@@ -25,6 +29,8 @@ class Pair:
     critic: nn.Module | None
     judge: nn.Module | None
     loss: str
+    real: Tensor
+    mix: Tensor
 
 
 def adversarial(pair: Pair) -> Tensor:
@@ -52,23 +58,28 @@ def class_(pair: Pair) -> Tensor:
 
 
 def selfsup(pair: Pair) -> Tensor:
-    """Yu and Pool (arXiv:2007.01491): relative differences of the loss terms that the same judge gives to both images.
+    """Yu and Pool (arXiv:2007.01491): relative differences of the loss terms that one discriminator gives to both images.
 
-    The generator's term plus half the discriminator's (λ = 0.5), each |original − compressed| / |original|; the further
-    terms of their StarGAN do not exist here.
+    The generator's term plus half the discriminator's, each |original − compressed| / |original|; with a gradient penalty ten
+    times that of the penalties, in the same half. Classification and reconstruction belong to their StarGAN. The
+    discriminator is the one in training, which should begin as the teacher's.
     """
-    assert pair.judge is not None
+    critic = pair.critic
+    assert critic is not None
+    fake, real = critic(pair.fake), critic(pair.real).detach()
     with torch.no_grad():
-        target = pair.judge(pair.target)
-    fake = pair.judge(pair.fake)
-    made = torch.zeros(())
-    for weight, term in (
-        (1.0, lambda scores: generator_loss(pair.loss, scores)),
-        (0.5, lambda scores: nn.functional.softplus(scores).mean()),
-    ):
-        original = term(target)
-        made = made + weight * (original - term(fake)).abs() / original.abs().clamp_min(1e-6)
-    return made
+        target = critic(pair.target)
+    generator = _relative(generator_loss(pair.loss, target), generator_loss(pair.loss, fake))
+    judged = _relative(discriminator_loss(pair.loss, real, target), discriminator_loss(pair.loss, real, fake))
+    if pair.loss == "wgan-gp":
+        wanted = gradient_penalty(critic, pair.real, pair.target, pair.mix)
+        judged = judged + PENALTY_WEIGHT * _relative(wanted, gradient_penalty(critic, pair.real, pair.fake, pair.mix))
+    return generator + _JUDGED * judged
+
+
+def _relative(original: Tensor, compressed: Tensor) -> Tensor:
+    original = original.detach()
+    return (original - compressed).abs() / original.abs().clamp_min(1e-6)
 
 
 LOSSES: dict[str, Callable[[Pair], Tensor]] = {
@@ -76,7 +87,7 @@ LOSSES: dict[str, Callable[[Pair], Tensor]] = {
 }  # fmt: skip
 
 # What a loss asks for beside the two generators.
-NEEDS_CRITIC, NEEDS_JUDGE = ("adversarial",), ("class", "selfsup")
+NEEDS_CRITIC, NEEDS_JUDGE = ("adversarial", "selfsup"), ("class",)
 
 
 def check_networks(weights: dict[str, float], *, critic: bool, judge: bool) -> None:

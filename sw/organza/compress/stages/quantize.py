@@ -112,7 +112,7 @@ class QuantizeStage(Stage):
             if layer.passthrough:
                 continue
             if layer.name in chosen and before is not None:
-                before.grid = ActivationGrid(bits, signed=not before.unsigned)
+                before.grid = ActivationGrid(before.bits or bits, signed=not before.unsigned)
             before = layer
 
 
