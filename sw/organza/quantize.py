@@ -38,6 +38,7 @@ CALIBRATION_IMAGES = 256
 _BIAS_BITS = 24
 # Sums of 16-bit factors are wide already.
 _FLEX_BIAS_BITS = 44
+_LEAST_SCALE = 2.0**-200
 # Other inputs may reach further than the calibration's: twice, as Autoflex has it (alpha = 2).
 _FLEX_HEADROOM = 2.0
 
@@ -209,7 +210,8 @@ def _encode(layer: FloatLayer, fmt: Any, power: np.ndarray, spec: CodeSpec) -> t
     # Channels without weights, or nearly so, still have a bias to represent.
     least = np.abs(layer.bias) / fmt.scale
     if layer.coded:
-        least = least * 2.0**-_FLEX_BIAS_BITS
+        # A normalisation that training has made 0 leaves a scale of 0; what stands for it must not show.
+        least = np.maximum(least * 2.0**-_FLEX_BIAS_BITS, _LEAST_SCALE)
         scales = layer.coded.scales
         return layer.coded.code, np.where(np.abs(scales) < least, np.copysign(least, scales), scales)
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from organza.codes.code import Code, check_weights, no_options
+from organza.codes.line import best_line
 
 FRACTION = 8
 MAX_OFFSET_BITS = 20
@@ -104,30 +105,10 @@ class Affine(Code):
         bits = options.pop("bits", 4)
         no_options("affine", options)
         top = (1 << bits) - 1
-        w = weights.reshape(-1)
-        mean, deviation = float(w.mean()), float(w.std())
-        starts = [(float(w.min()), float(w.max())), (mean - 2 * deviation, mean + 2 * deviation)]
-        _, alpha, beta = min(_fit_line(w, low, high, top) for low, high in starts)
+        _, alpha, beta = best_line(weights.reshape(-1), top)
         limit = (1 << MAX_OFFSET_BITS) - 1
         offset = int(np.clip(np.round(-beta / alpha * (1 << FRACTION)), -limit, limit))
         levels = np.clip(np.round(weights / alpha + offset / (1 << FRACTION)), 0, top).astype(np.int64)
         co = weights.shape[1] * groups
         return cls(levels, bits, offset), np.full(co, alpha / (1 << FRACTION))
 
-
-def _fit_line(w: np.ndarray, low: float, high: float, top: int) -> tuple[float, float, float]:
-    """(squared error, alpha, beta) at which EM from the range low…high comes to rest."""
-    alpha, beta = (high - low) / top or 1.0, low
-    best = (np.inf, alpha, beta)
-    for _ in range(100):
-        z = np.clip(np.round((w - beta) / alpha), 0, top)
-        error = float(((alpha * z + beta - w) ** 2).mean())
-        if error >= best[0] - 1e-12:
-            break
-        best = (error, alpha, beta)
-        variance = float(z.var())
-        if variance == 0:  # all weights on one level: any line through it fits
-            break
-        alpha = float(((w * z).mean() - w.mean() * z.mean()) / variance) or alpha
-        beta = float(w.mean() - alpha * z.mean())
-    return best

@@ -87,6 +87,25 @@ class BlockHash(Code):
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "size", size)
 
+    @staticmethod
+    def places(
+        size: tuple[int, ...], groups: int, factor: int, ti: int, to: int
+    ) -> tuple[tuple[int, int, int], np.ndarray, np.ndarray]:
+        """Shape of `rows` for about `factor` weights a bucket, and of every weight the bucket among all rows in a row and the sign.
+
+        Bucket and sign are int64 of `size`; `ti` and `to` end at the channels there are.
+        """
+        ti, to = min(ti, size[0] // groups), min(to, size[1])
+        order = lane_order(size, ti, to, groups)
+        number = len(order) // (ti * to)
+        row_bits = max(-(-number // factor) - 1, 0).bit_length()
+        chosen, signs = hash_words(number, ti * to, row_bits)
+        bucket, sign = np.zeros((2, int(np.prod(size))), np.int64)
+        real = order >= 0
+        bucket[order[real]] = (chosen[:, None] * (ti * to) + np.arange(ti * to)).reshape(-1)[real]
+        sign[order[real]] = signs.reshape(-1)[real]
+        return (1 << row_bits, to, ti), bucket.reshape(size), sign.reshape(size)
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
         return self.size
@@ -151,23 +170,15 @@ class BlockHash(Code):
             raise ValueError(
                 f"blockhash factor and lanes must be at least 1, not {factor}, {ti}, {to}"
             )
-        ti, to = min(ti, weights.shape[0] // groups), min(to, weights.shape[1])
-        order = lane_order(weights.shape, ti, to, groups)
-        number = len(order) // (ti * to)
-        row_bits = max(-(-number // factor) - 1, 0).bit_length()
+        shape, bucket, sign = cls.places(weights.shape, groups, factor, ti, to)
         rows, cost = by_channel(weights, groups), channel_power(power, weights.shape, groups)
         unit = np.sqrt((rows**2).mean(1))
         scale = from_channels(np.broadcast_to(unit[:, None], rows.shape), weights.shape, groups)
-        cost = from_channels(cost, weights.shape, groups)
-        chosen, signs = hash_words(number, ti * to, row_bits)
-        bucket = (chosen[:, None] * (ti * to) + np.arange(ti * to)).reshape(-1)
-        real = order >= 0
-        place, bucket, sign = order[real], bucket[real], signs.reshape(-1)[real]
-        part = (cost * scale).reshape(-1)[place]
-        count = (to * ti) << row_bits
-        total = np.bincount(bucket, part * sign * weights.reshape(-1)[place], count)
-        share = np.bincount(bucket, part * scale.reshape(-1)[place], count)
+        part = from_channels(cost, weights.shape, groups) * scale
+        total, share = (
+            np.bincount(bucket.reshape(-1), (part * value).reshape(-1), np.prod(shape)) for value in (sign * weights, scale)
+        )
         values = np.where(share > 0, total / np.where(share > 0, share, 1), 0)
         step = np.abs(values).max() / 127 or 1.0
-        made = np.round(values / step).astype(np.int64).reshape(-1, to, ti)
+        made = np.round(values / step).astype(np.int64).reshape(shape)
         return cls(made, weights.shape, groups), unit * step

@@ -45,6 +45,14 @@ class Codebook(Code):
         object.__setattr__(self, "indices", indices)
         object.__setattr__(self, "centroids", centroids)
 
+    @classmethod
+    def of(cls, integers: np.ndarray) -> Codebook:
+        """The smallest codebook of `integers` (ci, co // groups, ky, kx). Raises ValueError for more than 256 different ones."""
+        centroids = np.unique(integers)
+        if len(centroids) < 2:
+            centroids = np.unique([*centroids, 0 if centroids[0] else 1])
+        return cls(np.searchsorted(centroids, integers), centroids)
+
     @property
     def arithmetics(self) -> tuple[str, ...]:
         """"plain" decodes at the multiplier, "bins" adds activations up by index and never decodes."""

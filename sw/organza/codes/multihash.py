@@ -111,23 +111,37 @@ class MultiHash(Serial):
         rows = by_channel(weights, groups)
         unit = np.sqrt((rows**2).mean(1))
         scaled = from_channels(rows / np.where(unit > 0, unit, 1)[:, None], weights.shape, groups)
-        n = side_of(weights.shape)
-        m = min(max(1, -(-weights.size // (2 * n * factor))), n, 1 << 12)
-        matrix = np.zeros(n * n)
-        matrix[: weights.size] = scaled.reshape(-1)
-        u, s, v = np.linalg.svd(matrix.reshape(n, n), full_matrices=False)
-        root = np.sqrt(s[:m])
         parts, step = [], 1.0
-        for part in (u[:, :m] * root, root[:, None] * v[:m]):
+        for part in truncated(scaled, terms_of(weights.shape, factor)):
             scale = np.abs(part).max() / TOP or 1.0
             parts.append(np.round(part / scale).astype(np.int64))
             step *= scale
-        # The largest shift that leaves the weights their 8 bits: more only loses accuracy.
-        shift = max(int(np.abs(parts[0] @ parts[1]).max()) // TOP, 1).bit_length() - 1
         left, right = parts
+        shift = shift_of(left @ right)
         return cls(left, right, weights.shape, shift), unit * step * 2**shift
 
 
 def side_of(size: tuple[int, ...]) -> int:
     """n, side of the product that holds all weights."""
     return isqrt(int(np.prod(size)) - 1) + 1
+
+
+def terms_of(size: tuple[int, ...], factor: int) -> int:
+    """m, for `factor` times fewer numbers than weights."""
+    n = side_of(size)
+    return min(max(1, -(-int(np.prod(size)) // (2 * n * factor))), n, 1 << 12)
+
+
+def truncated(weights: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """Factors (n, m) and (m, n) of least squared error for weights of any shape: the m largest singular values."""
+    n = side_of(weights.shape)
+    matrix = np.zeros(n * n)
+    matrix[: weights.size] = weights.reshape(-1)
+    u, s, v = np.linalg.svd(matrix.reshape(n, n), full_matrices=False)
+    root = np.sqrt(s[:m])
+    return u[:, :m] * root, root[:, None] * v[:m]
+
+
+def shift_of(products: np.ndarray) -> int:
+    """The largest shift that leaves the largest of integer `products` its 8 bits: more only loses accuracy."""
+    return max(int(np.abs(products).max()) // TOP, 1).bit_length() - 1

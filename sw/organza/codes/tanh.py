@@ -22,9 +22,13 @@ def tanh_centroids(bits: int, steepness: float) -> np.ndarray:
         raise TypeError(f"tanh bits must be an integer, not {bits!r}")
     if not 1 <= bits <= 8:
         raise ValueError(f"tanh bits must be between 1 and 8, not {bits}")
-    half = np.arctanh(np.arange(1, 1 << bits, 2) / ((1 << bits) - 1) * np.tanh(steepness)) / steepness
-    positive = np.rint(127 * half[: 1 << (bits - 1)])
-    return np.unique(np.concatenate([-positive, positive])).astype(np.int64)
+    return np.unique(tanh_steps(1 << bits, steepness))
+
+
+def tanh_steps(count: int, steepness: float) -> np.ndarray:
+    """`count` ≥ 2 integers in -127…127, int64, some of them perhaps equal: atanh of equal steps, as `tanh_centroids`."""
+    steps = np.arange(1 - count, count, 2) / (count - 1) * np.tanh(steepness)
+    return np.rint(127 * np.arctanh(steps) / steepness).astype(np.int64)
 
 
 def fit_tanh(rows: np.ndarray, cost: np.ndarray, bits: int = BITS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

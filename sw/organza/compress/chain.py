@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from organza.capture import capture
-from organza.compress.activations import ActivationGrid
+from organza.compress.activations import Grid
 from organza.compress.coders.coder import Coder
 from organza.compress.coders.uniform import UniformCoder
 from organza.compress.storage import Storage
@@ -72,7 +72,7 @@ class ChainLayer(nn.Module):
         self.slopes = nn.Parameter(slopes, requires_grad=learned)
         self.register_buffer("mask", None)
         self.coder: Coder | None = None
-        self.grid: ActivationGrid | None = None
+        self.grid: Grid | None = None
         self.storage = Storage()
         self.bits = layer.bits
 
@@ -108,7 +108,12 @@ class ChainLayer(nn.Module):
         return weight
 
     def code_with(self, coder: Coder | None) -> None:
-        """Train the weights in a code from now on; None: as floats again, what the code made of them."""
+        """Train the weights in a code from now on; None: as floats again, what the code made of them.
+
+        Raises ValueError for pruned weights and a code that has no zeros to give them.
+        """
+        if coder is not None and self.mask is not None and not coder.prunes:
+            raise ValueError(f"code {coder.kind} must be for layers that are not pruned")
         with torch.no_grad():
             if coder is None and self.coder is not None:
                 self.weight = nn.Parameter(self.effective_weight().clone())
@@ -123,6 +128,11 @@ class ChainLayer(nn.Module):
         if self.coder is not None:
             with torch.no_grad():
                 self.coder.refit(self.masked_weight(), self.mask)
+
+    def end_training(self) -> None:
+        """See `Coder.finish`."""
+        if self.coder is not None:
+            self.coder.finish(self.masked_weight(), self.mask)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ci, height, width) to (N, co, height, width)."""
@@ -206,6 +216,10 @@ class Chain(nn.Module):
         parts = [layer.coder.penalty(layer.masked_weight(), layer.mask) for layer in self.list if layer.coder is not None]
         return sum((part for part in parts if part is not None), torch.zeros(()))
 
+    def refit(self) -> None:
+        """Fit the coders of all layers again."""
+        refit(self.list)
+
     def float_layers(self) -> list[FloatLayer]:
         """What the quantiser takes."""
         return [layer.float_layer() for layer in self.list]
@@ -224,6 +238,24 @@ class Chain(nn.Module):
         self.train(training)
         for norm in norms:
             norm.momentum = 0.1
+
+
+@torch.no_grad()
+def refit(layers: Iterable[ChainLayer]) -> None:
+    """Fit the coders of `layers` again, together those that have the levels of the network."""
+    together: dict[str, list[ChainLayer]] = {}
+    for layer in layers:
+        key = None if layer.coder is None else layer.coder.shared
+        if key is None:
+            layer.refit()
+        else:
+            together.setdefault(key, []).append(layer)
+    for sharing in together.values():
+        weights = [weight for layer in sharing if (weight := layer.masked_weight()) is not None]
+        coders = [layer.coder for layer in sharing if layer.coder is not None]
+        coders[0].fit(weights, [layer.mask for layer in sharing])
+        for coder in coders[1:]:
+            coder.load_state_dict(coders[0].state_dict())
 
 
 def _batch_norm(norm: Norm, bias: np.ndarray) -> nn.BatchNorm2d:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from organza.checkpoint import FORMAT, load_checkpoint, load_into, save_checkpoint
-from organza.compress.activations import ActivationGrid
+from organza.compress.activations import GRIDS
 from organza.compress.chain import Chain, ChainLayer
 from organza.compress.coders import CODERS
 from organza.compress.storage import Storage
@@ -52,7 +52,8 @@ def _record(layer: ChainLayer) -> dict[str, Any]:
         "eps": None if layer.norm is None else layer.norm.eps, "bias": layer.bias is not None,
         "mask": layer.mask is not None,
         "coder": None if coder is None else {"kind": coder.kind, **coder.options()},
-        "grid": None if grid is None else grid.settings(), "storage": asdict(layer.storage), "bits": layer.bits,
+        "grid": None if grid is None else {"kind": grid.kind, **grid.settings()}, "storage": asdict(layer.storage),
+        "bits": layer.bits,
     }  # fmt: skip
 
 
@@ -84,6 +85,10 @@ def _layer(record: dict[str, Any]) -> ChainLayer:
         if layer.coder.owns:
             layer.weight = None
     if record["grid"] is not None:
-        layer.grid = ActivationGrid(**record["grid"])
+        settings = dict(record["grid"])
+        kind = settings.pop("kind")
+        if kind not in GRIDS:
+            raise ValueError(f"grid must be one of {', '.join(GRIDS)}, not {kind!r}")
+        layer.grid = GRIDS[kind](**settings)
     layer.storage = Storage(**record["storage"])
     return layer

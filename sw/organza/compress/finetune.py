@@ -167,8 +167,9 @@ class Finetune:
             if self.config.average:
                 for parameter, mean in zip(self.student.parameters(), self.average, strict=True):
                     parameter.copy_(mean)
+            self.student.refit()
             for layer in self.student.list:
-                layer.refit()
+                layer.end_training()
         self.student.calibrate(self.latents(128, _CALIBRATE, batch) for batch in range(_CALIBRATION_BATCHES))
         self.student.eval()
 
@@ -227,8 +228,8 @@ def finetune(
         if step % per_epoch == 0:
             order = torch.randperm(len(images), generator=seeded(config.seed, _ORDER, step // per_epoch)).numpy()
         if step % config.refit == 0:
-            for layer in (layer for network in both for layer in network.list):
-                layer.refit()
+            for network in both:
+                network.refit()
         if before_step is not None:
             before_step(step, config.steps)
         start = step % per_epoch * config.batch

@@ -97,8 +97,8 @@ def test_the_program_has_the_trained_integers_and_stays_close():
     program = quantize(chain.float_layers(), x.double().numpy())
     for node, layer in zip(program.nodes, chain.list, strict=True):
         assert isinstance(layer.coder, UniformCoder) and layer.weight is not None
-        integers, _ = layer.coder.integers(layer.weight)
-        assert np.array_equal(node.code.integers(), layer.coder.from_channels(integers).long().numpy())
+        integers, _ = layer.coder.integers(layer.weight, None)
+        assert np.array_equal(node.code.integers(), integers.long().numpy())
     made = program.dequantize(program.run(program.quantize(x.numpy())))
     with torch.no_grad():
         wanted = chain(x).numpy()
@@ -167,3 +167,17 @@ def test_grids_round_as_their_format_and_pass_gradients_where_nothing_clips(bits
                                rtol=1e-6, atol=1e-7)  # fmt: skip
     made.sum().backward()
     assert wider.grad is not None and set(wider.grad.unique().tolist()) == {0.0, 1.0}
+
+
+def test_channels_that_training_switched_off_stay_off():
+    chain = Chain.of(randomised(MODULES["dcgan"]()), torch.randn(2, 6, 1, 1)).eval()
+    first = chain.list[0]
+    assert first.norm is not None and first.norm.bias is not None
+    with torch.no_grad():
+        first.norm.weight[:3] = 0
+        first.norm.bias[:2] = torch.tensor([0.0, 0.7])
+    first.code_with(UniformCoder(first.shape, 1))
+    program = quantize(chain.float_layers(), torch.randn(64, 6, 1, 1).double().numpy())
+    made = program.run_layers(program.quantize(torch.randn(8, 6, 1, 1).numpy()))[0]
+    wanted = np.round(0.7 / program.nodes[0].output.scale)
+    assert not made[:, 0].any() and np.abs(made[:, 1] - wanted).max() <= 1

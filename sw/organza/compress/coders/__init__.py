@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from organza.compress.coders.binary import BinaryCoder
 from organza.compress.coders.coder import Coder
-from organza.compress.coders.uniform import UniformCoder
+from organza.compress.coders.em import EmCoder, MinMaxCoder
+from organza.compress.coders.hashed import BlockHashCoder, HashedCoder
+from organza.compress.coders.jacob import JacobCoder
+from organza.compress.coders.kmeans import KMeansCoder
+from organza.compress.coders.log import LogCoder
+from organza.compress.coders.multihash import MultiHashCoder
+from organza.compress.coders.soft import SoftCoder
+from organza.compress.coders.tanh import TanhCoder
+from organza.compress.coders.ternary import TernaryCoder
+from organza.compress.coders.uniform import QmganCoder, SlimmingCoder, UniformCoder
 
-CODERS: dict[str, type[Coder]] = {coder.kind: coder for coder in (UniformCoder,)}
+CODERS: dict[str, type[Coder]] = {
+    coder.kind: coder
+    for coder in (
+        UniformCoder, MinMaxCoder, LogCoder, TanhCoder, JacobCoder, EmCoder, QmganCoder, SlimmingCoder, BinaryCoder,
+        TernaryCoder, KMeansCoder, SoftCoder, HashedCoder, BlockHashCoder, MultiHashCoder,
+    )
+}  # fmt: skip

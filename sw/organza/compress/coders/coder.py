@@ -1,9 +1,9 @@
-"""What trains a weight code: fake-quantised weights with gradients straight through, and the code itself at the end."""
+"""What trains a weight code: coded weights with gradients straight through, and the code itself at the end."""
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,12 +12,9 @@ from torch import Tensor, nn
 
 from organza.codes import Code
 from organza.codes.spec import CodeSpec
+from organza.compress.activations import ActivationGrid, Grid
+from organza.compress.coders.checks import check_choice
 from organza.float_layers import Coded
-
-
-def straight_through(made: Tensor, source: Tensor) -> Tensor:
-    """`made` forward, the gradient of `source` backward (Bengio et al., arXiv:1308.3432)."""
-    return source + (made - source).detach()
 
 
 class Coder(nn.Module):
@@ -25,23 +22,28 @@ class Coder(nn.Module):
 
     A subclass is one method of one paper; `kind` names it in recipes. What `forward` makes is, in every bit that
     float32 has, `integers() * scales` of the code that `code` returns: what was trained is what the chip computes.
+    Methods whose weights are in a code only at the end of training keep that in evaluation, and always after `finish`.
 
     In all methods `weight` is (ci, co // groups, ky, kx), masked already, or None where the coder has parameters of its own
-    instead; `mask` is True for weights that are kept, None for all.
+    instead; `mask` is True for weights that are kept, None for all. Integers are 0 where it is False.
 
     Parameters
     ----------
     shape : of the weights. groups : channel groups. Subclasses take the options of a recipe's `quantize` table by keyword and
-        raise TypeError / ValueError for wrong ones.
+        raise TypeError / ValueError for wrong ones. granularity : one of `granularities`: what has its own levels, an output
+        channel, the tensor, or all layers of a chain that have the same options (`Chain.refit` fits them together).
     """
 
     kind: ClassVar[str]
     owns: ClassVar[bool] = False  # parameters of its own instead of the layer's weights
+    prunes: ClassVar[bool] = True  # takes a mask
+    granularities: ClassVar[tuple[str, ...]] = ("channel", "tensor", "network")
 
-    def __init__(self, shape: tuple[int, int, int, int], groups: int) -> None:
+    def __init__(self, shape: tuple[int, int, int, int], groups: int, *, granularity: str = "tensor") -> None:
         super().__init__()
         self.shape: tuple[int, int, int, int] = (shape[0], shape[1], shape[2], shape[3])
         self.groups = groups
+        self.granularity = check_choice(f"{self.kind} granularity", granularity, self.granularities)
 
     @property
     def co(self) -> int:
@@ -58,22 +60,30 @@ class Coder(nn.Module):
 
     @abstractmethod
     def code(self, weight: Tensor | None, mask: Tensor | None) -> tuple[Code, np.ndarray]:
-        """The code, and its scales (co,)."""
+        """The code, and its scales (co,) or (1,), not zero."""
 
     def spec(self) -> CodeSpec:
         """What a user would type for this code; tells the quantiser what the layer reads."""
         return CodeSpec()
 
-    @classmethod
-    def for_network(cls, weights: Sequence[Tensor], options: dict[str, Any]) -> dict[str, Any]:
-        """Options that make one code for all layers of a network, for granularity "network"; `options` are the recipe's.
+    def grid(self, bits: int, signed: bool) -> Grid:
+        """Where the method rounds the layer's inputs to; the layer in front gets it."""
+        return ActivationGrid(bits, signed)
 
-        Raises ValueError for a method that has no such thing.
-        """
-        raise ValueError(f"{cls.kind} has no granularity 'network'")
-
-    def refit(self, weight: Tensor | None, mask: Tensor | None) -> None:  # noqa: B027 - most coders have nothing to fit
+    def refit(self, weight: Tensor | None, mask: Tensor | None) -> None:  # noqa: B027 - many follow the weights
         """Estimate centroids, levels or thresholds again; called before the first step, then every few steps."""
+
+    def fit(self, weights: list[Tensor], masks: list[Tensor | None]) -> None:
+        """`refit` of granularity "network": one estimate for the weights of all layers."""
+        raise NotImplementedError(f"{self.kind} has no levels of a network")
+
+    @property
+    def shared(self) -> str | None:
+        """Coders of a chain with the same key are fitted together; None: this one by itself."""
+        return json.dumps([self.kind, self.options()], sort_keys=True) if self.granularity == "network" else None
+
+    def finish(self, weight: Tensor | None, mask: Tensor | None) -> None:  # noqa: B027 - most are in a code all the time
+        """The end of training, before normalisation is measured again."""
 
     def penalty(self, weight: Tensor | None, mask: Tensor | None) -> Tensor | None:
         """What the method adds to the loss, or None."""
@@ -85,14 +95,32 @@ class Coder(nn.Module):
         code, scales = self.code(weight, mask)
         return Coded(code=code, scales=np.broadcast_to(scales, (self.co,)).astype(np.float64), spec=self.spec())
 
-    def by_channel(self, weight: Tensor) -> Tensor:
-        """Weights as (co, weights of the channel); `from_channels` is the inverse."""
-        ci, cog, ky, kx = self.shape
-        grouped = weight.reshape(self.groups, ci // self.groups, cog, ky, kx)
-        return grouped.transpose(1, 2).reshape(self.co, -1)
+    def spread(self, values: Tensor) -> Tensor:
+        """Values of output channels (co,), or (1,) for all, in a shape that multiplies weights."""
+        if len(values) == 1:
+            return values
+        rows = values.reshape(self.groups, 1, self.shape[1])
+        if self.groups > 1:
+            rows = rows.expand(-1, self.shape[0] // self.groups, -1)
+        return rows.reshape(-1, self.shape[1], 1, 1)
 
-    def from_channels(self, rows: Tensor) -> Tensor:
-        """Inverse of `by_channel`."""
+    def by_channel(self, values: Tensor) -> Tensor:
+        """Values like the weights as (co, weights of the channel)."""
         ci, cog, ky, kx = self.shape
-        grouped = rows.reshape(self.groups, cog, ci // self.groups, ky, kx)
-        return grouped.transpose(1, 2).reshape(self.shape)
+        return values.reshape(self.groups, ci // self.groups, cog, ky, kx).transpose(1, 2).reshape(self.co, -1)
+
+    def reduce(self, values: Tensor, by: str) -> Tensor:
+        """The "sum" or largest ("amax") of values like the weights: of every output channel (co,) or of all (1,).
+
+        Only with granularity "channel" must they have the layer's shape.
+        """
+        if self.granularity != "channel":
+            return getattr(values, "sum" if by == "sum" else "max")().reshape(1)
+        rows = getattr(values, by)((2, 3)).reshape(self.groups, -1, self.shape[1])
+        return getattr(rows, by)(1).reshape(-1)
+
+    def means(self, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Means of kept `values` (0 where the mask is False), as `reduce`; 0 for none."""
+        total = self.reduce(values, "sum")
+        count = values.numel() // len(total) if mask is None else self.reduce(mask.to(values), "sum").clamp_min(1)
+        return total / count

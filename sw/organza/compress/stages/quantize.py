@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 import torch
 from pydantic import ConfigDict, Field, model_validator
-from torch import Tensor
 
 from organza.compress.activations import ActivationGrid
-from organza.compress.chain import Chain, ChainLayer
+from organza.compress.chain import Chain, ChainLayer, refit
 from organza.compress.coders import CODERS
 from organza.compress.coders.coder import Coder
 from organza.compress.stages.stage import Context, Mark, Module, Stage, State, chains, layer_name, select
@@ -112,7 +111,8 @@ class QuantizeStage(Stage):
             if layer.passthrough:
                 continue
             if layer.name in chosen and before is not None:
-                before.grid = ActivationGrid(before.bits or bits, signed=not before.unsigned)
+                wanted, signed = before.bits or bits, not before.unsigned
+                before.grid = ActivationGrid(wanted, signed) if layer.coder is None else layer.coder.grid(wanted, signed)
             before = layer
 
 
@@ -128,30 +128,30 @@ def code_layers(layers: Sequence[ChainLayer], settings: dict[str, dict[str, Any]
                 f"quantize: {layer.name} has the code {layer.coder.kind} already, and a layer has one; "
                 "leave the layer out in one of the stages"
             )
-    notes = {}
-    weights = [weight for layer in layers if (weight := layer.masked_weight()) is not None]
+    befores = [layer.effective_weight().clone() for layer in layers]
     for layer in layers:
-        before = layer.masked_weight()
-        assert before is not None
-        before = before.clone()
         try:
-            coder = make_coder(settings[layer.name], layer.shape, layer.groups, weights)
-            layer.code_with(coder)
-            made = coder.coded(layer.masked_weight(), layer.mask)
+            layer.code_with(make_coder(settings[layer.name], layer.shape, layer.groups))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"quantize: {layer.name}: {error}") from error
+    refit(layers)
+    notes = {}
+    for layer, before in zip(layers, befores, strict=True):
+        assert layer.coder is not None
+        try:
+            made = layer.coder.coded(layer.masked_weight(), layer.mask)
         except (TypeError, ValueError) as error:
             raise UserError(f"quantize: {layer.name}: {error}") from error
         error = (layer.effective_weight() - before).double().square().sum()
         notes[layer.name] = {
-            "code": coder.kind, **coder.options(), "weight_bits": made.code.stored_bits,
+            "code": layer.coder.kind, **layer.coder.options(), "weight_bits": made.code.stored_bits,
             "relative_error": float(error / before.double().square().sum().clamp_min(1e-30)),
         }  # fmt: skip
     return notes
 
 
-def make_coder(
-    settings: dict[str, Any], shape: tuple[int, int, int, int], groups: int, network: Sequence[Tensor] = ()
-) -> Coder:
-    """The coder that `settings` (code, granularity and options) ask for; `network` are the weights of all its layers.
+def make_coder(settings: dict[str, Any], shape: tuple[int, int, int, int], groups: int) -> Coder:
+    """The coder that `settings` (code, granularity and options) ask for.
 
     Raises ValueError / TypeError for an unknown code, an option that it does not have, or a wrong value.
     """
@@ -162,14 +162,10 @@ def make_coder(
     coder = CODERS[name]
     known = [p.name for p in inspect.signature(coder.__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
     if granularity is not None:
-        options["granularity"] = "tensor" if granularity in ("layer", "network") else granularity
+        options["granularity"] = "tensor" if granularity == "layer" else granularity
     for option in options:
         if option not in known:
             raise ValueError(f"{option}: code {name} has no such option; it has {', '.join(known) or 'none'}")
-    if granularity == "network":
-        if not network:
-            network = [torch.ones(1)]
-        options = coder.for_network(network, options)
     return coder(shape, groups, **options)
 
 

@@ -34,7 +34,7 @@ def test_gradients_pass_straight_through():
 @pytest.mark.parametrize("options, error, message", [
     ({"bits": 1}, ValueError, "^uniform bits must be between 2 and 16, not 1$"),
     ({"bits": "8"}, TypeError, "^uniform bits must be an integer, not '8'$"),
-    ({"granularity": "pixel"}, ValueError, "^uniform granularity must be one of channel, tensor, not 'pixel'$"),
+    ({"granularity": "pixel"}, ValueError, "^uniform granularity must be one of channel, tensor, network, not 'pixel'$"),
 ])  # fmt: skip
 def test_wrong_options(options, error, message):
     with pytest.raises(error, match=message):
