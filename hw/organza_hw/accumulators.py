@@ -49,6 +49,11 @@ class Accumulators(wiring.Component):
             "o_tile": Out(tile_layout),
         })  # fmt: skip
 
+    @staticmethod
+    def latency(drain):
+        """Cycles from the last issue of a tile to its last E sums; `drain` steps empty it."""
+        return drain
+
     def elaborate(self, platform):
         m = Module()
         width = self.chunks * self.e

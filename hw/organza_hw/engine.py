@@ -9,17 +9,18 @@ from organza_hw.codes import term_of
 from organza_hw.epilogue import Constants, EpilogueUnit
 from organza_hw.formats import lane_shape, lane_value, wire_shape
 from organza_hw.joint import joint_signature
+from organza_hw.orders import tables_of
 from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
-from organza_hw.sequencer import Sequencer, SequencerTables, address_latency
+from organza_hw.sequencer import Sequencer, address_latency
 from organza_hw.weights import Weights, store_of
 
 OPERAND_LATENCY = 1  # register behind ring and weights
 
 
 def output_latency(schedule: Schedule) -> int:
-    """Cycles from the last issue of an output row to the write that completes the row."""
+    """Cycles from the last issue of an output unit to the write that completes the unit."""
     table = schedule.node.epilogue.table is not None
     term = term_of(schedule.node.code, schedule.arithmetic)
     return (
@@ -43,8 +44,8 @@ class Engine(wiring.Component):
     """A Convolve on Ti × To × P lanes, whatever its code.
 
     Throughput: `schedule.cycles` an image, images back to back without a gap. Latency: see `organza_sim.cycles`. Full
-    back-pressure on both sides: an output row starts only when the two output rows have a free one, so the datapath never
-    stops on the way.
+    back-pressure on both sides: an output unit (a row, or an image) starts only when one of two places for it is free, so the
+    datapath never stops on the way.
 
     Parameters
     ----------
@@ -100,8 +101,8 @@ class Engine(wiring.Component):
         ]  # fmt: skip
         written = [extra for _, extra in pieces if extra["count"]]
         self.output = OutputRows(
-            shape=shape_out, n=n_out, channels=node.co, height=node.y.output, width=node.x.output, e=schedule.e,
-            offsets={extra["offset"] for extra in written},
+            shape=shape_out, n=n_out, channels=node.co, height=node.y.output, width=node.x.output,
+            rows=schedule.visit.unit_rows, e=schedule.e, offsets={extra["offset"] for extra in written},
             straddle=any(extra["offset"] + extra["count"] > n_out for extra in written),
         )  # fmt: skip
         super().__init__({
@@ -137,7 +138,7 @@ class Engine(wiring.Component):
         schedule, ring = self.schedule, self.ring
         node = schedule.node
         m.submodules.ring = buffer = RowBuffer(ring, wire_shape(node.input))
-        tables = SequencerTables(ring, pixel_beats=self.output.pixel_beats)
+        tables = tables_of(ring, pixel_beats=self.output.pixel_beats)
         m.submodules.sequencer = sequencer = Sequencer(
             tables, weight_words=self.weights.depth, blocks=self.blocks
         )
@@ -146,12 +147,8 @@ class Engine(wiring.Component):
             self.term, activation=lane_shape(node.input),
             ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits, span=ring.lanes, instances=self.instances,
         )  # fmt: skip
-        tile_layout = data.StructLayout({
-            "constant": sequencer.issue.constant.shape(), "pixel": sequencer.issue.pixel.shape(),
-            "pixels": sequencer.issue.pixels.shape(), "row_end": 1,
-        })  # fmt: skip
         m.submodules.accumulators = accumulators = self.term.accumulators(
-            schedule, bits=self.sum_bits, tile_layout=tile_layout, instances=self.instances
+            tables, bits=self.sum_bits, instances=self.instances
         )
         m.submodules.constants = self.constant_rom
         m.submodules.output = output = self.output
@@ -160,7 +157,7 @@ class Engine(wiring.Component):
         wiring.connect(m, output.o, wiring.flipped(self.o))
         m.d.comb += [
             sequencer.row_written.eq(buffer.row_written),
-            sequencer.row_freed.eq(output.row_freed),
+            sequencer.unit_freed.eq(output.unit_freed),
             buffer.release.eq(sequencer.release),
             buffer.r_addr.eq(sequencer.ring_addr),
             sequencer.enable.eq(self.weights.loaded),
@@ -177,7 +174,7 @@ class Engine(wiring.Component):
         m.d.sync += weights.as_value().eq(self.weights.data)
         activations = Signal.like(lanes.activations)
         with m.Switch(turn):
-            for number in sorted({column["turn"] for column in tables.columns}):
+            for number in tables.turns:
                 with m.Case(number):
                     for lane in range(schedule.p):
                         bank = (number + lane * node.x.pitch) % ring.banks
@@ -195,18 +192,17 @@ class Engine(wiring.Component):
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
             accumulators.sums.eq(lanes.sums),
-            accumulators.tile.constant.eq(issue.constant), accumulators.tile.pixel.eq(issue.pixel),
-            accumulators.tile.pixels.eq(issue.pixels), accumulators.tile.row_end.eq(issue.row_end),
+            *(accumulators.tile[name].eq(issue[name]) for name in tables.tile_fields),
         ]  # fmt: skip
 
         # Epilogue: constants are read while the sums wait one cycle.
         tile, step = accumulators.o_tile, schedule.node.x.phases * output.pixel_beats
         behind = Signal(range(max(schedule.p * step, 2)))  # output pixels of the tile already passed
-        half = Signal()  # which of the two output rows
+        half = Signal()  # which of the two output units
         done = Signal()
         m.d.comb += [
             self.constant_rom.addr.eq(tile.constant + accumulators.o_chunk),
-            done.eq(accumulators.o_valid & accumulators.o_last & tile.row_end),
+            done.eq(accumulators.o_valid & accumulators.o_last & tile.unit_end),
         ]
         with m.If(accumulators.o_valid & (accumulators.o_chunk == schedule.chunks - 1)):
             m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + step))
@@ -217,7 +213,7 @@ class Engine(wiring.Component):
         exists = Signal()
         m.d.sync += [
             sums.eq(accumulators.o_sums),
-            place.eq(tile.pixel + behind + Mux(half, output.row_words, 0)),
+            place.eq(tile.pixel + behind + Mux(half, output.unit_words, 0)),
             exists.eq(accumulators.o_valid & (accumulators.o_pixel < tile.pixels)),
         ]
         word = data.View(self.constants.layout, self.constant_rom.data[: self.constants.layout.size])

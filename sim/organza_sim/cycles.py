@@ -1,7 +1,7 @@
 """The cycle model: exact clock cycles of a pipeline without simulating it.
 
-A max-plus recurrence over (engine, row). Inside a row nothing can wait: a ring takes a row whole, an output row starts
-only when it has a place, and a finished row leaves in one burst. So every event of a row is a maximum of earlier events
+A max-plus recurrence over (engine, row). A ring takes a row whole, an output unit (a row, or an image in weight order)
+starts only when it has a place, and a finished row leaves in one burst. So every event is a maximum of earlier events
 plus a constant, and the constants are those of the gateware.
 
 Cycle numbers count clock cycles; an event's number is the cycle in which it happens. Cycle 0 is the first one after
@@ -22,10 +22,9 @@ from organza.run_length import block_sizes
 from organza.schedule import Schedule
 from organza_hw.engine import output_latency
 from organza_hw.row_buffer import RingLayout
-from organza_hw.sequencer import OUTPUT_ROWS, release_latency
+from organza_hw.sequencer import OUTPUT_UNITS, release_latency
 from organza_hw.weights import load_cycles
-
-NEVER = -(1 << 60)
+from organza_sim.issue_times import NEVER, issue_times
 
 Opening = Callable[[int], int]
 
@@ -71,7 +70,7 @@ class _CodedJoint:
 class EngineTimes:
     """Events of every row of one engine, over all images.
 
-    accepted : cycle that takes the last beat of an input row. start, end : first and last issue of an output row.
+    accepted : cycle that takes the last beat of an input row. start, end : first and last issue of an output unit.
     """
 
     accepted: list[int] = field(default_factory=list)
@@ -112,7 +111,8 @@ class _Engine:
     def __init__(self, schedule: Schedule, before: JointPlan, after: JointPlan):
         node = schedule.node
         self.ring = RingLayout(schedule, n=before.n, depth=before.depth)
-        self.costs, self.needs = schedule.row_costs, schedule.rows
+        self.issues = issue_times(schedule)
+        self.needs, self.unit_rows = schedule.needs, schedule.visit.unit_rows
         self.latency, self.release = output_latency(schedule), release_latency(schedule)
         self.loaded = load_cycles(schedule)
         self.row_beats = self.ring.row_beats
@@ -124,7 +124,7 @@ class _Engine:
         self.first: int | None = None  # cycle that takes the first beat
         self.freed: list[int] = []  # by input row: cycle from which its slot can be taken
         self.left: list[int] = []  # by output row: cycle that reads its last beat
-        self.row = 0  # next output row, over all images
+        self.unit = 0  # next output unit, over all images
         self.held = 0  # input rows given up
         self.sent: list[int] = []  # by output row: cycle that takes its last beat downstream
 
@@ -154,11 +154,11 @@ class _Engine:
         """Is the release of the slot that the next row needs already known?"""
         return len(self.times.accepted) - self.ring.depth < len(self.freed)
 
-    def compute_row(self) -> int | None:
-        """Run the next output row; the cycle of its completing write, or None if its inputs are not known yet."""
-        y = self.row % self.height_out
-        need = self.held + self.needs[y].window
-        waits_for = self.row - OUTPUT_ROWS
+    def compute_unit(self) -> int | None:
+        """Run the next output unit; the cycle of its completing write, or None if its inputs are not known yet."""
+        number = self.unit % len(self.needs)
+        need = self.held + self.needs[number].window
+        waits_for = (self.unit - OUTPUT_UNITS + 1) * self.unit_rows - 1  # the row that gives up a place
         if need > len(self.times.accepted) or waits_for >= len(self.left):
             return None
         start = self.times.end[-1] + 1 if self.times.end else self.loaded
@@ -166,12 +166,12 @@ class _Engine:
             start = max(start, self.times.accepted[need - 1] + 1)
         if waits_for >= 0:
             start = max(start, self.left[waits_for] + 1)
-        end = start + self.costs[y] - 1
+        start, end = self.issues.run(number, start)
         self.times.start.append(start)
         self.times.end.append(end)
-        self.held += self.needs[y].release
-        self.freed += [end + self.release] * self.needs[y].release
-        self.row += 1
+        self.held += self.needs[number].release
+        self.freed += [end + self.release] * self.needs[number].release
+        self.unit += 1
         return end + self.latency
 
 
@@ -206,7 +206,7 @@ def run_recurrence(
     sink = None if stall_out is None else next_open(stall_out)
     engines = [_Engine(*parts) for parts in zip(schedules, joints, joints[1:], strict=False)]
     rows_left = engines[0].height_in * images
-    done: list[list[int]] = [[] for _ in engines]  # by engine and output row: completing write
+    done: list[list[int]] = [[] for _ in engines]  # by engine and output row: completing write of its unit
     total = [engine.height_out * images for engine in engines]
     moved = True
     while moved:
@@ -219,10 +219,10 @@ def run_recurrence(
             consumer = engines[k + 1] if k + 1 < len(engines) else None
             while True:
                 progressed = False
-                if engine.row < total[k]:
-                    write = engine.compute_row()
+                if len(done[k]) < total[k]:
+                    write = engine.compute_unit()
                     if write is not None:
-                        done[k].append(write)
+                        done[k] += [write] * engine.unit_rows
                         progressed = True
                 if len(engine.sent) < len(done[k]) and (consumer is None or consumer.can_take()):
                     _send_row(engine, consumer, done[k][len(engine.sent)], sink)
@@ -238,7 +238,7 @@ def run_recurrence(
 
 
 def _send_row(engine: _Engine, consumer: _Engine | None, write: int, sink: Opening | None) -> None:
-    """Move one finished output row on: read from the cycle after `write`, offered one cycle later."""
+    """Move one output row of a finished unit on: read from the cycle after `write`, offered one cycle later."""
     before = engine.sent[-1] if engine.sent else NEVER
     read = max(write + 1, before)
     if consumer is None and sink:

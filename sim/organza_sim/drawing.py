@@ -165,11 +165,11 @@ def _joint(number: int, columns: int, plan: Plan, shape: str) -> list[str]:
     return parts
 
 
-def _runs(starts: list[int], ends: list[int], rows: int, images: int) -> list[tuple[int, int, int]]:
-    """(image, first, last cycle) of stretches without a gap, from the first and last issue of every output row."""
+def _runs(starts: list[int], ends: list[int], units: int, images: int) -> list[tuple[int, int, int]]:
+    """(image, first, last cycle) of stretches without a gap, from the first and last issue of every output unit."""
     made: list[tuple[int, int, int]] = []
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        image = number // rows
+        image = number // units
         if image >= images:
             break
         if made and made[-1][0] == image and made[-1][2] + 1 == start:
@@ -209,7 +209,7 @@ def timeline_svg(
     parts.append(_text(12, top - 14, "cycle", kind="small soft"))
     for k, (node, times) in enumerate(zip(program.nodes, timing.engines, strict=True)):
         y = top + k * step
-        runs = _runs(times.start, times.end, node.y.output, images)
+        runs = _runs(times.start, times.end, len(times.start) // len(timing.sent), images)
         busy = sum(end - start + 1 for _, start, end in runs)
         parts.append(f"<g><title>{escape(node.name)}: works in {busy:,} of {span:,} cycles</title>")
         parts.append(_text(12, y + bar - 5, _short(node.name, 20), kind="title"))

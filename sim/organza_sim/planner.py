@@ -8,16 +8,17 @@ from dataclasses import dataclass, replace
 from functools import cache
 from operator import mul
 
+from organza.blocks import blocks
 from organza.geometry import Axis
 from organza.plan import EnginePlan, JointPlan, Plan
 from organza.program import Convolve, Program
 from organza.program_file import program_hash
 from organza.run_length import CODINGS
-from organza.schedule import MOST_WORD_BITS, Schedule, blocks, ceil_div
+from organza.schedule import MOST_WORD_BITS, Schedule, ceil_div
 from organza_hw.formats import wire_shape
 from organza_hw.joint_rle import memory_bits
 from organza_hw.row_buffer import RingLayout
-from organza_hw.sequencer import OUTPUT_ROWS
+from organza_hw.sequencer import OUTPUT_UNITS
 from organza_sim.cycles import Timing, run_recurrence
 
 DEFAULT_LANES = 133  # of 96…160 lanes the best utilisation of the shipped generator
@@ -250,11 +251,11 @@ def resources(schedules: list[Schedule], joints: list[JointPlan]) -> dict[str, i
         node = schedule.node
         layout = RingLayout(schedule, n=before.n, depth=before.depth)
         ring += layout.banks * layout.bank_words * layout.lanes * node.input.bits
-        rows += OUTPUT_ROWS * node.x.output * node.co * node.output.bits
+        rows += OUTPUT_UNITS * schedule.visit.unit_rows * node.x.output * node.co * node.output.bits
         weights += node.code.stored_bits
         if before.coding == "rle":
             coders += memory_bits(wire_shape(node.input), before.n)
-        buffers += node.code.buffer_bits
+        buffers += schedule.buffer_bits
     return {
         "lanes": sum(schedule.lanes for schedule in schedules),
         "requantisers": sum(schedule.e for schedule in schedules),

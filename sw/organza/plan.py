@@ -18,7 +18,10 @@ VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class LayerPlan:
-    """One layer on an engine: node name, output channels To and pixels P at once, weight reuse B, order."""
+    """One layer on an engine: node name, output channels To and pixels P at once, weight reuse B, order.
+
+    order : "row" or "weight", see `organza.visits`.
+    """
 
     node: str
     To: int
@@ -31,7 +34,8 @@ class LayerPlan:
 class EnginePlan:
     """One engine: Ti input channels × C lanes of (output channel, pixel), E epilogue units, its layers.
 
-    memory : "rom", lane words are read as they are stored; or "expand", a serial code fills a buffer after reset.
+    memory : "rom", lane words are read as they are stored. Of a serial code "expand", it fills a buffer after reset; or
+        "stream", in weight order, it makes each lane word anew for every image.
     arithmetic : which lanes, see `Code.arithmetics`.
     """
 
@@ -44,10 +48,10 @@ class EnginePlan:
 
     @classmethod
     def of(cls, schedule: Schedule) -> EnginePlan:
-        """The engine that runs `schedule` and nothing else, its weights held as the code's first choice."""
-        layer = LayerPlan(node=schedule.node.name, To=schedule.to, P=schedule.p)
+        """The engine that runs `schedule` and nothing else."""
+        layer = LayerPlan(node=schedule.node.name, To=schedule.to, P=schedule.p, order=schedule.order)
         return cls(
-            Ti=schedule.ti, C=schedule.to * schedule.p, E=schedule.e, memory=schedule.node.code.memories[0],
+            Ti=schedule.ti, C=schedule.to * schedule.p, E=schedule.e, memory=schedule.memory,
             arithmetic=schedule.arithmetic, layers=(layer,),
         )  # fmt: skip
 
@@ -109,16 +113,14 @@ class Plan:
             if names != [node.name]:
                 raise ValueError(f"Plan engine must run the layer {node.name!r}, not {names}")
             layer = engine.layers[0]
-            if (layer.B, layer.order) != (1, "row"):
-                raise ValueError(f"{node.name}: order must be 'row' with B = 1, not {layer.order!r}, {layer.B}")
-            if engine.memory not in node.code.memories:
-                known = " or ".join(map(repr, node.code.memories))
-                raise ValueError(f"{node.name}: memory of a {node.code.kind} code must be {known}, not {engine.memory!r}")
+            if layer.B != 1:
+                raise ValueError(f"{node.name}: B must be 1, not {layer.B}")
             if engine.C != layer.To * layer.P:
                 raise ValueError(f"{node.name}: C must be To·P = {layer.To * layer.P}, not {engine.C}")
             schedule = Schedule(
-                node=node, ti=engine.Ti, to=layer.To, p=layer.P, e=engine.E, arithmetic=engine.arithmetic
-            )
+                node=node, ti=engine.Ti, to=layer.To, p=layer.P, e=engine.E, arithmetic=engine.arithmetic,
+                order=layer.order, memory=engine.memory,
+            )  # fmt: skip
             if before.depth < schedule.least_depth:
                 raise ValueError(
                     f"{node.name}: ring depth must be at least {schedule.least_depth}, not {before.depth}"

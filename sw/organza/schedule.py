@@ -1,13 +1,14 @@
-"""The order in which one engine visits a layer: which tiles, which taps, which rows must be there.
+"""How one engine runs a layer: with which lanes, in which order, its weights held in which way.
 
 An engine has Ti × To × P lanes: Ti input channels, To output channels and P consecutive same-phase pixels of one output
-row. It is output stationary and visits only taps that exist:
+row. It is output stationary and visits only taps that exist, in one of two orders (`organza.visits`):
 
-    for every output row: for every output-channel tile (groups outermost): for every block of P pixels:
+    row: for every output row: for every output-channel tile (groups outermost): for every block of P pixels:
         for every vertical tap, horizontal tap, input-channel tile: one issue
+    weight: for every output-channel tile: for every phase: for every vertical tap, horizontal tap, input-channel tile:
+        for every row that has the tap, block of P pixels that has it: one issue
 
 Codes that gather have no input-channel tiles but as many issues a tap as the weights need (`Code.tap_issues`).
-Everything here is static. The gateware turns it into tables and counters, the cycle model adds it up.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from functools import cached_property
 
 import numpy as np
 
-from organza.geometry import Axis
+from organza.blocks import Block, blocks
 from organza.program import Convolve
+from organza.visits import VISITS, Needs, RowVisit, WeightVisit
 
 # Every Verilog tool must take vectors of this many bits (IEEE 1364-2005, 4.3.1), and need not take wider ones.
 MOST_WORD_BITS = 1 << 16
@@ -29,89 +31,15 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-@dataclass(frozen=True)
-class ColumnTap:
-    """One horizontal tap of a block: kernel column, input column of pixel lane 0, and the lanes where it exists."""
-
-    k: int
-    column: int
-    mask: tuple[bool, ...]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Up to P output pixels ``first, first + phases, …`` of one row and the union of their horizontal taps."""
-
-    first: int
-    pixels: int
-    taps: tuple[ColumnTap, ...]
-
-
-def blocks(axis: Axis, p: int) -> list[Block]:
-    """Blocks of one output row, phase by phase, of at most `p` pixels."""
-    made = []
-    for phase in range(min(axis.phases, axis.output)):
-        positions = range(phase, axis.output, axis.phases)
-        for start in range(0, len(positions), p):
-            chosen = positions[start : start + p]
-            existing = [dict(axis.table[x]) for x in chosen]
-            taps = []
-            for k in sorted(set().union(*existing)):
-                column = (chosen[0] * axis.down + axis.crop_before - k) // axis.up
-                mask = tuple(lane < len(chosen) and k in existing[lane] for lane in range(p))
-                taps.append(ColumnTap(k, column, mask))
-            made.append(Block(chosen[0], len(chosen), tuple(taps)))
-    return made
-
-
-@dataclass(frozen=True)
-class RowNeeds:
-    """Input rows of one output row.
-
-    window : rows that must have arrived, counted from the oldest row still held, before the row may start.
-    release : oldest rows that are no longer needed once the row has been read.
-    """
-
-    window: int
-    release: int
-
-
-def row_needs(axis: Axis) -> list[RowNeeds]:
-    """`RowNeeds` of every output row.
-
-    The first row waits for an input row even if it reads none: nothing leaves before its image has come. The last row
-    waits for the whole image, then releases all of it.
-    """
-    lows = [min((i for _, i in taps), default=axis.size) for taps in axis.table]
-    highs = [max((i + 1 for _, i in taps), default=0) for taps in axis.table]
-    held, needed = [0] * (axis.output + 1), 1
-    oldest = axis.size
-    for y in reversed(range(axis.output)):
-        oldest = min(oldest, lows[y])
-        held[y] = oldest if y else 0
-    held[axis.output] = axis.size
-    made = []
-    for y in range(axis.output):
-        needed = max(needed, highs[y], held[y + 1])  # a row can only be released once it has arrived
-        made.append(RowNeeds(max(needed - held[y], 0), held[y + 1] - held[y]))
-    return made
-
-
-def _incidence(kernel: int, taps: list[list[int]]) -> np.ndarray:
-    """1 where entry n has tap k, int64, shape (entries, kernel)."""
-    made = np.zeros((len(taps), kernel), np.int64)
-    for number, chosen in enumerate(taps):
-        made[number, chosen] = 1
-    return made
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Schedule:
     """A layer on Ti × To × P lanes with E epilogue units; Ti inputs at once are Ti non-zeros for codes that gather.
 
     arithmetic : one of the code's `arithmetics`, "" for the first.
+    order : "row" or "weight". memory : one of the code's `memories` in this order, "" for the first.
 
-    Raises ValueError for lane counts below 1 or beyond the layer's channels and pixels, or lanes that the code lacks.
+    Raises ValueError for lane counts below 1 or beyond the layer's channels and pixels, lanes that the code lacks, and an
+    order or a memory that they cannot have.
     """
 
     node: Convolve
@@ -120,6 +48,8 @@ class Schedule:
     p: int = 1
     e: int = 1
     arithmetic: str = ""
+    order: str = "row"
+    memory: str = ""
 
     def __post_init__(self) -> None:
         node = self.node
@@ -134,6 +64,7 @@ class Schedule:
         need = node.code.needs(self.arithmetic, node.input)
         if need is not None:
             raise ValueError(f"{node.name}: {self.arithmetic!r} lanes must have {need}, not {node.input}")
+        self._check_order()
         group = node.ci // node.groups
         for name, most in (
             ("ti", node.code.most_ti(self.arithmetic, group)),
@@ -149,12 +80,29 @@ class Schedule:
                 wanted = f"{most} for {self.arithmetic!r} lanes" if few else f"between 1 and {most}"
                 raise ValueError(f"{node.name}: {name} must be {wanted}, not {value}")
 
-        width = self.ti * self.to * node.code.field_bits
-        if width > MOST_WORD_BITS:
-            raise ValueError(f"{node.name}: lane word must have at most {MOST_WORD_BITS} bits, not {width}")
+        if self.word_bits > MOST_WORD_BITS:
+            raise ValueError(f"{node.name}: lane word must have at most {MOST_WORD_BITS} bits, not {self.word_bits}")
         if node.code.lane_shape not in (None, (self.ti, self.to)):
             ti, to = node.code.lane_shape
             raise ValueError(f"{node.name}: code is for {ti}×{to} lanes, not {self.ti}×{self.to}")
+
+    def _check_order(self) -> None:
+        node, code = self.node, self.node.code
+        if self.order not in VISITS:
+            raise ValueError(f"{node.name}: order must be {' or '.join(map(repr, VISITS))}, not {self.order!r}")
+        known = code.orders(self.arithmetic)
+        if self.order not in known:
+            raise ValueError(
+                f"{node.name}: order of {self.arithmetic!r} lanes must be {' or '.join(map(repr, known))}, not {self.order!r}"
+            )
+        known = code.memories(self.order)
+        if not self.memory:
+            object.__setattr__(self, "memory", known[0])
+        if self.memory not in known:
+            raise ValueError(
+                f"{node.name}: memory of a {code.kind} code in {self.order} order must be {' or '.join(map(repr, known))}, "
+                f"not {self.memory!r}"
+            )
 
     @property
     def lanes(self) -> int:
@@ -181,25 +129,10 @@ class Schedule:
         """Epilogue steps per pixel of a tile."""
         return ceil_div(self.to, self.e)
 
-    @property
-    def drain(self) -> int:
-        """Cycles in which the epilogue empties a tile: the least cycles a tile can take."""
-        return self.p * self.chunks
-
-    @property
-    def pause(self) -> int:
-        """Cycles before every tile in which the lanes of the tile before are emptied and nothing is issued."""
-        return self.drain * self.node.code.sum_cycles(self.arithmetic)
-
     @cached_property
     def blocks(self) -> list[Block]:
         """Blocks of a row."""
         return blocks(self.node.x, self.p)
-
-    @cached_property
-    def rows(self) -> list[RowNeeds]:
-        """Input rows needed by every output row."""
-        return row_needs(self.node.y)
 
     @cached_property
     def tap_issues(self) -> np.ndarray:
@@ -207,42 +140,69 @@ class Schedule:
         return self.node.code.tap_issues(self.ti, self.to, self.node.groups)
 
     @cached_property
-    def _tiles(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Issues of every kind of tile (row, block, co tile), blocks and co tiles that are alike; and how many they are.
-
-        A tile without any tap has one issue that loads zero.
-        """
-        node = self.node
-        rows = _incidence(node.y.kernel, [[k for k, _ in taps] for taps in node.y.table])
-        columns = _incidence(node.x.kernel, [[tap.k for tap in block.taps] for block in self.blocks])
-        columns, alike_blocks = np.unique(columns, axis=0, return_counts=True)
-        taps, alike_tiles = np.unique(self.tap_issues, axis=0, return_counts=True)
-        issues = np.einsum("yk,tkx,bx->ybt", rows, taps, columns, optimize=True)
-        return np.maximum(issues, 1), alike_blocks, alike_tiles
+    def visit(self) -> RowVisit | WeightVisit:
+        """What depends on the order."""
+        return VISITS[self.order](self)
 
     @property
-    def shortest_tile(self) -> int:
-        """Fewest issues of a tile."""
-        return int(self._tiles[0].min())
+    def units(self) -> int:
+        """Output units of an image, see `organza.visits`."""
+        return self.node.y.output // self.visit.unit_rows
 
-    @cached_property
-    def row_costs(self) -> list[int]:
-        """Cycles of every output row."""
-        issues, blocks, tiles = self._tiles
-        return (np.maximum(issues + self.pause, self.drain) @ tiles @ blocks).tolist()
+    @property
+    def needs(self) -> list[Needs]:
+        """Input rows of every output unit."""
+        return self.visit.needs
+
+    @property
+    def unit_costs(self) -> list[int]:
+        """Cycles of every output unit while it waits for nothing outside the lanes."""
+        return self.visit.unit_costs
+
+    @property
+    def drain(self) -> int:
+        """Cycles in which the epilogue empties the last tile of a unit."""
+        return self.visit.drain
+
+    @property
+    def pause(self) -> int:
+        """Cycles before every tile in which the lanes of the tile before are emptied and nothing is issued."""
+        return self.visit.pause
 
     @property
     def issues(self) -> int:
         """Issues per image."""
-        issues, blocks, tiles = self._tiles
-        return int((issues @ tiles @ blocks).sum())
+        return self.visit.issues
 
     @property
     def cycles(self) -> int:
-        """Cycles per image while nothing outside the engine holds it up: the closed form."""
-        return sum(self.row_costs)
+        """Cycles per image while the lanes wait for nothing: the closed form."""
+        return sum(self.unit_costs)
+
+    @property
+    def least_depth(self) -> int:
+        """Rows a ring must hold so that every output unit can start."""
+        return max(1, *(unit.window for unit in self.needs))
+
+    @property
+    def streams(self) -> bool:
+        """Lane words come one after the other, each once an image, instead of out of a memory with addresses."""
+        return self.memory == "stream"
 
     @cached_property
-    def least_depth(self) -> int:
-        """Rows a ring must hold so that every output row can start."""
-        return max(1, *(row.window for row in self.rows))
+    def streamed_words(self) -> np.ndarray | None:
+        """Numbers of the lane words, as `Code.words` counts them, in the order in which they are stored: None for all."""
+        if not self.streams:
+            return None
+        assert isinstance(self.visit, WeightVisit)
+        return np.array([word for tile in self.visit.passes for word, _ in tile], np.int64)
+
+    @property
+    def word_bits(self) -> int:
+        """Bits of a lane word."""
+        return self.ti * self.to * self.node.code.field_bits
+
+    @property
+    def buffer_bits(self) -> int:
+        """Bits of the weights as the lanes read them; of a stream the two lane words that are held."""
+        return 2 * self.word_bits if self.streams else self.node.code.buffer_bits

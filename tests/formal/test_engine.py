@@ -68,8 +68,8 @@ def test_outputs_are_reached():
 
 
 @pytest.mark.parametrize("part, old, new", [
-    (Sequencer, "(ahead >= row.window)", "(ahead >= 0)"),
-    (OutputRows, "last.eq(self.row_freed & (row == self.height - 1))", "last.eq(self.row_freed)"),
+    (Sequencer, "(ahead >= at.window)", "(ahead >= 0)"),
+    (OutputRows, "last.eq(self.unit_freed & (unit == self.units - 1))", "last.eq(self.unit_freed)"),
 ])  # fmt: skip
 def test_mutants(monkeypatch, part, old, new):
     monkeypatch.setattr(engine_module, part.__name__, mutated(part, old, new))

@@ -34,7 +34,7 @@ class Shell(wiring.Component):
         beats = -(-self.channels // N)  # of a pixel
         row_beats, steps = WIDTH * beats, WIDTH * self.channels
         m.submodules.rows = rows = self.component(
-            shape=BITS, n=N, channels=self.channels, height=HEIGHT, width=WIDTH, e=E, offsets=range(N), straddle=False
+            shape=BITS, n=N, channels=self.channels, height=HEIGHT, width=WIDTH, rows=1, e=E, offsets=range(N), straddle=False
         )
         begun = begin(m)
         m.d.comb += rows.o.ready.eq(self.ready)
@@ -48,7 +48,7 @@ class Shell(wiring.Component):
         first, last = step == 0, step == steps - 1
         write = Signal()
         m.d.comb += write.eq(~self.pause & (~first | (busy < 2)))
-        m.d.sync += busy.eq(busy + (write & first) - rows.row_freed)
+        m.d.sync += busy.eq(busy + (write & first) - rows.unit_freed)
         written = counter(m, write & last, 4, "written")  # rows, modulo 4
         with m.If(write):
             m.d.sync += step.eq(Mux(last, 0, step + 1))
@@ -116,12 +116,12 @@ def test_handshake_mutants(old, new):
 
 
 @pytest.mark.parametrize("old, new", [
-    ("ready_rows + self.w_last - self.row_freed", "ready_rows + self.w_last"),
+    ("complete + self.w_last - self.unit_freed", "complete + self.w_last"),
     ("Mux(at == rows.depth - 1, 0, at + 1)", "Mux(at == rows.depth - 2, 0, at + 1)"),
-    ("last.eq(self.row_freed & (row == self.height - 1))", "last.eq(self.row_freed)"),
+    ("last.eq(self.unit_freed & (unit == self.units - 1))", "last.eq(self.unit_freed)"),
     ("group_last.eq(group == self.pixel_beats - 1)", "group_last.eq(1)"),
 ])  # fmt: skip
 def test_data_mutants(old, new):
-    assert output_rows.OUTPUT_ROWS == 2
+    assert output_rows.OUTPUT_UNITS == 2
     with pytest.raises(ProofError, match="does not hold"):
         prove(verilog(Shell, mutated(OutputRows, old, new)), TOP, mode="bmc", depth=9)

@@ -69,10 +69,10 @@ def test_schedules(plan, program):
         ),
         (
             lambda p: {
-                "engines": (replace(p.engines[0], layers=(replace(p.engines[0].layers[0], order="weight"),)),
+                "engines": (replace(p.engines[0], layers=(replace(p.engines[0].layers[0], order="column"),)),
                             p.engines[1])
             },
-            r"^layer0: order must be 'row' with B = 1, not 'weight', 1$",
+            r"^layer0: order must be 'row' or 'weight', not 'column'$",
         ),
     ],
 )  # fmt: skip

@@ -7,12 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from organza.blocks import blocks
 from organza.codes import Linear
 from organza.epilogue import Epilogue
 from organza.formats import Fixed
 from organza.geometry import Axis
 from organza.program import Convolve
-from organza.schedule import MOST_WORD_BITS, Schedule, blocks, ceil_div, row_needs
+from organza.schedule import MOST_WORD_BITS, Schedule, ceil_div
+from organza.visits import row_needs
 from organza_sim.planner import tilings
 from tests.strategies import random_axis, random_convolve
 
@@ -44,7 +46,7 @@ def test_blocks_visit_every_pixel_and_tap_once(seed):
             assert any(tap.mask), "a tap that no pixel has must not be issued"
             for lane, exists in enumerate(tap.mask):
                 if exists:
-                    seen.append((block.first + lane * axis.phases, tap.k, tap.column + lane * axis.pitch))
+                    seen.append((block.first + lane * axis.phases, tap.k, tap.position + lane * axis.pitch))
     assert sorted(seen) == [(x, k, i) for x in range(axis.output) for k, i in axis.taps(x)]
     pixels = [b.first + n * axis.phases for b in blocks(axis, p) for n in range(b.pixels)]
     assert sorted(pixels) == list(range(axis.output))
@@ -83,7 +85,7 @@ def test_issues_and_cycles_follow_the_formula(seed):
                 issues += tiles * tile
                 cycles += tiles * max(tile, s.p * ceil_div(s.to, s.e))
     assert s.issues == issues
-    assert s.cycles == sum(s.row_costs) == cycles
+    assert s.cycles == sum(s.unit_costs) == cycles
     assert s.issues * s.lanes >= node.macs
 
 

@@ -9,7 +9,7 @@ from organza_hw.output_rows import OutputRows
 from organza_sim.pysim import trace_cycles
 from tests.organza_hw.patterns import PATTERNS
 
-OUTPUTS = ("o.valid", "o.payload.last", "o.payload.data", "row_freed")
+OUTPUTS = ("o.valid", "o.payload.last", "o.payload.data", "unit_freed")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Shape:
         starts = {first % self.n for first in range(0, self.channels, self.e)}
         straddle = any(first % self.n + min(self.e, self.channels - first) > self.n
                        for first in range(0, self.channels, self.e))  # fmt: skip
-        return OutputRows(shape=signed(8), n=self.n, channels=self.channels, height=self.height, width=self.width,
+        return OutputRows(shape=signed(8), n=self.n, channels=self.channels, height=self.height, width=self.width, rows=1,
                           e=self.e, offsets=starts, straddle=straddle)  # fmt: skip
 
     def writes(self, rng, row, values):

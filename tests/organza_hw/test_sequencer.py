@@ -5,8 +5,9 @@ import math
 
 import pytest
 
+from organza_hw.orders import tables_of
 from organza_hw.row_buffer import RingLayout
-from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, Sequencer, SequencerTables
+from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, Sequencer
 from organza_sim.pysim import trace_cycles
 from tests.organza_hw.patterns import PATTERNS
 from tests.organza_sim.layer_cases import case
@@ -56,9 +57,9 @@ def expected(schedule, beats):
                 if not issues:
                     issues = [(None, [None] * schedule.p)]
                 for number, (word, lanes) in enumerate(issues):
-                    row.append({"first": number == 0, "last": number == len(issues) - 1, "row_end": False, "tile": tile,
+                    row.append({"first": number == 0, "last": number == len(issues) - 1, "unit_end": False, "tile": tile,
                                 "pixel": columns[0] * beats, "pixels": len(columns), "word": word, "lanes": lanes})  # fmt: skip
-        row[-1]["row_end"] = True
+        row[-1]["unit_end"] = True
         yield from row
 
 
@@ -77,7 +78,7 @@ def play(chosen, idle, pressure):
     """Run the sequencer with rows that arrive and leave by the patterns; what it did in every cycle."""
     schedule = chosen.schedules[0]
     ring = RingLayout(schedule, n=1, depth=chosen.plan.joints[0].depth)
-    component = Sequencer(SequencerTables(ring, pixel_beats=3), weight_words=len(
+    component = Sequencer(tables_of(ring, pixel_beats=3), weight_words=len(
         schedule.node.code.words(schedule.ti, schedule.to, schedule.node.groups)))  # fmt: skip
     seen: list[tuple] = []
     rows_in, rows_out = schedule.node.y.size * IMAGES, schedule.node.y.output * IMAGES
@@ -91,12 +92,12 @@ def play(chosen, idle, pressure):
             if seen:
                 issue, release = seen[-1][0], seen[-1][1]
                 released += release
-                ended += issue.valid & issue.row_end
+                ended += issue.valid & issue.unit_end
                 quiet = 0 if issue.valid or ended < rows_out else quiet + 1
             arrives = arrived < rows_in and arrived - released < ring.depth and not idle[cycle % len(idle)]
             leaves = freed < ended and not pressure[cycle % len(pressure)]
             arrived, freed = arrived + arrives, freed + leaves
-            yield {"row_written": arrives, "row_freed": leaves}
+            yield {"row_written": arrives, "unit_freed": leaves}
         assert (released, freed) == (rows_in, rows_out)
 
     trace_cycles(component, drive(), ["issue", "release", "ring_addr", "weight_addr"], seen)
@@ -128,8 +129,8 @@ def check(seed, idle, pressure):
     for number, (issue, addresses, word) in enumerate(issued):
         wanted = image[number % len(image)]
         rows_before = number // len(image) * node.y.size
-        assert {name: getattr(issue, name) for name in ("first", "last", "row_end", "pixel", "pixels")} == {
-            name: wanted[name] for name in ("first", "last", "row_end", "pixel", "pixels")}  # fmt: skip
+        assert {name: getattr(issue, name) for name in ("first", "last", "unit_end", "pixel", "pixels")} == {
+            name: wanted[name] for name in ("first", "last", "unit_end", "pixel", "pixels")}  # fmt: skip
         assert issue.constant == wanted["tile"] * schedule.chunks
         assert wanted["word"] is None or word == wanted["word"]
         lanes = [lane and ((rows_before + lane[0]) % ring.depth, *lane[1:]) for lane in wanted["lanes"]]
@@ -156,23 +157,23 @@ def test_no_gap_inside_a_row_and_exact_latency(seed):
     for cycle, (issue, release, _, _) in enumerate(seen):
         if issue.valid:
             cycles.append(cycle)
-            if issue.row_end:
+            if issue.unit_end:
                 rows.append((cycles[0], cycle))
                 cycles = []
         if release:
             # RELEASE_LATENCY - 1 cycles after the issue, which shows at `valid` ADDRESS_LATENCY cycles after it.
             assert cycle == rows_end_of(seen, cycle) - ADDRESS_LATENCY + RELEASE_LATENCY - 1
-    costs = schedule.row_costs * IMAGES
+    costs = schedule.unit_costs * IMAGES
     if schedule.issues == schedule.cycles:
         assert [end - begin + 1 for begin, end in rows] == costs
     else:  # the last issue of a short first tile waits for the epilogue
         assert all(end - begin < cost for (begin, end), cost in zip(rows, costs, strict=True))
     # One row written in cycle 0 lets the first row start in cycle 1 if it needs no more.
-    if schedule.rows[0].window == 1 and schedule.issues == schedule.cycles:
+    if schedule.needs[0].window == 1 and schedule.issues == schedule.cycles:
         assert rows[0][0] == 1 + ADDRESS_LATENCY
 
 
 def rows_end_of(seen, cycle):
     """The cycle near `cycle` in which the last issue of a row shows."""
     near = range(max(cycle - 2, 0), cycle + 3)
-    return next(k for k in near if seen[k][0].valid and seen[k][0].row_end)
+    return next(k for k in near if seen[k][0].valid and seen[k][0].unit_end)

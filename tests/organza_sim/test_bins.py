@@ -74,7 +74,7 @@ def test_unbalanced_phases(kernel):
     program = Program((node,))
     schedule = Schedule(node=node, ti=1, to=2, p=2, e=1, arithmetic="bins")
     assert schedule.pause == 2 * 2 * 16
-    assert schedule.shortest_tile < schedule.pause
+    assert schedule.visit.shortest_tile < schedule.pause
     joints = [JointPlan(n=2, depth=schedule.least_depth + 1), JointPlan(n=2, depth=0)]
     chosen = Case(program, plan_of(program, [schedule], joints), random_input(rng, program))
     check_free(chosen)

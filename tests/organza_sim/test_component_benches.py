@@ -18,9 +18,10 @@ from organza_hw.epilogue import EpilogueUnit
 from organza_hw.formats import wire_shape
 from organza_hw.lane_memory import LaneMemory
 from organza_hw.lanes.dot import DotLanes
+from organza_hw.orders import tables_of
 from organza_hw.rom import VERILOG, Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
-from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, Sequencer, SequencerTables
+from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, Sequencer
 from organza_hw.verilog import to_verilog
 from organza_sim.beats import to_beats
 from organza_sim.cocotb_runner import BenchError, run_bench
@@ -441,12 +442,12 @@ def sequencer(seed, images=2):
     node = schedule.node
     ring = RingLayout(schedule, n=1, depth=chosen.plan.joints[0].depth)
     weights = len(node.code.words(schedule.ti, schedule.to, node.groups))
-    component = Sequencer(SequencerTables(ring, pixel_beats=3), weight_words=weights)
+    component = Sequencer(tables_of(ring, pixel_beats=3), weight_words=weights)
     issues = []
     for image in range(images):
         for wanted in expected(schedule, 3):
             fields = {
-                name: int(wanted[name]) for name in ("first", "last", "row_end", "pixel", "pixels")
+                name: int(wanted[name]) for name in ("first", "last", "unit_end", "pixel", "pixels")
             }
             fields["constant"] = wanted["tile"] * schedule.chunks
             lanes = []

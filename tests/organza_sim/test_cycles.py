@@ -9,7 +9,8 @@ import pytest
 from organza.geometry import Axis
 from organza.plan import JointPlan
 from organza.program import Program
-from organza.schedule import Schedule, row_needs
+from organza.schedule import Schedule
+from organza.visits import row_needs
 from organza_sim.cycles import next_open, run_recurrence, simulate_cycles
 from organza_sim.pysim import simulate_pipeline
 from organza_sim.rtl import random_stalls
@@ -85,7 +86,7 @@ def test_one_output_row_costs_the_closed_form():
         model = simulate_cycles(chosen.program, chosen.plan, 2)
         times = model.engines[0]
         costs = [end - start + 1 for start, end in zip(times.start, times.end, strict=True)]
-        assert costs == schedule.row_costs * 2
+        assert costs == schedule.unit_costs * 2
         assert sum(costs) == 2 * schedule.cycles
 
 

@@ -142,10 +142,10 @@ def test_a_plan_for_another_memory():
     rom = [replace(engine, memory="rom") for engine in chosen.plan.engines]
     expand = [replace(engine, memory="expand") for engine in chosen.plan.engines]
     with pytest.raises(
-        ValueError, match=r"^layer1: memory of a rle code must be 'expand', not 'rom'$"
+        ValueError, match=r"^layer1: memory of a rle code in row order must be 'expand', not 'rom'$"
     ):
         simulate_cycles(chosen.program, replace(chosen.plan, engines=tuple(rom)), 1)
     with pytest.raises(
-        ValueError, match=r"^layer0: memory of a linear code must be 'rom', not 'expand'$"
+        ValueError, match=r"^layer0: memory of a linear code in row order must be 'rom', not 'expand'$"
     ):
         simulate_cycles(chosen.program, replace(chosen.plan, engines=tuple(expand)), 1)

@@ -1,6 +1,7 @@
 """Codebook weights: decoded at the multiplier, or never."""
 
 from amaranth import *
+from amaranth.lib import data
 
 from organza.codes import Codebook
 from organza_hw.codes.term import Term
@@ -41,13 +42,15 @@ class CodebookBins(CodebookTerm):
         super().__init__(code)
         self.code = code
 
-    def accumulators(self, schedule, *, instances=False, **options):
+    def accumulators(self, tables, *, instances=False, **options):
+        schedule = tables.schedule
         zero = self.code.zero_field or 0
         activation = Shape(schedule.node.input.bits, schedule.node.input.signed)
         one, everything = bin_bound(schedule, self.code, zero)
         return Bins(
             centroids=self.centroids, zero=zero, activation=activation, shape=sum_shape(activation, one),
-            total=sum_shape(activation, everything), to=schedule.to, p=schedule.p, e=schedule.e, **options,
+            total=sum_shape(activation, everything), to=schedule.to, p=schedule.p, e=schedule.e,
+            tile_layout=data.StructLayout(tables.tile_fields), **options,
         )  # fmt: skip
 
     def drain_latency(self, schedule):

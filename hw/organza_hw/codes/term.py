@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from organza.schedule import Schedule
-from organza_hw.accumulators import Accumulators
 from organza_hw.lanes.dot import DotLanes, add_tree, register
+from organza_hw.orders import Tables, finish_latency
 
 
 class Term(ABC):
@@ -47,10 +47,10 @@ class Term(ABC):
             made.append((add_tree(m, products) << self.fraction) - shared)
         return made
 
-    def accumulators(self, schedule: Schedule, **options) -> Any:
-        """Component that adds up what the lanes make of the issues of a tile, see `Accumulators`."""
-        return Accumulators(to=schedule.to, p=schedule.p, e=schedule.e, **options)
+    def accumulators(self, tables: Tables, **options) -> Any:
+        """Component that adds up what the lanes make of the issues, see `Accumulators`."""
+        return tables.accumulators(**options)
 
     def drain_latency(self, schedule: Schedule) -> int:
-        """Cycles from what the lanes make of the last issue of a tile to its last E sums."""
-        return schedule.drain
+        """Cycles from what the lanes make of the last issue of an output unit to its last E sums."""
+        return finish_latency(schedule)

@@ -54,7 +54,7 @@ class Writer:
                 dut[port].value = value
             dut.w_en.value, dut.w_last.value = int(enable), int(last)
             await ReadOnly()
-            if int(dut.row_freed.value):
+            if int(dut.unit_freed.value):
                 self.freed.append(cycle)
                 assert len(self.freed) <= len(self.completed), f"no row to free in cycle {cycle}"
             cycle += 1

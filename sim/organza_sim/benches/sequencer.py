@@ -13,7 +13,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 from organza_sim.benches.stream import parameters, start
 
-OUTPUT_ROWS = 2  # that may be begun and not yet sent
+OUTPUT_UNITS = 2  # that may be begun and not yet sent
 SILENCE = 100
 
 
@@ -45,7 +45,7 @@ class Recorder:
                 and chance.random() >= stall_in
             )
             leaves = sent < ended and chance.random() >= stall_out
-            dut.row_written.value, dut.row_freed.value = int(arrives), int(leaves)
+            dut.row_written.value, dut.unit_freed.value = int(arrives), int(leaves)
             await ReadOnly()
             for record, count in (
                 (self.arrived, arrived),
@@ -59,7 +59,7 @@ class Recorder:
                 quiet = 0
                 ring, word = int(dut.ring_addr.value), int(dut.weight_addr.value)
                 self.issues.append((len(self.arrived) - 1, issue, ring, word))
-                ended += self.field(issue, "row_end")
+                ended += self.field(issue, "unit_end")
             arrived, sent, released = arrived + arrives, sent + leaves, released + release
 
 
@@ -84,7 +84,7 @@ def _lanes(recorder: Recorder, issue: int, ring: int, wanted: list) -> str | Non
 async def _run(dut, stall_in: float, stall_out: float) -> Recorder:
     """Every issue is the wanted one, and none is too early."""
     given = parameters()
-    dut.row_written.value = dut.row_freed.value = 0
+    dut.row_written.value = dut.unit_freed.value = 0
     dut.enable.value = 1
     await start(dut)
     recorder = Recorder(dut)
@@ -103,8 +103,8 @@ async def _run(dut, stall_in: float, stall_out: float) -> Recorder:
             assert row < recorder.arrived[known], f"issue {number} reads a row before it is there"
             assert row >= recorder.released[cycle - 1], f"issue {number} reads a released row"
         begun += row_begins
-        row_begins = bool(wanted["fields"]["row_end"])
-        assert begun - recorder.sent[known] <= OUTPUT_ROWS, f"issue {number} has no output row"
+        row_begins = bool(wanted["fields"]["unit_end"])
+        assert begun - recorder.sent[known] <= OUTPUT_UNITS, f"issue {number} has no output row"
         if row_begins:
             releases.append(known + given["release"])
     assert len(recorder.issues) == len(given["issues"]), (
@@ -124,7 +124,7 @@ async def free(dut):
     """Rows as early as may be: no gap inside an output row, if the layer needs none."""
     recorder = await _run(dut, 0.0, 0.0)
     cycles = [cycle for cycle, *_ in recorder.issues]
-    inside = [not wanted["fields"]["row_end"] for wanted in parameters()["issues"]]
+    inside = [not wanted["fields"]["unit_end"] for wanted in parameters()["issues"]]
     gaps = sum(
         follows and after != before + 1
         for before, after, follows in zip(cycles, cycles[1:], inside, strict=False)

@@ -21,8 +21,6 @@ class Code(ABC):
 
     kind: ClassVar[str]
     gathers: ClassVar[bool] = False
-    memories: ClassVar[tuple[str, ...]] = ("rom",)  # how an engine may hold the weights, the planner's choice first
-
     groups: Any = None  # channel groups that the code is made for, None for any
 
     @property
@@ -37,6 +35,14 @@ class Code(ABC):
     def lanes_for(self, activation: Format) -> list[str]:
         """Those of `arithmetics` that can run on such an input, the planner's choice first."""
         return [name for name in self.arithmetics if self.needs(name, activation) is None]
+
+    def orders(self, arithmetic: str) -> tuple[str, ...]:
+        """Orders in which these lanes can run, see `organza.visits`."""
+        return ("row", "weight")
+
+    def memories(self, order: str) -> tuple[str, ...]:
+        """How an engine may hold the weights in this order, the planner's choice first; see `EnginePlan`."""
+        return ("rom",)
 
     def sum_cycles(self, arithmetic: str) -> int:
         """Cycles for E sums at the end of a tile in which the lanes stand still; 0 if lanes and epilogue work together."""

@@ -58,6 +58,10 @@ class Codebook(Code):
         """"plain" decodes at the multiplier, "bins" adds activations up by index and never decodes."""
         return ("plain", "bins")
 
+    def orders(self, arithmetic: str) -> tuple[str, ...]:
+        """In weight order, bins would have to be held for every pixel of a phase."""
+        return ("row",) if arithmetic == "bins" else super().orders(arithmetic)
+
     def sum_cycles(self, arithmetic: str) -> int:
         return len(self.centroids) if arithmetic == "bins" else 0
 

@@ -80,7 +80,7 @@ class Hashed(Serial):
     def shape(self) -> tuple[int, int, int, int]:
         return self.size
 
-    def image_bits(self, ti: int, to: int, groups: int) -> int:
+    def image_bits(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> int:
         return BITS * len(self.buckets)
 
     @property

@@ -146,12 +146,12 @@ class Huffman(Wrapper):
         """The canonical code of the fields."""
         return Table.of(self.fields(), self.longest)
 
-    def stream(self, ti: int, to: int, groups: int) -> BitStream:
-        """What is stored for Ti × To lanes."""
-        return self.table.encode(self.ordered(ti, to, groups))
+    def stream(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> BitStream:
+        """What is stored for Ti × To lanes, see `image_bits`."""
+        return self.table.encode(self.ordered(ti, to, groups, words))
 
-    def image_bits(self, ti: int, to: int, groups: int) -> int:
-        return self.stream(ti, to, groups).stored_bits + len(self.table.symbols) * self.field_bits
+    def image_bits(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> int:
+        return self.stream(ti, to, groups, words).stored_bits + len(self.table.symbols) * self.field_bits
 
     @property
     def stored_bits(self) -> int:

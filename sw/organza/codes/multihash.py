@@ -85,7 +85,7 @@ class MultiHash(Serial):
         """m, products of a weight."""
         return self.left.shape[1]
 
-    def image_bits(self, ti: int, to: int, groups: int) -> int:
+    def image_bits(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> int:
         return BITS * (self.left.size + self.right.size)
 
     @property

@@ -71,9 +71,9 @@ class RunLength(Wrapper):
         """Bits of a stored word: more than a pair, which is what the decoder takes at once."""
         return 16 if self.pair_bits < 16 else 32
 
-    def stream(self, ti: int, to: int, groups: int) -> BitStream:
-        """What is stored for Ti × To lanes."""
-        runs, values = pair_runs(self.ordered(ti, to, groups), self.run_bits)
+    def stream(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> BitStream:
+        """What is stored for Ti × To lanes, see `image_bits`."""
+        runs, values = pair_runs(self.ordered(ti, to, groups, words), self.run_bits)
         pairs = (runs << self.field_bits) + values
         return BitStream.pack(pairs, np.full(len(pairs), self.pair_bits), self.word_bits)
 
@@ -89,8 +89,8 @@ class RunLength(Wrapper):
         pairs = bits.reshape(-1, self.pair_bits) @ (1 << np.arange(self.pair_bits - 1, -1, -1))
         return expand_runs(pairs >> self.field_bits, pairs & ((1 << self.field_bits) - 1), count)
 
-    def image_bits(self, ti: int, to: int, groups: int) -> int:
-        return self.stream(ti, to, groups).stored_bits
+    def image_bits(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> int:
+        return self.stream(ti, to, groups, words).stored_bits
 
     @property
     def stored_bits(self) -> int:

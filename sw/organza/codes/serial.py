@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +18,18 @@ INNER = ("linear", "affine", "power", "ternary", "binary", "codebook")
 class Serial(Code):
     """A code that stands for the fields of a direct one, `inner`.
 
-    The lanes are those of the inner code. What is stored is expanded once after reset, in the order
-    of the lane words, one field for every weight; places of a lane word without a weight are not
-    stored.
+    The lanes are those of the inner code. What is stored is expanded in the order of the lane words, one field for every
+    weight, once after reset or once an image; places of a lane word without a weight are not stored.
     """
-
-    memories: ClassVar[tuple[str, ...]] = ("expand",)
 
     inner: Code
 
     @abstractmethod
-    def image_bits(self, ti: int, to: int, groups: int) -> int:
-        """Bits of the memory images for Ti × To lanes."""
+    def image_bits(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> int:
+        """Bits of the memory images for Ti × To lanes.
+
+        words : numbers of the lane words in the order in which they are stored, None for all as `Code.words` counts them.
+        """
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -47,6 +47,12 @@ class Serial(Code):
 
     def lanes_for(self, activation: Format) -> list[str]:
         return self.inner.lanes_for(activation)
+
+    def orders(self, arithmetic: str) -> tuple[str, ...]:
+        return self.inner.orders(arithmetic)
+
+    def memories(self, order: str) -> tuple[str, ...]:
+        return ("stream", "expand") if order == "weight" else ("expand",)
 
     def sum_cycles(self, arithmetic: str) -> int:
         return self.inner.sum_cycles(arithmetic)
@@ -104,9 +110,11 @@ class Wrapper(Serial):
         """Bits of the inner code that are no fields: centroids, offsets."""
         return self.inner.table_bits
 
-    def ordered(self, ti: int, to: int, groups: int) -> np.ndarray:
-        """Fields in the order of the lane words, without the places that hold no weight."""
+    def ordered(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> np.ndarray:
+        """Fields in the order of the lane words (`image_bits`), without the places that hold no weight."""
         order = lane_order(self.shape, ti, to, groups)
+        if words is not None:
+            order = order.reshape(-1, ti * to)[words].reshape(-1)
         return self.fields().reshape(-1)[order[order >= 0]]
 
     def parameters(self) -> dict[str, Any]:

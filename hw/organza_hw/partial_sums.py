@@ -1,0 +1,176 @@
+"""Sums of a whole phase in memory, and the walk in which the epilogue empties them while the lanes fill the next ones."""
+
+from amaranth import *
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from organza_hw.lanes.carry import accumulate
+from organza_hw.table import Table
+
+
+class PartialSums(wiring.Component):
+    """P × To sums for every block of a phase, in two halves: lanes add to one, the other leaves, E sums a cycle.
+
+    A tile (co tile, phase) is emptied row by row, block by block, pixel by pixel, with zeros for what has no tap.
+
+    Latency: the first E sums of a tile are at `o_sums` `LATENCY` + 1 cycles after its last issue, the next ones follow without
+    a gap. No back-pressure: the schedule guarantees that the last issue of a tile is at least as many cycles after that of
+    the tile before as this one has steps, and that the first issues of a tile load.
+
+    Parameters
+    ----------
+    tables : `organza_hw.orders.weight.WeightTables`. bits : signed width of a sum.
+
+    Members
+    -------
+    valid, first, last : In, of the issue whose sums are at `sums`; load, and the tile is complete.
+    sums : In, P × To. tile : In, their place in the half.
+    o_valid : Out(1). o_sums : Out, E sums. o_chunk, o_pixel : Out, which channels and pixel of the block they belong to.
+    o_last : Out(1), final step of the block. o_tile : Out, what the epilogue must know of the block.
+    """
+
+    LATENCY = 2
+
+    valid: Signal
+    first: Signal
+    last: Signal
+    sums: data.View
+    tile: data.View
+    o_valid: Signal
+    o_sums: data.View
+    o_chunk: Signal
+    o_pixel: Signal
+    o_last: Signal
+    o_tile: data.View
+
+    def __init__(self, tables, *, bits, instances=False):
+        self.tables, self.schedule, self.bits, self.instances = tables, tables.schedule, bits, instances
+        schedule = self.schedule
+        self.to, self.p, self.e, self.chunks = schedule.to, schedule.p, schedule.e, schedule.chunks
+        super().__init__({
+            "valid": In(1), "first": In(1), "last": In(1),
+            "sums": In(data.ArrayLayout(data.ArrayLayout(signed(bits), self.to), self.p)),
+            "tile": In(data.StructLayout(tables.tile_fields)),
+            "o_valid": Out(1),
+            "o_sums": Out(data.ArrayLayout(signed(bits), self.e)),
+            "o_chunk": Out(range(max(self.chunks, 2))),
+            "o_pixel": Out(range(max(self.p, 2))),
+            "o_last": Out(1),
+            "o_tile": Out(data.StructLayout(tables.finished_fields)),
+        })  # fmt: skip
+
+    @staticmethod
+    def latency(drain):
+        """Cycles from the last issue of a tile to its last E sums; `drain` steps empty it."""
+        return PartialSums.LATENCY + drain
+
+    def elaborate(self, platform):
+        m = Module()
+        # The cycle after an issue, when its sums so far have been read.
+        adds, loads, ends = Signal(), Signal(), Signal()
+        values, place = Signal.like(self.sums), Signal.like(self.tile.place)
+        half, half_held = Signal(), Signal()  # which half the lanes fill
+        m.d.sync += [
+            adds.eq(self.valid), loads.eq(self.first), ends.eq(self.valid & self.last), values.eq(self.sums),
+            place.eq(self.tile.place), half_held.eq(half), half.eq(half ^ (self.valid & self.last)),
+        ]  # fmt: skip
+        step = self._walk(m, ends, half_held)
+
+        totals = Signal.like(values)
+        read = []
+        for number in range(2):
+            ram = memory.Memory(shape=len(totals.as_value()), depth=self.tables.depth, init=[])
+            m.submodules[f"half{number}"] = ram
+            write, port = ram.write_port(), ram.read_port()
+            m.d.comb += [
+                port.addr.eq(Mux(step.running & (step.half == number), step.place, self.tile.place)),
+                write.addr.eq(place), write.data.eq(totals.as_value()), write.en.eq(adds & (half_held == number)),
+            ]  # fmt: skip
+            read.append(data.View(totals.shape(), port.data))
+        self._add(m, adds, loads, place, values, Mux(half_held, *(word.as_value() for word in reversed(read))), totals)
+
+        # What leaves: chosen from the words of a block, or zero.
+        index = Signal(range(max(self.p * self.chunks, 2)))
+        none, chosen = Signal(), Signal()
+        m.d.sync += [
+            self.o_valid.eq(step.running), self.o_chunk.eq(step.chunk), self.o_pixel.eq(step.pixel), self.o_last.eq(step.last),
+            self.o_tile.eq(step.tile), index.eq(step.index), none.eq(step.none), chosen.eq(step.half),
+        ]  # fmt: skip
+        word = Signal.like(totals)
+        m.d.comb += word.as_value().eq(Mux(chosen, *(word.as_value() for word in reversed(read))))
+        with m.Switch(index):
+            for pixel in range(self.p):
+                for chunk in range(self.chunks):
+                    with m.Case(pixel * self.chunks + chunk):
+                        for unit in range(min(self.e, self.to - chunk * self.e)):
+                            sums = word[pixel][chunk * self.e + unit]
+                            m.d.comb += self.o_sums[unit].eq(Mux(none, 0, sums))
+        return m
+
+    def _add(self, m, adds, loads, place, values, held, totals):
+        """`totals` of what the memory holds and the new values. A word that was written just now has not been read yet."""
+        before = Signal.like(totals)
+        m.d.comb += before.as_value().eq(held)
+        if self.tables.repeats:
+            latest, at, fresh = Signal.like(totals), Signal.like(place), Signal()
+            m.d.sync += [latest.eq(totals), at.eq(place), fresh.eq(adds)]
+            with m.If(fresh & (at == place)):
+                m.d.comb += before.eq(latest)
+        for pixel in range(self.p):
+            for channel in range(self.to):
+                total = accumulate(m, before[pixel][channel], loads, values[pixel][channel], instances=self.instances)
+                m.d.comb += totals[pixel][channel].eq(total)
+
+    def _walk(self, m, begins, half):
+        """The steps in which the epilogue empties a tile, from the cycle after `begins` on; `half` is the one to empty."""
+        tables, schedule = self.tables, self.schedule
+        m.submodules.drain_rows = row_table = Table(tables.drain_rows)
+        m.submodules.drain_columns = column_table = Table(tables.drain_columns)
+        row, column = row_table.row, column_table.row
+        step = Signal(data.StructLayout({
+            "running": 1, "half": 1, "place": self.tile.place.shape(), "chunk": self.o_chunk.shape(),
+            "pixel": self.o_pixel.shape(), "index": range(max(self.p * self.chunks, 2)), "last": 1, "none": 1,
+            "tile": self.o_tile.shape(),
+        }))  # fmt: skip
+        running, emptied = Signal(), Signal()
+        chunk, pixel, index = Signal.like(step.chunk), Signal.like(step.pixel), Signal.like(step.index)
+        row_at, row_phase = Signal.like(row_table.index), Signal.like(row_table.index)
+        column_at, column_phase = Signal.like(column_table.index), Signal.like(column_table.index)
+        constant = Signal.like(step.tile.constant)
+        chunk_last, block_last, tile_last, phases_last, end = (
+            Signal(name=name) for name in ("chunk_last", "block_last", "tile_last", "phases_last", "end")
+        )
+        m.d.comb += [
+            row_table.index.eq(row_at), column_table.index.eq(column_at),
+            chunk_last.eq(chunk == self.chunks - 1), block_last.eq(index == self.p * self.chunks - 1),
+            tile_last.eq(block_last & column.last & row.last),
+            phases_last.eq(tile_last & column.final & row.final),
+            end.eq(phases_last & (constant == (schedule.co_tiles - 1) * self.chunks)),
+            step.running.eq(running), step.half.eq(emptied), step.place.eq(row.place + column.place),
+            step.chunk.eq(chunk), step.pixel.eq(pixel), step.index.eq(index), step.last.eq(block_last),
+            step.none.eq(row.none | column.none),
+            step.tile.unit_end.eq(end), step.tile.constant.eq(constant),
+            step.tile.pixel.eq(row.pixel + column.pixel), step.tile.pixels.eq(column.pixels),
+        ]  # fmt: skip
+        with m.If(running):
+            m.d.sync += [
+                chunk.eq(Mux(chunk_last, 0, chunk + 1)), index.eq(Mux(block_last, 0, index + 1)),
+                pixel.eq(Mux(block_last, 0, pixel + chunk_last)),
+            ]  # fmt: skip
+        with m.If(running & block_last):
+            with m.If(~column.last):
+                m.d.sync += column_at.eq(column_at + 1)
+            with m.Elif(~row.last):
+                m.d.sync += [column_at.eq(column_phase), row_at.eq(row_at + 1)]
+            with m.Else():
+                following = Mux(column.final, row.next, row_phase)
+                m.d.sync += [
+                    column_at.eq(column.next), column_phase.eq(column.next), row_at.eq(following), row_phase.eq(following),
+                ]  # fmt: skip
+        with m.If(running & phases_last):
+            m.d.sync += constant.eq(Mux(end, 0, constant + self.chunks))
+        with m.If(begins):
+            m.d.sync += [running.eq(1), emptied.eq(half)]
+        with m.Elif(tile_last):
+            m.d.sync += running.eq(0)
+        return step
