@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from organza.plan import Plan
@@ -44,7 +44,7 @@ def render_report(
 ) -> str:
     """The page for `report` (of `make_report`), with pictures in `rows` where there are any."""
     environment = Environment(
-        loader=PackageLoader("organza_sim"),
+        loader=ChoiceLoader([PackageLoader("organza_sim"), PackageLoader("organza")]),  # the style is shared
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

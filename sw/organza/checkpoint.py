@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from organza.models import Generator, GeneratorConfig
+from organza.models import Discriminator, Generator, GeneratorConfig
 
 FORMAT = "organza-1"
 _CONVERT = (
@@ -158,6 +158,24 @@ def load_generator(
     elif config is None:
         raise ValueError(f"{path}: has no Organza metadata; give the generator's configuration")
     model = Generator(config)
+    load_into(model, tensors, path)
+    return model.eval(), metadata
+
+
+def save_discriminator(path: str | Path, model: Discriminator, metadata: Mapping[str, Any]) -> None:
+    """Write a discriminator with its settings under the metadata key "model"."""
+    save_checkpoint(path, model.state_dict(), {**metadata, "kind": "discriminator", "model": model.settings})
+
+
+def load_discriminator(path: str | Path) -> tuple[Discriminator, dict[str, Any]]:
+    """Load a discriminator in evaluation mode, and its file's metadata. Raises as `load_generator`."""
+    tensors, metadata = load_checkpoint(path)
+    if metadata.get("format") != FORMAT or metadata.get("kind") != "discriminator":
+        raise ValueError(f"{path}: must hold a discriminator, found {metadata.get('kind')!r}")
+    try:
+        model = Discriminator(**metadata.get("model", {}))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: metadata 'model': {error}") from error
     load_into(model, tensors, path)
     return model.eval(), metadata
 

@@ -1,7 +1,7 @@
 """Image data from the places users keep it, as one kind of array: uint8, (N, C, H, W).
 
 28x28 images (MNIST, Fashion-MNIST) are padded to 32x32 with 0, the background of both sets, not
-stretched: every pixel stays as it was. Other sizes are cropped to the centred square and resized.
+stretched, unless 28 pixels are asked for: every pixel stays as it was. Other sizes are cropped to the centred square and resized.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def load_dataset(
         folder, or a folder of pictures (with train/ and test/ inside, or one set for both).
     split: "train" or "test". A single file has no splits: it is loaded for either.
     channels: 1 or 3 to convert, None to keep the source's own.
-    resolution: 32 or 64.
+    resolution: 4 to 1024.
     limit: at most this many images, the first ones.
 
     Raises TypeError for an argument of the wrong kind, `UserError` (a ValueError) for a value out
@@ -95,8 +95,8 @@ def _check_arguments(
             raise TypeError(f"{name} must be an int, got {type(value).__name__}")
     if channels not in (None, 1, 3):
         raise UserError(f"channels must be 1 or 3, got {channels}")
-    if resolution not in (32, 64):
-        raise UserError(f"resolution must be 32 or 64, got {resolution}")
+    if isinstance(resolution, int) and not 4 <= resolution <= 1024:
+        raise UserError(f"resolution must be between 4 and 1024, got {resolution}")
     if isinstance(limit, int) and limit < 1:
         raise UserError(f"limit must be at least 1, got {limit}")
 
@@ -242,7 +242,7 @@ def _convert(images: np.ndarray, channels: int | None) -> np.ndarray:
 
 
 def _fit(images: np.ndarray, resolution: int) -> np.ndarray:
-    if images.shape[2:] == (28, 28):
+    if images.shape[2:] == (28, 28) and resolution != 28:
         images = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)))
     if images.shape[2:] == (resolution, resolution):
         return images

@@ -130,6 +130,8 @@ class Discriminator(nn.Module):
         if resolution not in RESOLUTIONS:
             raise ValueError(f"resolution must be 32 or 64, got {resolution}")
         check_int("width", width, 1, 1024)
+        check_int("channels", channels, 1, 1 << 16)
+        self.settings = {"resolution": resolution, "channels": channels, "width": width, "normalise": normalise}
         layers: list[nn.Module] = []
         previous, side, current = channels, resolution, width
         while side > 4:

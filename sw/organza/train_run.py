@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from organza.checkpoint import load_into, save_checkpoint, save_generator
+from organza.checkpoint import load_into, save_checkpoint, save_discriminator, save_generator
 from organza.losses import (
     PENALTY_WEIGHT,
     discriminator_loss,
@@ -22,6 +22,7 @@ from organza.sampling import draw_latents, generate, save_grid, seeded
 from organza.train_config import TrainConfig
 
 GENERATOR_FILE = "generator.safetensors"
+DISCRIMINATOR_FILE = "discriminator.safetensors"
 STATE_FILE = "state.safetensors"
 SAMPLES_FILE = "samples.png"
 # Purposes of random draws; `sampling.draw_latents` is 1 and shuffling, in `training`, 3.
@@ -110,10 +111,11 @@ class Run:
         return model.eval()
 
     def save(self, out: Path, step: int, report: dict[str, Any]) -> None:
-        """Write the generator, its samples and, last, the state that a resumed run reads."""
+        """Write the generator, the discriminator, samples and, last, the state that a resumed run reads."""
         model = self.averaged()
         metadata = {"training": self.config.to_dict(), "step": step, "report": report}
         save_generator(out / GENERATOR_FILE, model, metadata)
+        save_discriminator(out / DISCRIMINATOR_FILE, self.d, metadata)
         latents = draw_latents(_GRID, self.config.model.latent, self.config.seed)
         save_grid(out / SAMPLES_FILE, np.concatenate(list(generate(model, latents))), zoom=2)
         save_checkpoint(out / STATE_FILE, self._tensors(), {**metadata, "kind": "training"})

@@ -4,6 +4,7 @@ Every random draw is keyed by (seed, purpose, epoch or step), so a checkpoint ne
 state: weights, optimiser moments and the step number are all there is.
 
 Folder written: `generator.safetensors` (averaged weights, what the rest of Organza reads),
+`discriminator.safetensors` (for `organza compress` to go on with),
 `state.safetensors` (everything, to resume from), `log.jsonl` (one line an interval) and
 `samples.png`.
 """

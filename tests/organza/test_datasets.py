@@ -212,7 +212,7 @@ def test_fashion_mnist_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.Mo
         ({"channels": True}, TypeError, "channels must be an int, got bool"),
         ({"channels": 2}, ValueError, "channels must be 1 or 3, got 2"),
         ({"resolution": None}, TypeError, "resolution must be an int, got NoneType"),
-        ({"resolution": 48}, ValueError, "resolution must be 32 or 64, got 48"),
+        ({"resolution": 3}, ValueError, "resolution must be between 4 and 1024, got 3"),
         ({"limit": 1.5}, TypeError, "limit must be an int, got float"),
         ({"limit": 0}, ValueError, "limit must be at least 1, got 0"),
         ({"source": "no/such"}, ValueError, "no/such: must be a file or folder"),

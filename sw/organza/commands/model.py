@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from organza.assets import GENERATOR as SHIPPED
+from organza.assets import TEACHER, generator_file
 from organza.errors import UserError
 
 if TYPE_CHECKING:
     from organza.float_layers import FloatLayer
     from organza.program import Program
 
-SHIPPED = "dcgan32-w16"
-TEACHER = "dcgan32-w32"  # twice as wide, for compression to start from
-ASSETS = Path(__file__).parent.parent / "assets"
 CALIBRATION_IMAGES = 256
 CALIBRATION_SEED = 0
 
@@ -72,8 +71,8 @@ def load_model(
     """The model that `source` names: see `organza build --help`. Raises `UserError` naming the file and what to do."""
     shape = None if input_shape is None else parse_shape(input_shape)
     path = Path(source)
-    if source in (SHIPPED, TEACHER):
-        path = ASSETS / f"{source}.safetensors"
+    if not path.exists() and (shipped := generator_file(source)) is not None:
+        path = shipped
     elif ":" not in source and path.suffix == ".py":
         raise UserError(f"{source}: name the function too, e.g. {source}:make_generator")
     python = ":" in source and path.suffix != ".safetensors"

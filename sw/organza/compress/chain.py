@@ -165,6 +165,8 @@ class ChainLayer(nn.Module):
     def _coded(self) -> Coded | None:
         """The code that the chip gets; pruned or specially stored weights that nobody coded have 8 bits."""
         coder = self.coder
+        if coder is not None and not coder.chip:
+            return None
         if coder is None:
             if self.passthrough or (self.mask is None and self.storage == Storage()):
                 return None
@@ -198,6 +200,12 @@ class Chain(nn.Module):
         """(ci, height, width)"""
         first = self.list[0]
         return first.shape[0], first.y.size, first.x.size
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """(co, height, width)"""
+        last = self.list[-1]
+        return last.co, last.y.output, last.x.output
 
     def forward(self, x: Tensor) -> Tensor:
         """Results of the last layer."""

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from organza.compress.chain import Chain
+from organza.compress.images import to_values
 from organza.compress.losses import NEEDS_CRITIC, Pair, check_losses, check_networks, total
 from organza.errors import UserError
 from organza.losses import LOSSES, PENALTY_WEIGHT, discriminator_loss, gradient_penalty
 from organza.models import check_int
-from organza.sampling import from_uint8, seeded
+from organza.sampling import seeded
 
 # Purposes of random draws, apart from those of `organza.training`.
 _STEP, _ORDER, _CALIBRATE = 20, 21, 22
-_CALIBRATION_BATCHES = 40
 CRITICS = ("train", "frozen")
 
 
@@ -34,6 +34,7 @@ class FinetuneConfig:
     losses : weights of `organza.compress.losses`. loss : adversarial loss of `organza.losses`. critic : "train" lets the
     discriminator go on learning, "frozen" keeps it. lr, critic_lr : Adam's rates; both fall linearly to a tenth over the
     second half. refit : steps from one `Coder.refit` to the next. average : decay of the averaged weights, 0 for none.
+    calibration : batches that batch normalisation is measured on in the end.
 
     Raises TypeError / ValueError for wrong values.
     """
@@ -49,6 +50,7 @@ class FinetuneConfig:
     critic_lr: float = 2e-4
     refit: int = 20
     average: float = 0.999
+    calibration: int = 40
 
     def __post_init__(self) -> None:
         check_int("steps", self.steps, 0, 10_000_000)
@@ -56,6 +58,7 @@ class FinetuneConfig:
         check_int("seed", self.seed, 0, (1 << 31) - 1)
         check_int("critic_steps", self.critic_steps, 1, 100)
         check_int("refit", self.refit, 1, 1_000_000)
+        check_int("calibration", self.calibration, 1, 10_000)
         check_losses(self.losses)
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
@@ -170,7 +173,7 @@ class Finetune:
             self.student.refit()
             for layer in self.student.list:
                 layer.end_training()
-        self.student.calibrate(self.latents(128, _CALIBRATE, batch) for batch in range(_CALIBRATION_BATCHES))
+        self.student.calibrate(self.latents(128, _CALIBRATE, batch) for batch in range(self.config.calibration))
         self.student.eval()
 
 
@@ -210,8 +213,7 @@ def finetune(
 
     Raises `UserError` for images that do not fit, `Diverged` for a loss that is no number; the networks are then of no use.
     """
-    wanted = networks.student.list[-1]
-    shape = wanted.co, wanted.y.output, wanted.x.output
+    shape = networks.student.output_shape
     if images.shape[1:] != shape:
         raise UserError(f"images must have shape (N, {', '.join(map(str, shape))}) as the generator makes, not {images.shape}")
     if len(images) < config.batch:
@@ -233,7 +235,7 @@ def finetune(
         if before_step is not None:
             before_step(step, config.steps)
         start = step % per_epoch * config.batch
-        losses = run.step(from_uint8(images[order[start : start + config.batch]]), step)
+        losses = run.step(to_values(networks.student, images[order[start : start + config.batch]]), step)
         for value in losses:
             if not np.isfinite(value):
                 raise Diverged(step + 1, value)

@@ -38,6 +38,7 @@ class Coder(nn.Module):
     owns: ClassVar[bool] = False  # parameters of its own instead of the layer's weights
     prunes: ClassVar[bool] = True  # takes a mask
     granularities: ClassVar[tuple[str, ...]] = ("channel", "tensor", "network")
+    chip: ClassVar[bool] = True  # False for a baseline that no lanes compute
 
     def __init__(self, shape: tuple[int, int, int, int], groups: int, *, granularity: str = "tensor") -> None:
         super().__init__()
@@ -61,6 +62,10 @@ class Coder(nn.Module):
     @abstractmethod
     def code(self, weight: Tensor | None, mask: Tensor | None) -> tuple[Code, np.ndarray]:
         """The code, and its scales (co,) or (1,), not zero."""
+
+    def stored_bits(self, weight: Tensor | None, mask: Tensor | None) -> int:
+        """Everything that must be kept for the weights."""
+        return self.code(weight, mask)[0].stored_bits
 
     def spec(self) -> CodeSpec:
         """What a user would type for this code; tells the quantiser what the layer reads."""

@@ -13,9 +13,9 @@ from organza.compress.activations import ActivationGrid
 from organza.compress.chain import Chain, ChainLayer, refit
 from organza.compress.coders import CODERS
 from organza.compress.coders.coder import Coder
+from organza.compress.images import to_values
 from organza.compress.stages.stage import Context, Mark, Module, Stage, State, chains, layer_name, select
 from organza.errors import UserError
-from organza.sampling import from_uint8
 
 _CALIBRATE = 40
 _BATCHES, _BATCH = 10, 128
@@ -139,12 +139,12 @@ def code_layers(layers: Sequence[ChainLayer], settings: dict[str, dict[str, Any]
     for layer, before in zip(layers, befores, strict=True):
         assert layer.coder is not None
         try:
-            made = layer.coder.coded(layer.masked_weight(), layer.mask)
+            bits = layer.coder.stored_bits(layer.masked_weight(), layer.mask)
         except (TypeError, ValueError) as error:
             raise UserError(f"quantize: {layer.name}: {error}") from error
         error = (layer.effective_weight() - before).double().square().sum()
         notes[layer.name] = {
-            "code": layer.coder.kind, **layer.coder.options(), "weight_bits": made.code.stored_bits,
+            "code": layer.coder.kind, **layer.coder.options(), "weight_bits": bits,
             "relative_error": float(error / before.double().square().sum().clamp_min(1e-30)),
         }  # fmt: skip
     return notes
@@ -175,4 +175,4 @@ def calibrate(chain: Chain, context: Context, *, generator: bool) -> None:
         chain.calibrate(context.batches(_BATCHES, _CALIBRATE, size=_BATCH))
         return
     images = context.images[: _BATCHES * _BATCH]
-    chain.calibrate(from_uint8(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
+    chain.calibrate(to_values(context.teacher, images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))

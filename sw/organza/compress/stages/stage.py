@@ -25,12 +25,12 @@ Module = Literal["generator", "discriminator", "both"]
 
 @dataclass(frozen=True)
 class Cost:
-    """What the cycle model says of a Program: cycles of one image, from image to image, lanes, MACs that lanes execute."""
+    """What the cycle model says of a Program: cycles of one image, from image to image, lanes, and lanes × issues."""
 
     cycles: int
     interval: int
     lanes: int
-    macs_executed: int
+    macs_issued: int
 
 
 @dataclass(eq=False)
@@ -64,6 +64,7 @@ class Context:
     cost: Callable[[Program], Cost] | None = None
     most_steps: int | None = None
     waiting: tuple[Stage, ...] = ()
+    rehearsal: bool = False
 
     def rng(self, *key: int) -> torch.Generator:
         """Random numbers for a purpose of the caller's own: numbers of at least 0."""
@@ -85,6 +86,8 @@ class Context:
         steps = config.steps if self.most_steps is None else min(config.steps, self.most_steps)
         seed = int(self.rng(_TRAIN, config.seed).initial_seed()) % (1 << 31)
         config = replace(config, steps=steps, loss=self.loss, seed=seed)
+        if self.rehearsal:
+            config = replace(config, steps=0, calibration=1)
         networks = Networks(state.generator, state.critic, self.teacher, self.judge)
 
         def report(step: int, steps: int, critic_loss: float, loss: float) -> None:
@@ -115,6 +118,13 @@ class Stage(BaseModel):
         Raises `UserError` naming layer and key for what this network does not allow.
         """
         raise NotImplementedError
+
+    def rehearse(self, state: State, context: Context) -> None:
+        """Do the same to a copy in seconds, before anything is trained, to find what does not go.
+
+        `apply` with trainings of no step, unless a stage that takes long otherwise has something quicker.
+        """
+        self.apply(state, context)
 
     def before_step(self, state: State, context: Context) -> BeforeStep | None:
         """What is called with (step, steps) before every step of the next `finetune` stage, None for nothing.
