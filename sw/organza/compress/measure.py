@@ -148,7 +148,9 @@ def macs(chain: Chain, program: Program | None) -> dict[str, int | None]:
         ci, cog, _, _ = layer.shape
         effectual += ci * cog * layer.y.tap_count * layer.x.tap_count
     passing = {layer.name for layer in chain.list if layer.passthrough}
-    executed = None if program is None else sum(node.macs for node in program.nodes if node.name not in passing)
+    executed: int | None = sum(node.macs for node in program.nodes if node.name not in passing) if program else None
+    if program is None and all(layer.mask is None for layer in chain.list):
+        executed = effectual
     return {"macs_output_counted": outside, "macs_effectual": effectual, "macs_executed": executed}
 
 
