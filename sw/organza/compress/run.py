@@ -97,22 +97,30 @@ class _Run:
         self.rows: list[dict[str, Any]] = []
 
     def run(self) -> dict[str, Any]:
-        """Everything."""
+        """Everything. Nothing is written before all that can be known to be wrong has been looked for."""
         with self.settings.step("Loading teacher and data"):
-            start = self._start()
-        teacher, state = start["teacher"], State(_need(start, "generator"), start["critic"])
-        assert teacher is not None
+            digest, known, start = self._start()
+            teacher = _need(start, "teacher")
+            self.images = load_data(self.recipe, teacher, self.data)
+            content = hashlib.sha256(self.images.tobytes()).hexdigest()
+            self.key = _digest(str(VERSION), digest, content, str(self.settings.most_steps), self.recipe.teacher.loss)
         context = Context(
             teacher=teacher, judge=start["judge"], images=self.images, loss=self.recipe.teacher.loss, seed=self.recipe.seed,
             cost=self.settings.cost, most_steps=self.settings.most_steps,
         )  # fmt: skip
         with self.settings.step("Rehearsing the stages"):
-            self._rehearse(state, context)
+            self._rehearse(_state(start), context)
         with self.settings.step("Loading what scores images"):
             scoring = load_scoring(self.recipe, teacher, self.settings.folder)
             scorer = None if scoring is None else Scorer(scoring, load_test_data(teacher, self.data))
+        path = stage_path(self.folder, 0, START)
+        if not known:
+            with saving(self.folder):
+                remove_from(self.folder, 0)
+            write_stage(path, start, {"digest": digest})
+        state = _state(read_networks(path, NETWORKS))
         measuring = Measuring(teacher=teacher, settings=self.recipe.report, scorer=scorer, cost=self.settings.cost)
-        self._measure("teacher", None, teacher, measuring, stage_path(self.folder, 0, START), floating=True)
+        self._measure("teacher", None, teacher, measuring, path, floating=True)
         key, waiting = self.key, ()
         program: Program | None = None
         for number, stage in enumerate(self.recipe.stages, 1):
@@ -128,24 +136,16 @@ class _Run:
             program = self._measure(stage.kind, record, state.generator, measuring, path)
         return self._finish(program, teacher)
 
-    def _start(self) -> dict[str, Chain | None]:
-        """Teacher, judge, and what stages begin with, from the folder or from where the recipe says."""
+    def _start(self) -> tuple[str, bool, dict[str, Chain | None]]:
+        """Digest of what the recipe names, whether the folder has it already, and the networks."""
         path = stage_path(self.folder, 0, START)
         digest = digest_of(self.recipe, self.settings.folder)
         record = read_json(path / STAGE_FILE)
-        names = ("teacher", "judge", *NETWORKS)
-        if record is None or record.get("digest") != digest:
-            start = load_start(self.recipe, self.settings.folder)
-            with saving(self.folder):
-                remove_from(self.folder, 0)
-            networks = {"teacher": start.teacher, "judge": start.judge, "generator": start.generator, "critic": start.critic}
-            write_stage(path, networks, {"digest": digest})
-        networks = read_networks(path, names)
-        teacher = _need(networks, "teacher")
-        self.images = load_data(self.recipe, teacher, self.data)
-        content = hashlib.sha256(self.images.tobytes()).hexdigest()
-        self.key = _digest(str(VERSION), digest, content, str(self.settings.most_steps), self.recipe.teacher.loss)
-        return networks
+        if record is not None and record.get("digest") == digest:
+            return digest, True, read_networks(path, ("teacher", "judge", *NETWORKS))
+        start = load_start(self.recipe, self.settings.folder)
+        networks = {"teacher": start.teacher, "judge": start.judge, "generator": start.generator, "critic": start.critic}
+        return digest, False, networks
 
     def _rehearse(self, state: State, context: Context) -> None:
         """All stages on copies, without training, so that what cannot work fails before hours have gone into it."""

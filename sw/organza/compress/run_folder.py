@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from organza.checkpoint import write_atomically
 from organza.compress.chain import Chain
@@ -30,26 +30,41 @@ PROGRAM_FILE, REPORT_FILE, PAGE_FILE = "program.safetensors", "report.json", "re
 def run_folder(path: Path, *, resume: bool) -> Iterator[Path]:
     """The folder, made if it is not there, for this process alone.
 
-    Raises `UserError` for one that cannot be written, that another run uses, or that holds anything without `resume`.
+    If the block fails before it has written anything, the folder goes again. Raises `UserError` for one that cannot be
+    written, that another run uses, or that holds anything without `resume`.
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: exists and is no folder; choose another output folder")
-    if path.is_dir() and any(path.iterdir()) and not resume:
-        known = _number_of(path / "0-start") is not None and (path / "0-start" / STAGE_FILE).is_file()
-        raise UserError(
-            f"{path}: output folder must be empty or absent" + ("; give --resume to go on with the run in it" if known else "")
-        )
+    # A run that was killed early has left nothing but hidden files.
+    if path.is_dir() and any(not entry.name.startswith(".") for entry in path.iterdir()):
+        if not (path / "0-start" / STAGE_FILE).is_file():
+            raise UserError(f"{path}: output folder must be empty or absent, or hold an earlier run; choose another one")
+        if not resume:
+            raise UserError(f"{path}: output folder holds a run; give --resume to go on with it, or choose another one")
+    absent = [folder for folder in (path, *path.parents) if not folder.exists()]
     with saving(path):
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / LOCK_FILE).open("w")
     with lock:
+        _lock(path, lock)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"{path}: another run is at work there; wait for it, or choose another output folder") from error
-        for left in path.glob(".*.tmp"):  # of a run that was killed
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        yield path
+            yield path
+        finally:
+            if [entry.name for entry in path.iterdir()] == [LOCK_FILE]:
+                (path / LOCK_FILE).unlink()
+                for folder in absent:
+                    if any(folder.iterdir()):
+                        break  # somebody else uses it
+                    folder.rmdir()
+
+
+def _lock(path: Path, lock: IO[str]) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UserError(f"{path}: another run is at work there; wait for it, or choose another output folder") from error
+    for left in path.glob(".*.tmp"):  # of a run that was killed
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager
@@ -114,7 +129,7 @@ def remove_from(folder: Path, number: int) -> list[str]:
     gone = []
     for path in sorted(folder.iterdir()):
         found = _number_of(path)
-        if found is not None and found >= number:
+        if found is not None and found >= number and (path / STAGE_FILE).is_file():
             shutil.rmtree(path)
             gone.append(path.name)
     for name in (PROGRAM_FILE, REPORT_FILE, PAGE_FILE):
