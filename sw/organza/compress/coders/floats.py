@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from organza.codes import Code
-from organza.compress.coders.coder import Coder, straight_through
+from organza.compress.coders.coder import Coder
+from organza.compress.gradients import straight_through
 
 
 class FloatCoder(Coder):
@@ -17,6 +18,10 @@ class FloatCoder(Coder):
 
     dtype: ClassVar[torch.dtype]
     chip = False
+    granularities = ("tensor",)
+
+    def __init__(self, shape: tuple[int, int, int, int], groups: int) -> None:
+        super().__init__(shape, groups)
 
     def options(self) -> dict[str, Any]:
         return {}
