@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from organza.codes.code import Code, check_weights, no_options
+from organza.codes.codebook import Codebook
 from organza.codes.line import best_line
 
 FRACTION = 8
@@ -61,6 +62,11 @@ class Affine(Code):
 
     def integers(self) -> np.ndarray:
         return (self.levels << self.fraction) - self.offset
+
+    def without_zeros(self) -> Code:
+        """A codebook, if its 8 bits hold the integers: there is no offset to pay for weights that are not there."""
+        integers = self.integers()
+        return Codebook.of(integers).without_zeros() if -128 <= integers.min() and integers.max() <= 127 else self
 
     @property
     def field_bits(self) -> int:

@@ -104,6 +104,10 @@ class Code(ABC):
         """The field of weight 0; None for a code that has no zero."""
         return 0
 
+    def without_zeros(self) -> Code:
+        """A code for inside a sparse one, which never looks at weights of 0: the same integers where they are not 0."""
+        return self
+
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
         """Everything but the arrays, for JSON."""

@@ -53,6 +53,12 @@ class Codebook(Code):
             centroids = np.unique([*centroids, 0 if centroids[0] else 1])
         return cls(np.searchsorted(centroids, integers), centroids)
 
+    def without_zeros(self) -> Code:
+        """No centroid for 0."""
+        integers = self.integers()
+        others = np.unique(integers[integers != 0])
+        return Codebook.of(np.where(integers == 0, others[0], integers)) if len(others) else self
+
     @property
     def arithmetics(self) -> tuple[str, ...]:
         """"plain" decodes at the multiplier, "bins" adds activations up by index and never decodes."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from organza.codes.binary import Binary
 from organza.codes.code import (
     Code,
     PlainCode,
@@ -63,6 +64,10 @@ class Ternary(PlainCode):
     def check_inside(self, outer: str) -> None:
         if self.per_byte != 4:
             raise ValueError(f"{outer} must be around ternary weights of 2 bits, not {self.per_byte} in a byte")
+
+    def without_zeros(self) -> Code:
+        """Only signs are left."""
+        return Binary(np.where(self.weights < 0, -1, 1))
 
     def byte_words(self, ti: int, to: int, groups: int) -> np.ndarray:
         """Memory image of five weights in a byte: int64 (words, bytes of a lane word)."""

@@ -136,14 +136,24 @@ class ChainLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ci, height, width) to (N, co, height, width)."""
-        return self.finish(convolve(x, self.effective_weight(), self.y, self.x, self.groups))
+        return self.finish(self.sums(x))
+
+    def sums(self, x: Tensor) -> Tensor:
+        """Sums of products, (N, co, height, width)."""
+        return convolve(x, self.effective_weight(), self.y, self.x, self.groups)
 
     def finish(self, v: Tensor) -> Tensor:
         """The results that belong to sums of products: bias, normalisation, activation, grid."""
+        return self.activate(self.normalise(v))
+
+    def normalise(self, v: Tensor) -> Tensor:
+        """What reaches the activation: sums of products with bias and normalisation."""
         if self.bias is not None:
             v = v + self.bias[:, None, None]
-        if self.norm is not None:
-            v = self.norm(v)
+        return v if self.norm is None else self.norm(v)
+
+    def activate(self, v: Tensor) -> Tensor:
+        """Activation and grid."""
         if self.kind == "slope":
             v = torch.where(v >= 0, v, v * self.slopes[:, None, None])
         else:

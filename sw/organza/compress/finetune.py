@@ -17,6 +17,7 @@ from torch import Tensor
 from organza.compress.chain import Chain
 from organza.compress.images import to_values
 from organza.compress.losses import NEEDS_CRITIC, Pair, check_losses, check_networks, total
+from organza.compress.signs import critic_entropy
 from organza.errors import UserError
 from organza.losses import LOSSES, PENALTY_WEIGHT, discriminator_loss, gradient_penalty
 from organza.models import check_int
@@ -35,6 +36,7 @@ class FinetuneConfig:
     discriminator go on learning, "frozen" keeps it. lr, critic_lr : Adam's rates; both fall linearly to a tenth over the
     second half. refit : steps from one `Coder.refit` to the next. average : decay of the averaged weights, 0 for none.
     calibration : batches that batch normalisation is measured on in the end.
+    entropy : weight of the discriminator's `representation_entropy`, about 0.01 to 0.1 where it is used.
 
     Raises TypeError / ValueError for wrong values.
     """
@@ -51,6 +53,7 @@ class FinetuneConfig:
     refit: int = 20
     average: float = 0.999
     calibration: int = 40
+    entropy: float = 0.0
 
     def __post_init__(self) -> None:
         check_int("steps", self.steps, 0, 10_000_000)
@@ -67,6 +70,8 @@ class FinetuneConfig:
         for name in ("lr", "critic_lr"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in (0, 1), not {getattr(self, name)}")
+        if not 0 <= self.entropy < 1e3:
+            raise ValueError(f"entropy must be at least 0, not {self.entropy}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must be in [0, 1), not {self.average}")
 
@@ -153,6 +158,8 @@ class Finetune:
         config, score = self.config, Score(self.critic)
         loss = discriminator_loss(config.loss, score(real), score(fake))
         whole = loss + self.critic.penalty()
+        if config.entropy:
+            whole = whole + config.entropy * critic_entropy(self.critic, torch.cat([real, fake]))
         if config.loss == "wgan-gp":
             whole = whole + PENALTY_WEIGHT * gradient_penalty(score, real, fake, self._mix(len(real), step))
         optimiser.zero_grad()

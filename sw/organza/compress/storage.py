@@ -44,6 +44,8 @@ class Storage:
         inner, kept = code, mask
         if isinstance(code, Sparse):
             inner, kept = code.inner, code.mask
+        if kept is not None:
+            kept = kept & (inner.integers() != 0)
         form = self.form
         if form == "smallest":
             return min(self._possible(code, inner, kept), key=lambda made: made.stored_bits)

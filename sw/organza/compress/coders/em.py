@@ -63,11 +63,19 @@ class LineCoder(RoundingCoder):
     def integers(self, weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         scales = self.scales()
         levels = (weight / self.spread(scales * ONE) + self.offset / ONE).round().clamp(0, self.top)
+        if self.whole:
+            return levels - self.offset / ONE, scales * ONE
         return levels * ONE - self.offset, scales
 
     def store(self, integers: np.ndarray) -> Code:
-        offset = int(self.offset)
-        return Affine((integers + offset) >> FRACTION, self.bits, offset)
+        offset, fraction = int(self.offset), 0 if self.whole else FRACTION
+        zero = offset >> FRACTION - fraction
+        return Affine((integers + zero) >> fraction, self.bits, zero, fraction)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the zero point needs no fraction."""
+        return float(self.offset) % ONE == 0
 
     @torch.no_grad()
     def refit(self, weight: Tensor | None, mask: Tensor | None) -> None:
@@ -83,7 +91,7 @@ class LineCoder(RoundingCoder):
         w = kept(weights, masks).double().numpy()
         whole = any(mask is not None for mask in masks)
         found = self.settle(w, *self.line(np.append(w, 0) if whole else w), whole)
-        if self.keeps and float(self.step) and (not whole or float(self.offset) % ONE == 0):
+        if self.keeps and float(self.step) and (self.whole or not whole):
             old = float(self.step) * ONE, float(self.offset) / ONE
             found = min(found, (mean_error(w, old[0], -old[0] * old[1], self.top), *old))
         _, alpha, zero = found
@@ -118,7 +126,8 @@ class LineCoder(RoundingCoder):
 class EmCoder(LineCoder):
     """QGAN's expectation maximisation (Wang et al., arXiv:1901.08263; best reading: `organza.codes.line`).
 
-    The first fit runs to its end, every refit is a few steps from where the line is and never raises the squared error.
+    The first fit runs to its end, every refit is a few steps from where the line is and never raises the squared error. The
+    line that goes on is not rounded: steps smaller than those of the chip's zero point would come to nothing.
 
     Parameters
     ----------
@@ -127,21 +136,23 @@ class EmCoder(LineCoder):
 
     kind = "em"
     keeps = True
+    real: Tensor  # alpha and beta
 
     def __init__(
         self, shape: tuple[int, int, int, int], groups: int, *, bits: int = 4, granularity: str = "tensor", steps: int = 3
     ) -> None:
         super().__init__(shape, groups, bits=bits, granularity=granularity)
         self.steps = check_integer("em steps", steps, 1, 100)
+        self.register_buffer("real", torch.zeros(2, dtype=torch.float64))
 
     def options(self) -> dict[str, Any]:
         return {**super().options(), "steps": self.steps}
 
     def line(self, w: np.ndarray) -> tuple[float, float]:
-        alpha = float(self.step) * ONE
-        if not alpha:
-            return best_line(w, self.top)[1:]
-        return fit_line(w, alpha, -alpha * float(self.offset) / ONE, self.top, self.steps)[1:]
+        alpha, beta = self.real.tolist()
+        found = fit_line(w, alpha, beta, self.top, self.steps) if alpha else best_line(w, self.top)
+        self.real.copy_(torch.tensor(found[1:], dtype=torch.float64))
+        return found[1:]
 
 
 class MinMaxCoder(LineCoder):

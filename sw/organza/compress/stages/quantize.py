@@ -14,6 +14,7 @@ from organza.compress.chain import Chain, ChainLayer, refit
 from organza.compress.coders import CODERS
 from organza.compress.coders.coder import Coder
 from organza.compress.images import to_values
+from organza.compress.signs import make_signs
 from organza.compress.stages.stage import Context, Mark, Module, Stage, State, chains, layer_name, select
 from organza.errors import UserError
 
@@ -102,7 +103,10 @@ class QuantizeStage(Stage):
         return notes
 
     def _grids(self, chain: Chain, layers: Sequence[ChainLayer]) -> None:
-        """Round what the chosen layers read: the results of the last layer with weights before each."""
+        """Round what the chosen layers read: the results of the last layer with weights before each.
+
+        Signs take the place of that layer's activation.
+        """
         bits = self.activations
         assert bits is not None
         chosen = {layer.name for layer in layers}
@@ -112,7 +116,11 @@ class QuantizeStage(Stage):
                 continue
             if layer.name in chosen and before is not None:
                 wanted, signed = before.bits or bits, not before.unsigned
-                before.grid = ActivationGrid(wanted, signed) if layer.coder is None else layer.coder.grid(wanted, signed)
+                grid = ActivationGrid(wanted, signed) if layer.coder is None else layer.coder.grid(wanted, signed)
+                if wanted == 1:
+                    make_signs(before, grid)
+                else:
+                    before.grid = grid
             before = layer
 
 

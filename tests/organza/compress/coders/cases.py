@@ -18,7 +18,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("jacob", {}), ("jacob", {"bits": 4, "granularity": "tensor", "momentum": 1.0}),
     ("em", {"bits": 1}), ("em", {"bits": 2, "granularity": "network"}), ("em", {"bits": 4, "granularity": "channel"}), ("em", {"bits": 8}),
     ("qmgan", {"bits": 1}), ("qmgan", {"bits": 6}), ("qmgan", {"bits": 1, "granularity": "channel"}), ("slimming", {}),
-    ("binary", {}), ("binary", {"granularity": "channel", "activations": 1}), ("binary", {"granularity": "network"}),
+    ("binary", {}), ("binary", {"granularity": "channel"}), ("binary", {"granularity": "network"}),
     ("ternary", {}), ("ternary", {"threshold": "mean", "granularity": "channel", "scale": "learned"}),
     ("ternary", {"threshold": "sparsity", "sparsity": 0.7, "granularity": "channel", "per_byte": 5}),
     ("ternary", {"threshold": "sparsity", "granularity": "network"}), ("ternary", {"scale": "learned"}),
@@ -53,7 +53,7 @@ def weights(kind: str, shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return made
 
 
-def ready(kind: str, options: dict[str, Any], weight: Tensor, groups: int = 1, mask: Tensor | None = None) -> Coder:
+def ready(kind: str, options: dict[str, Any], weight: Tensor, groups: int = 1, mask: Tensor | None = None) -> Any:
     """The coder after its first fit to (masked) `weight`, in evaluation."""
     shape = weight.shape[0], weight.shape[1], weight.shape[2], weight.shape[3]
     coder = CODERS[kind](shape, groups, **options)

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from organza.compress.coders.uniform import UniformCoder
+from organza.compress.coders.uniform import QmganCoder, SlimmingCoder, UniformCoder
+from tests.organza.compress.coders.cases import ready, weights
 
 
 @given(st.integers(2, 16), st.sampled_from(["channel", "tensor"]), st.sampled_from([1, 2]), st.integers(0, 1000))
@@ -39,3 +40,25 @@ def test_gradients_pass_straight_through():
 def test_wrong_options(options, error, message):
     with pytest.raises(error, match=message):
         UniformCoder((4, 3, 2, 2), 1, **options)
+
+
+def test_qmgan_has_one_scale_for_the_network():
+    parts = [weights("normal", (4, 3, 2, 2), k) * size for k, size in enumerate((1, 5, 0.1))]
+    for bits in (1, 2, 4, 6, 8, 16):
+        coder = QmganCoder((4, 3, 2, 2), 1, bits=bits)
+        coder.fit(parts, [None] * 3)
+        everything = torch.cat(parts).abs()
+        wanted = everything.mean() if bits == 1 else everything.max() / ((1 << (bits - 1)) - 1)
+        code, scales = coder.code(parts[0], None)
+        assert scales.tolist() == pytest.approx([float(wanted)]) and code.field_bits == bits
+        assert code.kind == ("binary" if bits == 1 else "linear")
+
+
+def test_gan_slimming_is_the_largest_over_127_and_activations_end_at_4():
+    weight = weights("normal", (4, 3, 2, 2))
+    code, scales = ready("slimming", {}, weight).code(weight, None)
+    assert scales.tolist() == pytest.approx([weight.abs().max().item() / 127]) and code.bits == 8
+    grid = SlimmingCoder((4, 3, 2, 2), 1).grid(8, False).train()
+    made = grid(torch.tensor([-1.0, 0.01, 1.0, 3.99, 7.0]))
+    assert made.tolist() == pytest.approx([0, 4 / 255, 64 * 4 / 255, 254 * 4 / 255, 4], rel=1e-6)
+    assert grid.format.scale == pytest.approx(4 / 255)
