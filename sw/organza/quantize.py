@@ -210,10 +210,13 @@ def _encode(layer: FloatLayer, fmt: Any, power: np.ndarray, spec: CodeSpec) -> t
     # Channels without weights, or nearly so, still have a bias to represent.
     least = np.abs(layer.bias) / fmt.scale
     if layer.coded:
+        code, scales = layer.coded.code, layer.coded.scales
+        # The scale of a channel without weights only matters to its bias, and normalisation may have made it anything.
+        dead = ~by_channel(code.integers(), layer.groups).any(1)
+        scales = np.where(dead, least * 2.0**-_BIAS_BITS, scales)
         # A normalisation that training has made 0 leaves a scale of 0; what stands for it must not show.
         least = np.maximum(least * 2.0**-_FLEX_BIAS_BITS, _LEAST_SCALE)
-        scales = layer.coded.scales
-        return layer.coded.code, np.where(np.abs(scales) < least, np.copysign(least, scales), scales)
+        return code, np.where(np.abs(scales) < least, np.copysign(least, scales), scales)
     try:
         code, scales = encoder.encode(layer.weights, layer.groups, power, **spec.options)
         if isinstance(code, Flexpoint):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from organza.codes import Code, Huffman, RunLength, Sparse
+from organza.codes import Code, Huffman, RunLength, Sparse, Ternary
 from organza.codes.compressed import to_csc, to_csr
 from organza.codes.serial import INNER as SERIAL_INNER
 from organza.codes.sparse import GAP_BITS
@@ -44,36 +44,38 @@ class Storage:
         inner, kept = code, mask
         if isinstance(code, Sparse):
             inner, kept = code.inner, code.mask
-        if kept is not None:
-            kept = kept & (inner.integers() != 0)
-        form = self.form
+        form, lean = self.form, inner.without_zeros()
         if form == "smallest":
-            return min(self._possible(code, inner, kept), key=lambda made: made.stored_bits)
+            return min(self._possible(code, kept), key=lambda made: made.stored_bits)
         if form == "auto":
-            if kept is None or inner.kind not in SPARSE_INNER:
+            if kept is None or lean.kind not in SPARSE_INNER:
                 return self._dense(code, kept)
             return min((self._sparse(inner, kept, index) for index in SPARSE_FORMS), key=lambda made: made.stored_bits)
         if form == "dense":
             return self._dense(code, kept)
         if form in SERIAL_FORMS:
             return self._serial(self._dense(code, kept), form)
-        if inner.kind not in SPARSE_INNER:
+        if lean.kind not in SPARSE_INNER:
             raise ValueError(f"{form} must be around one of {', '.join(SPARSE_INNER)}, not {inner.kind!r}")
         return self._sparse(inner, kept, "relative" if form == "relative" else "bitmap")
 
-    def _possible(self, code: Code, inner: Code, kept: np.ndarray | None) -> list[Code]:
+    def _possible(self, code: Code, kept: np.ndarray | None) -> list[Code]:
         made: list[Code] = []
+        inner = code.inner if isinstance(code, Sparse) else code
         if not isinstance(code, Sparse) or inner.zero_field is not None:
             dense = self._dense(code, kept)
             made.append(dense)
             if dense.kind in SERIAL_INNER:
                 made += [self._serial(dense, form) for form in SERIAL_FORMS]
-        if inner.kind in SPARSE_INNER:
+            if isinstance(dense, Ternary):
+                made.append(replace(dense, per_byte=5))
+        if inner.without_zeros().kind in SPARSE_INNER:
             made += [self._sparse(inner, kept, index) for index in SPARSE_FORMS]
         return made
 
     def _sparse(self, inner: Code, kept: np.ndarray | None, index: str) -> Sparse:
-        mask = inner.integers() != 0 if kept is None else kept
+        mask = inner.integers() != 0
+        mask, inner = mask if kept is None else mask & kept, inner.without_zeros()
         if index == "bitmap":
             return Sparse(inner, mask)
         gaps = range(2, 9) if self.gap is None else (self.gap,)

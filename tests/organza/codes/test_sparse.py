@@ -8,8 +8,10 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse
+from hypothesis import given
+from hypothesis import strategies as st
 
-from organza.codes import CODES, Affine, Binary, Codebook, Linear, PowerOfTwo, Sparse, Ternary
+from organza.codes import CODES, Affine, Binary, Code, Codebook, Linear, PowerOfTwo, Sparse, Ternary
 from organza.codes.code import by_channel
 from organza.codes.compressed import from_csc, from_csr, to_csc, to_csr
 from organza.codes.pruning import prune
@@ -297,3 +299,32 @@ def test_wrong_codes(make, kind, message):
 
 def test_every_inner_code_is_known():
     assert set(INNER) < set(CODES)
+
+
+@given(st.integers(0, 500), st.sampled_from(["linear", "power", "ternary", "codebook", "affine"]))
+def test_codes_without_zeros_have_the_same_other_integers(seed, kind):
+    rng = np.random.default_rng(seed)
+    shape = (5, 4, 2, 3)
+    integers = rng.integers(-8, 8, shape)
+    code: Code = {
+        "linear": lambda: Linear(integers), "power": lambda: PowerOfTwo(np.sign(integers) * 4), "codebook": lambda: Codebook.of(integers),
+        "ternary": lambda: Ternary(np.sign(integers), 5), "affine": lambda: Affine(integers + 8, 4, 8, 0),
+    }[kind]()  # fmt: skip
+    lean = code.without_zeros()
+    kept = code.integers() != 0
+    assert np.array_equal(lean.integers()[kept], code.integers()[kept])
+    sparse = Sparse(lean, kept)
+    assert np.array_equal(sparse.integers(), code.integers()) and np.array_equal(sparse.mask, kept)
+    assert lean.kind == {"ternary": "binary", "affine": "codebook"}.get(kind, kind)
+    if lean.kind == "codebook":
+        assert 0 not in lean.centroids
+
+
+def test_affine_weights_with_a_fraction_stay_affine_without_zeros():
+    code = Affine(np.arange(24).reshape(2, 3, 2, 2) % 16, 4, 8 * 256 + 1)
+    assert code.without_zeros() is code
+
+
+def test_a_codebook_of_zeros_stays():
+    code = Codebook.of(np.zeros((1, 2, 1, 1), np.int64))
+    assert code.without_zeros() is code and not Sparse(code, np.ones((1, 2, 1, 1), bool)).mask.any()

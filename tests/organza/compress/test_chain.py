@@ -181,3 +181,23 @@ def test_channels_that_training_switched_off_stay_off():
     made = program.run_layers(program.quantize(torch.randn(8, 6, 1, 1).numpy()))[0]
     wanted = np.round(0.7 / program.nodes[0].output.scale)
     assert not made[:, 0].any() and np.abs(made[:, 1] - wanted).max() <= 1
+
+
+def test_channels_without_weights_keep_their_bias():
+    """Normalisation of what never moves divides by next to nothing."""
+    chain = Chain.of(randomised(MODULES["dcgan"]()), torch.randn(2, 6, 1, 1))
+    first = chain.list[0]
+    first.mask = torch.ones(first.shape, dtype=torch.bool)
+    first.mask[:, :3] = False
+    for layer in chain.list:
+        layer.code_with(UniformCoder(layer.shape, 1))
+    x = torch.randn(64, 6, 1, 1)
+    chain.calibrate([x])
+    chain.eval()
+    assert first.norm is not None and first.norm.bias is not None
+    with torch.no_grad():
+        first.norm.bias[:3] = torch.tensor([0.1, 0.7, 1.3])
+    program = quantize(chain.float_layers(), x.double().numpy())
+    made = program.nodes[0].output.dequantize(program.run_layers(program.quantize(x.numpy()))[0])
+    assert np.abs(made[:, :3] - np.array([0.1, 0.7, 1.3])[:, None, None]).max() <= program.nodes[0].output.scale
+    assert program.nodes[0].accumulator_bits < 30

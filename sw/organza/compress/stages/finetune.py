@@ -38,6 +38,7 @@ class FinetuneStage(Stage):
     lr: float = 2e-4
     discriminator_lr: float = 2e-4
     average: float = 0.999
+    entropy: float = 0.0
     refit: int = 20
     seed: int = 0
 
@@ -57,7 +58,7 @@ class FinetuneStage(Stage):
         return FinetuneConfig(
             steps=self.steps, batch=self.batch, seed=self.seed, losses=dict(self.losses),
             critic="train" if self.train_discriminator else "frozen", critic_steps=self.discriminator_steps, lr=self.lr,
-            critic_lr=self.discriminator_lr, refit=self.refit, average=self.average,
+            critic_lr=self.discriminator_lr, refit=self.refit, average=self.average, entropy=self.entropy,
         )  # fmt: skip
 
     def marks(self) -> list[Mark]:

@@ -63,7 +63,7 @@ def test_zero_is_a_level_where_weights_are_pruned(kind, bits, extreme):
     weight = weights(extreme, SHAPE)
     mask = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1)) < 0.5
     code, _ = ready(kind, {"bits": bits}, weight, 1, mask).code(weight * mask, mask)
-    assert code.offset % 256 == 0 and 0 <= code.offset >> 8 <= (1 << bits) - 1
+    assert code.fraction == 0 and 0 <= code.offset <= (1 << bits) - 1
     assert not code.integers()[~mask.numpy()].any()
 
 
