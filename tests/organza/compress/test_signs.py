@@ -107,7 +107,7 @@ def test_the_gradient_of_entropy_is_numerical():
         step = torch.zeros(5, 7, dtype=torch.float64)
         step[place] = 1e-6
         slope = (value(h.detach() + step) - value(h.detach() - step)) / 2e-6
-        assert float(h.grad[place]) == pytest.approx(float(slope), rel=1e-5, abs=1e-9)
+        assert h.grad is not None and float(h.grad[place]) == pytest.approx(float(slope), rel=1e-5, abs=1e-9)
 
 
 def test_a_discriminator_is_trained_for_entropy():

@@ -21,12 +21,13 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (40, 2, 8, 8), dtype=np.uint8
 
 def teacher() -> Chain:
     torch.manual_seed(1)
+    last = nn.ConvTranspose2d(8, 2, 4, 2, 1)
     module = nn.Sequential(
         nn.ConvTranspose2d(6, 8, 4), nn.BatchNorm2d(8), nn.ReLU(), nn.ConvTranspose2d(8, 8, 3, 1, 1, groups=2), nn.BatchNorm2d(8),
-        nn.LeakyReLU(0.2), nn.ConvTranspose2d(8, 2, 4, 2, 1), nn.Tanh(),
+        nn.LeakyReLU(0.2), last, nn.Tanh(),
     )  # fmt: skip
     with torch.no_grad():
-        module[6].weight *= 0.5
+        last.weight *= 0.5
     return Chain.of(randomised(module, 1), Z).eval()
 
 
