@@ -44,15 +44,24 @@ class Need:
 
 _HASHES = ("hashed", "blockhash", "multihash")
 _RANDOM = "hashed weights are shared at random, so no position can be left out and none is more frequent than another"
+_LOSSLESS = ("huffman", "rle", "bitmap", "relative", "csr", "csc")
+_FIXED_LEVELS = "soft weight sharing learns levels of its own"
 
+# The pairs of codes are special cases of the last line, with better reasons.
 EXCLUSIONS: tuple[Exclusion, ...] = (
     *(Exclusion("prune.element", f"code.{code}", _RANDOM) for code in _HASHES),
-    *(Exclusion(f"code.{code}", f"encode.{form}", _RANDOM) for code in _HASHES for form in ("huffman", "rle", "bitmap", "relative", "csr", "csc")),
+    *(Exclusion(f"code.{code}", f"encode.{form}", _RANDOM) for code in _HASHES for form in _LOSSLESS),
     Exclusion("factorize", "code.multihash", "a structured multi-hash is a product of two factors itself"),
     Exclusion("code.em", "code.kmeans", "EM is k-means with equally spaced levels"),
+    Exclusion("code.em", "code.jacob", "both are grids of equal steps for the same weights"),
+    Exclusion("code.flexpoint", "code.jacob", "flexpoint shares an exponent and has no step of its own"),
+    Exclusion("code.flexpoint", "code.em", "flexpoint shares an exponent and has no step of its own"),
     Exclusion("code.flexpoint", "code.kmeans", "centroids of a codebook have no shared exponent"),
+    Exclusion("code.em", "code.soft", _FIXED_LEVELS),
+    Exclusion("code.binary", "code.soft", _FIXED_LEVELS),
+    Exclusion("code.ternary", "code.soft", _FIXED_LEVELS),
     Exclusion("code", "code", "a layer has one weight code"),
-)  # fmt: skip
+)
 
 ORDERS: tuple[Order, ...] = (
     Order("grow", "prune", "what grows later would undo the pruning"),

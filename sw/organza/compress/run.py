@@ -212,6 +212,8 @@ class _Run:
     def _finish(self, program: Program | None, teacher: Chain) -> dict[str, Any]:
         path = stage_path(self.folder, len(self.recipe.stages), self.recipe.stages[-1].kind)
         with self.settings.step("Writing Program and report"):
+            with saving(self.folder):
+                remove_from(self.folder, len(self.recipe.stages) + 1)
             generator = _need(read_networks(path, NETWORKS), "generator")
             figures = None
             if on_chip(generator):

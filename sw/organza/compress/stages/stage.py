@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -153,14 +153,14 @@ class Mark:
         return self.layers is None or other.layers is None or bool(self.layers & other.layers)
 
 
-def chains(state: State, module: Module, kind: str) -> Iterator[tuple[str, Chain]]:
+def chains(state: State, module: Module, kind: str) -> list[tuple[str, Chain]]:
     """The networks of `module` with their names. Raises `UserError` for a discriminator that is not there."""
-    if module in ("generator", "both"):
-        yield "generator", state.generator
+    made = [("generator", state.generator)] if module in ("generator", "both") else []
     if module in ("discriminator", "both"):
         if state.critic is None:
             raise UserError(f"{kind}: module {module!r} needs a discriminator; name one in [teacher]")
-        yield "discriminator", state.critic
+        made.append(("discriminator", state.critic))
+    return made
 
 
 def layer_names(chain: Chain) -> dict[str, str]:
