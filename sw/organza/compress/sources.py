@@ -136,9 +136,12 @@ def _generator(source: Source, folder: Path, key: str) -> Chain:
     name = source.checkpoint
     assert name is not None
     path = _file_of(name, folder)
+    if path.suffix == ".py" and source.input_shape is None:
+        raise UserError(f"{key}.input_shape: must say what shape {name} takes, e.g. [64, 1, 1]")
     try:
         if path.suffix == ".py":
-            return _from_python(source, name, folder, key)
+            assert source.input_shape is not None
+            return Chain.of(_module(name, source.weights, folder), torch.zeros(_TRIAL, *source.input_shape))
         if source.weights is not None or source.input_shape is not None:
             raise UserError(f"weights and input_shape go with a 'file.py:function', not with {name}")
         if not path.is_file():
@@ -154,13 +157,6 @@ def _generator(source: Source, folder: Path, key: str) -> Chain:
         return Chain.of(module, torch.zeros(_TRIAL, module.config.latent, 1, 1))
     except (FileNotFoundError, ValueError) as error:
         raise UserError(f"{key}.checkpoint: {error}") from error
-
-
-def _from_python(source: Source, name: str, folder: Path, key: str) -> Chain:
-    if source.input_shape is None:
-        raise UserError(f"{key}.input_shape: must say what shape {name} takes, e.g. [64, 1, 1]")
-    module = _module(name, source.weights, folder)
-    return Chain.of(module, torch.zeros(_TRIAL, *source.input_shape))
 
 
 def _module(name: str, weights: str | None, folder: Path) -> nn.Module:
@@ -206,7 +202,9 @@ def _discriminators(recipe: Recipe, teacher: Chain, folder: Path) -> tuple[Chain
         elif _kind(path) == KIND:
             judge = load_chain(path)[0]
         else:
-            judge = Chain.of(checkpoint.load_discriminator(path)[0], example)
+            module = checkpoint.load_discriminator(path)[0]
+            size = module.settings["resolution"]
+            judge = Chain.of(module, torch.zeros(_TRIAL, module.settings["channels"], size, size))
     except (FileNotFoundError, ValueError, RuntimeError) as error:
         raise UserError(f"teacher.discriminator: {error}") from error
     if judge.input_shape != teacher.output_shape:
