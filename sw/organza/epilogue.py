@@ -8,6 +8,7 @@ identity are choices of `negative`. An optional table maps every clamped q to an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -41,6 +42,9 @@ class Epilogue:
     high: int
     table: np.ndarray | None = None
 
+    bias_bits: ClassVar[int] = MAX_BIAS_BITS
+    shifts: ClassVar[tuple[int, int]] = (0, MAX_SHIFT)
+
     def __post_init__(self) -> None:
         for name in ("bias", "positive", "negative", "shift", "table"):
             array = getattr(self, name)
@@ -60,10 +64,10 @@ class Epilogue:
                 )
         bound = 1 << (MULTIPLIER_BITS - 1)
         for name, low, high in (
-            ("bias", -(1 << (MAX_BIAS_BITS - 1)), (1 << (MAX_BIAS_BITS - 1)) - 1),
+            ("bias", -(1 << (self.bias_bits - 1)), (1 << (self.bias_bits - 1)) - 1),
             ("positive", -bound, bound - 1),
             ("negative", -bound, bound - 1),
-            ("shift", 0, MAX_SHIFT),
+            ("shift", *self.shifts),
         ):
             array = getattr(self, name)
             if array.size and (array.min() < low or array.max() > high):
@@ -114,8 +118,12 @@ class Epilogue:
         factor = ones if direction is None else direction
         return cls(bias, factor, factor, 0 * ones, -1, 0, np.array([-1, 1]))
 
-    def compute(self, acc: np.ndarray) -> np.ndarray:
-        """Outputs, int64, for exact sums `acc` of shape (..., co)."""
+    def aligned_bias(self, exponent: int) -> np.ndarray:
+        """The bias as it is added to the sums of an image whose input has this exponent: always the same here."""
+        return self.bias
+
+    def rounded(self, acc: np.ndarray) -> np.ndarray:
+        """q before the clamp, int64, for exact sums `acc` of shape (..., co)."""
         v = acc + self.bias
         half = np.where(self.shift > 0, np.int64(1) << np.maximum(self.shift - 1, 0), 0)
         if (self.negative == self.positive).all():
@@ -124,5 +132,13 @@ class Epilogue:
             product = np.maximum(v, 0) * self.positive
         else:
             product = v * np.where(v >= 0, self.positive, self.negative)
-        q = np.clip((product + half) >> self.shift, self.low, self.high)
+        return (product + half) >> self.shift
+
+    def clamped(self, q: np.ndarray) -> np.ndarray:
+        """Outputs, int64, of what `rounded` gave."""
+        q = np.clip(q, self.low, self.high)
         return q if self.table is None else self.table[q - self.low]
+
+    def compute(self, acc: np.ndarray) -> np.ndarray:
+        """Outputs, int64, for exact sums `acc` of shape (..., co)."""
+        return self.clamped(self.rounded(acc))

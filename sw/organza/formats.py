@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from organza.exponents import MANTISSA_BITS, ExponentRule, check_exponent
+
 
 class Format(ABC):
     """How the integers of one tensor stand for real numbers, and how many wires one of them takes.
@@ -60,6 +62,11 @@ class Format(ABC):
         """The format for JSON; `restore_format` is its inverse."""
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]
 
+    @classmethod
+    def restore(cls, **parameters: Any) -> Format:
+        """The format with these parameters; raises as the constructor does."""
+        return cls(**parameters)
+
 
 @dataclass(frozen=True)
 class Fixed(Format):
@@ -106,33 +113,6 @@ class Fixed(Format):
     def dequantize(self, q: np.ndarray) -> np.ndarray:
         """Real values of an integer array; float64."""
         return np.asarray(q, dtype=np.float64) * self.scale
-
-
-MANTISSA_BITS = 16
-EXPONENT_BITS = 5
-LEAST_EXPONENT = 1 - (1 << EXPONENT_BITS)  # full scale from 2**-16 to 2**15
-
-
-def check_exponent(name: str, exponent: object) -> None:
-    """TypeError unless `exponent` is an integer, ValueError unless 5 bits hold it: −31…0."""
-    if isinstance(exponent, bool) or not isinstance(exponent, int):
-        raise TypeError(f"{name} must be an integer, not {exponent!r}")
-    if not LEAST_EXPONENT <= exponent <= 0:
-        raise ValueError(f"{name} must be between {LEAST_EXPONENT} and 0 ({EXPONENT_BITS} bits), not {exponent}")
-
-
-def covering_exponent(peak: float, *, headroom: float) -> int:
-    """Smallest exponent at which `headroom` * `peak` ≥ 0 is still a mantissa of 16 bits; with less room if there is none.
-
-    Raises ValueError for a peak beyond the exponent's 5 bits.
-    """
-    if not peak:
-        return LEAST_EXPONENT
-    if peak >= 1 << (MANTISSA_BITS - 1):
-        raise ValueError(f"flexpoint values must stay below {1 << (MANTISSA_BITS - 1)}, not reach {peak:g}")
-    # frexp: reach = f * 2**e with f < 1, so that reach / 2**(e - 15) < 2**15.
-    exponent = int(np.frexp(headroom * peak)[1]) - (MANTISSA_BITS - 1)
-    return min(max(exponent, LEAST_EXPONENT), 0)
 
 
 @dataclass(frozen=True)
@@ -186,6 +166,46 @@ class Flex(Format):
     def dequantize(self, q: np.ndarray) -> np.ndarray:
         """Real values of a mantissa array; float64."""
         return np.ldexp(np.asarray(q, dtype=np.float64), self.exponent)
+
+
+@dataclass(frozen=True)
+class Managed(Flex):
+    """Mantissas whose exponent every image has its own of, picked by `rule` from the images before.
+
+    Only between layers. As a `Flex` it is the tensor at the rule's `initial` exponent; `at` gives that of an image.
+
+    rule : `ExponentRule`; its `initial` is `exponent`. Raises as `Flex` does, TypeError for another rule, and ValueError if
+        the two exponents differ.
+    """
+
+    kind: ClassVar[str] = "managed"
+
+    rule: ExponentRule
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.rule, ExponentRule):
+            raise TypeError(f"Managed rule must be an ExponentRule, not {self.rule!r}")
+        if self.rule.initial != self.exponent:
+            raise ValueError(f"Managed exponent must be that of its rule, {self.rule.initial}, not {self.exponent}")
+
+    @classmethod
+    def of(cls, rule: ExponentRule) -> Managed:
+        """The format with this rule."""
+        return cls(rule.initial, rule)
+
+    def at(self, exponent: int) -> Flex:
+        """The tensor of an image that has this exponent."""
+        return Flex(exponent)
+
+    def parameters(self) -> dict[str, Any]:
+        """The rule's numbers."""
+        return {"kind": self.kind, **asdict(self.rule)}
+
+    @classmethod
+    def restore(cls, **parameters: Any) -> Managed:
+        """Inverse of `parameters`, without the kind."""
+        return cls.of(ExponentRule(**parameters))
 
 
 @dataclass(frozen=True)
@@ -249,7 +269,7 @@ class Sign(Format):
         return 1 - 2 * np.asarray(wire, np.int64)
 
 
-FORMATS: dict[str, Any] = {made.kind: made for made in (Fixed, Flex, Sign)}
+FORMATS: dict[str, Any] = {made.kind: made for made in (Fixed, Flex, Managed, Sign)}
 
 
 def restore_format(parameters: dict[str, Any]) -> Format:
@@ -258,4 +278,4 @@ def restore_format(parameters: dict[str, Any]) -> Format:
     kind = parameters.pop("kind")
     if kind not in FORMATS:
         raise ValueError(f"format kind must be one of {', '.join(FORMATS)}, not {kind!r}")
-    return FORMATS[kind](**parameters)
+    return FORMATS[kind].restore(**parameters)

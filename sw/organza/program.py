@@ -7,13 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from organza.codes import Code
-from organza.epilogue import Epilogue
-from organza.formats import Format, Sign
+from organza.epilogue import MAX_SHIFT, Epilogue
+from organza.exponents import History
+from organza.formats import Format, Managed, Sign
 from organza.geometry import Axis
+from organza.managed_epilogue import ManagedEpilogue
+
+if TYPE_CHECKING:
+    from organza.reference import Trace
+
+# Of every node the history of its output's exponents, None for a tensor that is not managed.
+State = tuple[History | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +35,7 @@ class Convolve:
     y, x : vertical and horizontal `Axis`.
     groups : channel groups; divides both channel counts.
     code : weight code; integers of shape (ci, co // groups, ky, kx).
-    epilogue : requantisation, one entry per output channel.
+    epilogue : requantisation, one entry per output channel; a `ManagedEpilogue` if input or output is `Managed`.
     input, output : formats of the tensors read and written.
 
     Raises
@@ -67,6 +76,7 @@ class Convolve:
                 f"{self.name}: epilogue range {low}…{high} must fit the output format "
                 f"{self.output.low}…{self.output.high}{' (without 0)' if isinstance(self.output, Sign) else ''}"
             )
+        self._check_exponents()
         if self.sum_bound.max() >= 1 << 52:
             raise ValueError(f"{self.name}: sums must stay below 2**52, not reach {self.sum_bound.max()}")
         # Python integers: this product is what may not fit 64 bits.
@@ -74,6 +84,42 @@ class Convolve:
         widest = max(s * m for s, m in zip(self.sum_bound.tolist(), factors, strict=True))
         if widest >= 1 << 62:
             raise ValueError(f"{self.name}: products must stay below 2**62, not reach {widest}")
+
+    def _check_exponents(self) -> None:
+        """Raise TypeError / ValueError unless every exponent that the formats allow has a bias and shifts in range."""
+        managed = isinstance(self.input, Managed) or isinstance(self.output, Managed)
+        if managed != isinstance(self.epilogue, ManagedEpilogue):
+            wanted = "a ManagedEpilogue" if managed else "an Epilogue without exponents"
+            raise TypeError(f"{self.name}: formats {self.input} and {self.output} need {wanted}")
+        if not managed:
+            return
+        form = self.output
+        if isinstance(form, Managed) and (self.epilogue.range != (form.low, form.high) or self.epilogue.table is not None):
+            raise ValueError(f"{self.name}: epilogue of a managed output must clamp to {form.low}…{form.high} and have no table")
+        try:
+            for e in self.input_exponents:
+                self.epilogue.aligned_bias(e)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
+        for e in self.input_exponents:
+            low, high = self.output_exponents(e)
+            if low > high:
+                raise ValueError(
+                    f"{self.name}: shifts must be between 0 and {MAX_SHIFT} at every exponent, but are not at {e} of the input"
+                )
+
+    @property
+    def input_exponents(self) -> range:
+        """Exponents that an image's input can have; 0 for an input that is not managed."""
+        return range(self.input.rule.low, self.input.rule.high + 1) if isinstance(self.input, Managed) else range(1)
+
+    def output_exponents(self, e_in: int) -> tuple[int, int]:
+        """Smallest and largest exponent of the output of an image whose input has `e_in`; both 0 if it is not managed."""
+        low, high = (self.output.rule.low, self.output.rule.high) if isinstance(self.output, Managed) else (0, 0)
+        if isinstance(self.epilogue, ManagedEpilogue):
+            least, most = self.epilogue.outputs(e_in)
+            low, high = max(low, least), min(high, most)
+        return low, high
 
     @property
     def multipliers(self) -> np.ndarray:
@@ -112,17 +158,28 @@ class Convolve:
         return ci * cog * ky * kx * self.y.output * self.x.output
 
     @cached_property
-    def sum_bound(self) -> np.ndarray:
-        """Largest |acc + bias| that inputs of the input format can cause, shape (co,)."""
+    def dot_bound(self) -> np.ndarray:
+        """Largest |acc| that inputs of the input format can cause, shape (co,)."""
         weights = np.abs(self.code.integers())
         ci, cog, ky, kx = weights.shape
         per_output = weights.reshape(self.groups, ci // self.groups, cog, ky, kx).sum((1, 3, 4)).reshape(-1)
-        return per_output * self.input.magnitude + np.abs(self.epilogue.bias)
+        return per_output * self.input.magnitude
+
+    @cached_property
+    def sum_bound(self) -> np.ndarray:
+        """Largest |acc + bias| that inputs of the input format can cause, shape (co,)."""
+        # The bias is largest, in steps of the sums, at the smallest exponent.
+        return self.dot_bound + np.abs(self.epilogue.aligned_bias(self.input_exponents[0]))
 
     @property
     def accumulator_bits(self) -> int:
         """Signed accumulator width that cannot overflow, bias included."""
         return int(self.sum_bound.max()).bit_length() + 1
+
+    @property
+    def dot_bits(self) -> int:
+        """The same without the bias."""
+        return int(self.dot_bound.max()).bit_length() + 1
 
     @property
     def stored_bits(self) -> int:
@@ -138,6 +195,8 @@ class Convolve:
     def _constant_bits(self) -> int:
         e = self.epilogue
         table = 0 if e.table is None else len(e.table) * self.output.bits
+        if isinstance(e, ManagedEpilogue):  # base shifts have a sign and 7 bits, and there is one exponent for the biases
+            return self.co * (e.bias_bits + 2 * 16 + 8) + 7 + table
         return self.co * (self.accumulator_bits + 2 * 16 + 6) + table
 
 
@@ -155,8 +214,9 @@ class Program:
         if not self.nodes:
             raise ValueError("Program must have at least one node")
         for what, made in (("input", self.input), ("output", self.output)):
-            if isinstance(made, Sign):
-                message = f"Program {what} must not be signs; only tensors between nodes can be"
+            if isinstance(made, (Sign, Managed)):
+                kind = "signs" if isinstance(made, Sign) else "managed"
+                message = f"Program {what} must not be {kind}; only tensors between nodes can be"
                 raise ValueError(message)  # noqa: TRY004
         names = [node.name for node in self.nodes]
         if len(set(names)) != len(names):
@@ -209,12 +269,32 @@ class Program:
         """Real outputs of integer outputs."""
         return self.output.dequantize(y)
 
-    def run(self, x: np.ndarray) -> np.ndarray:
-        """Integer outputs (N, co, height, width) of integer inputs (N, ci, height, width); the reference."""
-        return self.run_layers(x)[-1]
+    @property
+    def start(self) -> State:
+        """What a chip knows of exponents after reset."""
+        return tuple(node.output.rule.start() if isinstance(node.output, Managed) else None for node in self.nodes)
+
+    @overload
+    def run(self, x: np.ndarray) -> np.ndarray: ...
+
+    @overload
+    def run(self, x: np.ndarray, state: State) -> tuple[np.ndarray, State]: ...
+
+    def run(self, x: np.ndarray, state: State | None = None) -> np.ndarray | tuple[np.ndarray, State]:
+        """Integer outputs (N, co, height, width) of integer inputs (N, ci, height, width); the reference.
+
+        With a `state`, the outputs and the state after them. It matters with managed exponents only, where images are in
+        order; without one they come after `start`.
+        """
+        made = self.trace(x, state)
+        return made.layers[-1] if state is None else (made.layers[-1], made.state)
 
     def run_layers(self, x: np.ndarray) -> list[np.ndarray]:
-        """Integer outputs of every node, in order."""
-        from organza.reference import run_layers
+        """Integer outputs of every node, in order, from `start`."""
+        return self.trace(x).layers
 
-        return run_layers(self, x)
+    def trace(self, x: np.ndarray, state: State | None = None) -> Trace:
+        """Everything that the reference knows about integer inputs; see `organza.reference.trace`."""
+        from organza.reference import trace
+
+        return trace(self, x, self.start if state is None else state)

@@ -17,6 +17,7 @@ from organza.epilogue import Epilogue
 from organza.errors import UserError
 from organza.formats import restore_format
 from organza.geometry import Axis
+from organza.managed_epilogue import ManagedEpilogue
 from organza.program import Convolve, Program
 
 VERSION = 2
@@ -34,6 +35,8 @@ def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
             "low": e.low, "high": e.high,
             "input": node.input.parameters(), "output": node.output.parameters(),
         })  # fmt: skip
+        if isinstance(e, ManagedEpilogue):
+            nodes[-1]["bias_exponent"] = e.bias_exponent
         tensors |= {f"{index}.code.{name}": array for name, array in node.code.arrays().items()}
         tensors |= {f"{index}.{name}": getattr(e, name) for name in ARRAYS}
         if e.table is not None:
@@ -110,14 +113,16 @@ def _unpack(index: int, node: dict, tensors: dict[str, np.ndarray]) -> Convolve:
     code = CODES[kind].restore(parameters, coded)
     if code.parameters() != parameters:
         raise ValueError(f"{node['name']}: code must state {sorted(code.parameters())}, not {sorted(parameters)}")
-    arrays = {name: tensors[f"{index}.{name}"] for name in ARRAYS}
+    rule = {name: tensors[f"{index}.{name}"] for name in ARRAYS}
+    rule |= {"low": node["low"], "high": node["high"], "table": tensors.get(f"{index}.table")}
+    managed = "bias_exponent" in node
     return Convolve(
         name=node["name"],
         y=Axis(**node["y"]),
         x=Axis(**node["x"]),
         groups=node["groups"],
         code=code,
-        epilogue=Epilogue(**arrays, low=node["low"], high=node["high"], table=tensors.get(f"{index}.table")),
+        epilogue=ManagedEpilogue(**rule, bias_exponent=node["bias_exponent"]) if managed else Epilogue(**rule),
         input=restore_format(node["input"]),
         output=restore_format(node["output"]),
     )

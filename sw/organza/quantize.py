@@ -20,13 +20,16 @@ import torch
 from organza.calibration import METHODS, activation_scale
 from organza.codes import CODES, Binary, Code, Flexpoint, Linear
 from organza.codes.code import by_channel, from_channels
+from organza.codes.flexpoint import MANAGED
 from organza.codes.spec import CodeSpec
 from organza.epilogue import MAX_SHIFT, Epilogue
 from organza.equalise import equalise
 from organza.errors import UserError
 from organza.float_layers import activate, linear, scale_outputs
 from organza.fold import FloatLayer
-from organza.formats import Fixed, Flex, Format, Sign, covering_exponent
+from organza.exponents import covering_exponent
+from organza.formats import Fixed, Flex, Format, Sign
+from organza.manage import manage
 from organza.program import Convolve, Program
 from organza.reference import BATCH, accumulate
 
@@ -135,7 +138,12 @@ def quantize(
         real = values
         if not layer.passthrough:
             fmt = output
-    return Program(tuple(nodes))
+    program = Program(tuple(nodes))
+    managed = [node.name for k, node in enumerate(nodes) if k and type(node.input) is Flex and _manages(layers, specs, k)]
+    try:
+        return manage(program, managed)
+    except ValueError as error:
+        raise UserError(f"{error}; give it frozen exponents") from error
 
 
 def _output_format(layer: FloatLayer) -> Any:
@@ -157,6 +165,14 @@ def _wants_flex(layers: Sequence[FloatLayer], specs: Sequence[CodeSpec], index: 
         if not layer.passthrough:
             return spec.kind == Flexpoint.kind
     return layers[-1].activation.kind == "slope" and specs[-1].kind == Flexpoint.kind
+
+
+def _manages(layers: Sequence[FloatLayer], specs: Sequence[CodeSpec], index: int) -> bool:
+    """Whether the exponent of what layer `index` reads is picked at run time; layers that only move values want what the next does."""
+    for layer, spec in zip(layers[index:], specs[index:], strict=True):
+        if not layer.passthrough:
+            return spec.options.get("exponents") == MANAGED
+    return False
 
 
 def _wants_signs(layers: Sequence[FloatLayer], specs: Sequence[CodeSpec], index: int) -> bool:

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from organza.codes.code import Code, PlainCode, check_weights, no_options
-from organza.formats import EXPONENT_BITS, MANTISSA_BITS, check_exponent, covering_exponent
+from organza.exponents import EXPONENT_BITS, MANTISSA_BITS, check_exponent, covering_exponent
+
+# How exponents of activations are chosen: once, at calibration, or at run time, see `organza.manage`.
+FROZEN, MANAGED = "frozen", "managed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +70,15 @@ class Flexpoint(PlainCode):
 
     @classmethod
     def encode(
-        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
+        cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: Any
     ) -> tuple[Code, np.ndarray]:
         """The smallest exponent at which no weight clips, rounding to nearest; `power` does not matter.
 
-        Option `least`: no smaller exponent than this one.
+        Options: `least`, no smaller exponent than this one; `exponents`, "frozen" or "managed", is for what the layer reads.
         """
-        least = options.pop("least", None)
+        least, exponents = options.pop("least", None), options.pop("exponents", FROZEN)
+        if exponents not in (FROZEN, MANAGED):
+            raise ValueError(f"flexpoint exponents must be {FROZEN} or {MANAGED}, not {exponents!r}")
         no_options("flexpoint", options)
         exponent = covering_exponent(float(np.abs(weights).max()), headroom=1.0)
         if least is not None:

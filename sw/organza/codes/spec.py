@@ -25,6 +25,7 @@ OPTIONS = {
 }  # fmt: skip
 # Words that may stand behind the colons, among the numbers: the option that they set.
 WORDS: dict[str, dict[str, tuple[str, Any]]] = {
+    "flexpoint": {"managed": ("exponents", "managed")},
     "sparse": {"relative": ("index", "relative"), "bitmap": ("index", "bitmap"), "unbalanced": ("balanced", False)},
 }  # fmt: skip
 # Other encoders of a code, which users name as codes: the code, and the numbers behind the colons.
@@ -69,9 +70,9 @@ def _parse_one(text: str) -> CodeSpec:
     made: dict[str, Any] = {"law": kind} if kind in LAWS else {}
     if not colon:
         return CodeSpec(coder, made)
-    if not names:
-        raise UserError(f"code {kind} takes no number, not {text!r}")
     words, numbers = WORDS.get(kind, {}), []
+    if not names and not words:
+        raise UserError(f"code {kind} takes no number, not {text!r}")
     for part in number.split(":"):
         if part not in words:
             numbers.append(part)
@@ -80,6 +81,8 @@ def _parse_one(text: str) -> CodeSpec:
         if option in made:
             raise UserError(f"code {kind} takes one {option}, not {text!r}")
         made[option] = value
+    if numbers and not names:
+        raise UserError(f"code {kind} takes only {' or '.join(words)}, not {text!r}")
     if len(numbers) > len(names):
         raise UserError(f"code {kind} takes only {' and '.join(names)}, not {text!r}")
     for name, value in zip(names, numbers, strict=False):
