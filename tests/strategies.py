@@ -10,6 +10,9 @@ The defaults keep a layer tiny, because RTL tests pay for every issue.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
 from organza.codes import (
@@ -33,8 +36,10 @@ from organza.codes import (
 )
 from organza.codes.multihash import side_of
 from organza.epilogue import MAX_SHIFT, Epilogue
-from organza.formats import Fixed, Format, Sign
+from organza.exponents import ExponentRule
+from organza.formats import Fixed, Flex, Format, Managed, Sign
 from organza.geometry import Axis
+from organza.manage import manage
 from organza.program import Convolve, Program
 
 GEOMETRIES = ("transposed", "convolution", "mixed", "point")
@@ -325,3 +330,34 @@ def random_program(rng: np.random.Generator, layers: int = 2, **limits) -> Progr
             limits |= {"input": nodes[-1].output, "input_shape": nodes[-1].output_shape}
         nodes.append(random_convolve(rng, name=f"layer{index}", **limits))
     return Program(tuple(nodes))
+
+
+def random_managed(rng: np.random.Generator, layers: int = 2, *, code: str | None = "flexpoint", **limits) -> Program:
+    """A chain like `random_program` in which every tensor between two nodes has managed exponents; the first may be anything.
+
+    code : of all nodes but the first, None draws one for each. Rules start anywhere, far too small or large too.
+    """
+    nodes: list[Convolve] = []
+    for index in range(layers):
+        last = index == layers - 1
+        more = {"input": nodes[-1].output, "input_shape": nodes[-1].output_shape} if nodes else {}
+        output = None if last and rng.random() < 0.5 else Flex(-int(rng.integers(4, 20)))
+        kind = str(rng.choice(["identity", "relu", "leaky", "prelu"])) if not last else None
+        node = random_convolve(rng, name=f"layer{index}", code=code if index else None, output=output, epilogue=kind, **more, **limits)
+        if not last:
+            node = replace(node, epilogue=replace(node.epilogue, low=node.output.low, high=node.output.high))
+        nodes.append(node)
+    program = manage(Program(tuple(nodes)), window=int(rng.integers(1, 6)), delay=int(rng.integers(1, 4)))
+    return with_initial(program, lambda rule: int(rng.integers(rule.low, rule.high + 1)))
+
+
+def with_initial(program: Program, choose: Callable[[ExponentRule], int]) -> Program:
+    """The same program with other first exponents."""
+    formats: list[Format] = [program.input]
+    for node in program.nodes:
+        form = node.output
+        formats.append(Managed.of(replace(form.rule, initial=choose(form.rule))) if isinstance(form, Managed) else form)
+    return Program(tuple(
+        replace(node, input=before, output=after)
+        for node, before, after in zip(program.nodes, formats, formats[1:], strict=False)
+    ))  # fmt: skip

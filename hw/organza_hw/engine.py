@@ -4,16 +4,22 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza.formats import Managed
+from organza.managed_epilogue import ManagedEpilogue
 from organza.schedule import Schedule
 from organza_hw.codes import term_of
 from organza_hw.epilogue import Constants, EpilogueUnit
+from organza_hw.exponents import STATUS
 from organza_hw.formats import lane_shape, lane_value, wire_shape
+from organza_hw.image_exponents import ImageExponents
 from organza_hw.joint import joint_signature
+from organza_hw.joint_header import HeaderReader, HeaderWriter
+from organza_hw.managed_epilogue import ManagedUnit, align_latency
 from organza_hw.orders import tables_of
 from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
-from organza_hw.sequencer import Sequencer, address_latency
+from organza_hw.sequencer import OUTPUT_UNITS, Sequencer, address_latency
 from organza_hw.weights import Weights, store_of
 
 OPERAND_LATENCY = 1  # register behind ring and weights
@@ -27,7 +33,7 @@ def output_latency(schedule: Schedule) -> int:
         address_latency(schedule) + store_of(schedule).latency + OPERAND_LATENCY
         + term.latency(schedule.ti)
         + 1 + term.drain_latency(schedule)  # all steps of the tile, then a register
-        + EpilogueUnit.LATENCY + table
+        + align_latency(schedule.node) + EpilogueUnit.LATENCY + table
     )  # fmt: skip
 
 
@@ -56,11 +62,13 @@ class Engine(wiring.Component):
     -------
     i, o : streams of `joint_signature`.
     error : Out(1), the stored weights are damaged: the engine takes rows while its ring has room, and never sends one.
+    status : Out, stream of `STATUS`, always ready; only with an output of managed exponents. See `ExponentUnit`.
     """
 
     i: stream.Interface
     o: stream.Interface
     error: Signal
+    status: stream.Interface
 
     def __init__(self, schedule: Schedule, *, n_in, n_out, depth, file=None):
         node = schedule.node
@@ -94,11 +102,19 @@ class Engine(wiring.Component):
             name: Shape.cast(self.constants.take(word, 0, name).shape())
             for name in ("bias", "positive", "negative", "shift")
         }
+        managed = isinstance(node.epilogue, ManagedEpilogue)
         self.units = [
-            EpilogueUnit(node.epilogue, sum_bits=self.sum_bits, output=shape_out, **shapes, to_wire=node.output.to_wire,
-                         file=file and f"{file}_table.hex")
-            for _ in range(schedule.e)
+            (ManagedUnit(node, **options) if managed else EpilogueUnit(node.epilogue, **options))
+            for options in schedule.e * [
+                {"sum_bits": self.sum_bits, "output": shape_out, **shapes, "to_wire": node.output.to_wire,
+                 "file": file and f"{file}_table.hex"}
+            ]
         ]  # fmt: skip
+        self.exponents = ImageExponents(node, e=schedule.e, bits=len(self.units[0].wide)) if managed else None
+        # Images whose headers have come and that have not begun: what the ring holds, what is between ring and epilogue, one.
+        self.reader = HeaderReader(n=n_in, images=depth + OUTPUT_UNITS + 1) if isinstance(node.input, Managed) else None
+        # Images that have begun and were not sent: what the output units hold, and one whose only beat waits at `o`.
+        self.writer = HeaderWriter(n=n_out, images=OUTPUT_UNITS + 1) if isinstance(node.output, Managed) else None
         written = [extra for _, extra in pieces if extra["count"]]
         self.output = OutputRows(
             shape=shape_out, n=n_out, channels=node.co, height=node.y.output, width=node.x.output,
@@ -109,6 +125,7 @@ class Engine(wiring.Component):
             "i": In(joint_signature(shape_in, n_in)),
             "o": Out(joint_signature(shape_out, n_out)),
             "error": Out(1),
+            **({"status": Out(stream.Signature(STATUS, always_ready=True))} if self.writer else {}),
         })  # fmt: skip
 
     def _pieces(self):
@@ -145,16 +162,25 @@ class Engine(wiring.Component):
         m.submodules.weights = self.weights
         m.submodules.lanes = lanes = self.term.lanes(
             self.term, activation=lane_shape(node.input),
-            ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=self.sum_bits, span=ring.lanes, instances=self.instances,
+            ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=node.dot_bits, span=ring.lanes, instances=self.instances,
         )  # fmt: skip
         m.submodules.accumulators = accumulators = self.term.accumulators(
-            tables, bits=self.sum_bits, instances=self.instances
+            tables, bits=node.dot_bits, instances=self.instances
         )
         m.submodules.constants = self.constant_rom
         m.submodules.output = output = self.output
 
-        wiring.connect(m, wiring.flipped(self.i), buffer.i)
-        wiring.connect(m, output.o, wiring.flipped(self.o))
+        source, sink = wiring.flipped(self.i), wiring.flipped(self.o)
+        if self.reader:
+            m.submodules.reader = self.reader
+            wiring.connect(m, source, self.reader.i)
+            source = self.reader.o
+        if self.writer:
+            m.submodules.writer = self.writer
+            wiring.connect(m, self.writer.o, sink)
+            sink = self.writer.i
+        wiring.connect(m, source, buffer.i)
+        wiring.connect(m, output.o, sink)
         m.d.comb += [
             sequencer.row_written.eq(buffer.row_written),
             sequencer.unit_freed.eq(output.unit_freed),
@@ -232,4 +258,34 @@ class Engine(wiring.Component):
             output.w_count.eq(_delay(m, word.count, latency, "count")),
             output.w_last.eq(_delay(m, done, latency + 1, "done")),
         ]
+        if self.exponents:
+            self._connect_exponents(m, accumulators.o_valid, done, latency)
         return m
+
+    def _connect_exponents(self, m, step, done, latency):
+        """Connect the exponents of every image to the units.
+
+        step : an epilogue step begins in this cycle. done : it is the last of an output unit. latency : of the units.
+        """
+        m.submodules.exponents = exponents = self.exponents
+        count = self.schedule.node.y.output // self.schedule.visit.unit_rows  # of output units of an image
+        fresh, number = Signal(init=1), Signal(range(max(count, 2)))
+        ends = done & (number == count - 1)
+        with m.If(done):
+            m.d.sync += number.eq(Mux(ends, 0, number + 1))
+        with m.If(step):
+            m.d.sync += fresh.eq(ends)
+        m.d.comb += exponents.begin.eq(step & fresh)
+        for unit in self.units:
+            m.d.comb += [getattr(unit, name).eq(getattr(exponents, name)) for name in ("e_in", "e_out", "right")]
+        if self.reader:
+            wiring.connect(m, self.reader.exponent, exponents.header)
+        if self.writer:
+            wiring.connect(m, exponents.exponent, self.writer.exponent)
+            wiring.connect(m, exponents.status, wiring.flipped(self.status))
+            m.d.comb += [
+                exponents.count.eq(Mux(self.output.w_en, self.output.w_count, 0)),
+                exponents.end.eq(_delay(m, ends, latency + 1, "ends")),
+            ]
+            for lane, unit in enumerate(self.units):
+                m.d.comb += [exponents.values[lane].eq(unit.q), exponents.wide[lane].eq(unit.wide)]

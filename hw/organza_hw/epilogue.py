@@ -59,6 +59,7 @@ class EpilogueUnit(wiring.Component):
     -------
     sum : In, exact accumulator. bias, positive, negative, shift : In. q : Out(output), the layer's output; `to_wire` makes
         wires of a table's entries.
+    wide : Out, what became q or the table's address before it was clamped; `LATENCY` cycles after `sum`.
     """
 
     LATENCY = 5
@@ -69,6 +70,7 @@ class EpilogueUnit(wiring.Component):
     negative: Signal
     shift: Signal
     q: Signal
+    wide: Signal
 
     def __init__(self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, to_wire=None, file=None):
         self.epilogue, self.sum_bits, shape = epilogue, sum_bits, Shape.cast(output)
@@ -77,6 +79,7 @@ class EpilogueUnit(wiring.Component):
             "sum": In(signed(sum_bits)),
             "bias": In(bias), "positive": In(positive), "negative": In(negative), "shift": In(shift),
             "q": Out(shape),
+            "wide": Out(signed(sum_bits + MULTIPLIER_BITS + 1)),
         })  # fmt: skip
         self.rom = None
         if epilogue.table is not None:
@@ -111,7 +114,7 @@ class EpilogueUnit(wiring.Component):
         rounded = Signal(signed(self.sum_bits + MULTIPLIER_BITS + 1))
         m.d.comb += rounded.eq((shifted >> 1) + shifted[0])
         clamped = Signal(_shape_of(low, high))
-        m.d.sync += clamped.eq(Mux(rounded < low, low, Mux(rounded > high, high, rounded)))
+        m.d.sync += [clamped.eq(Mux(rounded < low, low, Mux(rounded > high, high, rounded))), self.wide.eq(rounded)]
         if self.rom is None:
             m.d.comb += self.q.eq(clamped)
         else:

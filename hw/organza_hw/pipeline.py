@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw.engine import Engine
+from organza_hw.exponents import STATUS
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_payload, joint_signature
 from organza_hw.joint_rle import RunDecoder, RunEncoder
@@ -17,7 +18,8 @@ class Pipeline(wiring.Component):
 
     Throughput: one image every `plan.interval` cycles. Full back-pressure. Joint k is visible inside as the wires
     ``joint{k}_payload``, ``joint{k}_valid``, ``joint{k}_ready``: 0 is the input, the last one the output. A coded joint
-    has its encoder and decoder before these wires; they carry what the consumer takes.
+    has its encoder and decoder before these wires; they carry what the consumer takes. A joint with managed exponents has a
+    header beat in front of every image (`organza_hw.joint_header`).
 
     Parameters
     ----------
@@ -26,6 +28,8 @@ class Pipeline(wiring.Component):
     Members
     -------
     i, o : streams of `joint_signature`.
+    status{k} : Out, for every joint k with managed exponents, see `ExponentUnit`; inside also the wires ``status{k}_payload``,
+        ``status{k}_valid``, ``status{k}_ready``.
     """
 
     i: stream.Interface
@@ -45,7 +49,13 @@ class Pipeline(wiring.Component):
         super().__init__({
             "i": In(joint_signature(wire_shape(program.input), plan.joints[0].n)),
             "o": Out(joint_signature(wire_shape(program.output), plan.joints[-1].n)),
+            **{f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed},
         })  # fmt: skip
+
+    @property
+    def managed(self) -> list[int]:
+        """Joints with managed exponents."""
+        return [k for k, engine in enumerate(self.engines, 1) if engine.writer]
 
     def elaborate(self, platform):
         m = Module()
@@ -62,6 +72,14 @@ class Pipeline(wiring.Component):
             self._joint(m, k, source, engine.i)
             source = engine.o
         self._joint(m, len(self.engines), source, self.o)
+        for k in self.managed:
+            engine, port = self.engines[k - 1], getattr(self, f"status{k}")
+            payload, valid = Signal(STATUS, name=f"status{k}_payload"), Signal(name=f"status{k}_valid")
+            ready = Signal(name=f"status{k}_ready")
+            m.d.comb += [
+                payload.eq(engine.status.payload), valid.eq(engine.status.valid), ready.eq(1),
+                port.payload.eq(payload), port.valid.eq(valid),
+            ]  # fmt: skip
         return m
 
     @staticmethod

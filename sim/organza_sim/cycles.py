@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from organza.formats import Managed
 from organza.plan import JointPlan, Plan
 from organza.program import Program
 from organza.run_length import block_sizes
@@ -119,6 +120,7 @@ class _Engine:
         self.beat_cycles = self.ring.pieces_per_beat
         self.out_beats = node.x.output * -(-node.co // after.n)
         self.coded = _CodedJoint(self.out_beats) if after.coding == "rle" else None
+        self.headers = isinstance(node.output, Managed)
         self.height_in, self.height_out = node.y.size, node.y.output
         self.times = EngineTimes()
         self.first: int | None = None  # cycle that takes the first beat
@@ -257,7 +259,9 @@ def _send_row(engine: _Engine, consumer: _Engine | None, write: int, sink: Openi
         taken = read + engine.out_beats
     else:
         beat = consumer.beat_cycles
-        taken = consumer.take_row(read + 1)
+        # A header passes in front of an image, whether the consumer has room for its rows or not.
+        header = engine.headers and len(engine.sent) % engine.height_out == 0
+        taken = consumer.take_row(read + 1 + header)
     engine.sent.append(taken)
     # The last beat is read in the cycle that takes the one before it.
     engine.left.append(taken - beat if engine.out_beats > 1 else read)

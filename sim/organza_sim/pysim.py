@@ -22,6 +22,7 @@ from organza_hw.weights import load_cycles
 
 from .beats import Beat, from_beats, last_flags, to_beats
 from .rtl import Joint, RtlError, RtlRun
+from .status import STATUS_BEAT
 
 __all__ = ["run", "simulate_pipeline", "trace_cycles"]
 
@@ -34,7 +35,8 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     """Integer outputs (N, co, height, width) of the accelerator for the images ``x``, and the run with all its cycles.
 
     ``stall_in``, ``stall_out`` and ``watchdog`` are those of :func:`run`; the default watchdog is far above what the
-    plan can need between two beats. ``watch`` records every joint: 0 is the input, the last one the output.
+    plan can need between two beats. ``watch`` records every joint: 0 is the input, the last one the output; and under
+    the names ``"status1"``, … the status registers of joints with managed exponents, see `organza_sim.status`.
 
     Raises :exc:`RtlError` as :func:`run` does, and for a padding channel that is not zero or a wrong ``last``.
     """
@@ -49,9 +51,11 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
         watchdog = 1000 + 20 * sum(schedule.cycles for schedule in schedules) + max(map(load_cycles, schedules))
     engines: list[Any] = pipeline.engines
     streams = [*(engine.i for engine in engines), engines[-1].o]
+    watched: dict[int | str, Any] = {k: (streams[k], shapes[k]) for k in range(len(streams))}
+    watched |= {f"status{k}": (engines[k - 1].status, STATUS_BEAT) for k in pipeline.managed}
     made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
                stall_out=stall_out, watchdog=watchdog,
-               joints={k: (streams[k], shapes[k]) for k in range(len(streams))} if watch else None)  # fmt: skip
+               joints=watched if watch else None)  # fmt: skip
     if not np.array_equal(made.last, flags):
         raise RtlError("protocol", "Stream o has its last flag on a wrong beat", made)
     try:
@@ -62,7 +66,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
 
 def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: Beat, o: Beat, outputs: int,
         stall_in: np.ndarray | None = None, stall_out: np.ndarray | None = None,
-        joints: Mapping[int, tuple[wiring.PureInterface, Beat]] | None = None, watchdog: int = 10_000,
+        joints: Mapping[int | str, tuple[Any, Beat]] | None = None, watchdog: int = 10_000,
         silence: int = 128) -> RtlRun:
     """Feeds ``beats`` (B, n) with their ``last`` flags into ``component``, and takes ``outputs`` beats.
 

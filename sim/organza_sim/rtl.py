@@ -55,7 +55,7 @@ class RtlRun:
     """Cycle in which each input beat was accepted."""
     out_cycles: np.ndarray
     """Cycle in which each output beat was accepted."""
-    joints: dict[int, Joint] = field(repr=False)
+    joints: dict[int | str, Joint] = field(repr=False)
     """What passed each of the joints asked for."""
     simulated: int = 0
     """Cycles simulated, with the silence that was checked after the last beat."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from organza.errors import UserError
+from organza.formats import Managed
 from organza.program import Program
 from organza.program_file import program_hash
 from organza.run_length import CODINGS
@@ -105,6 +106,8 @@ class Plan:
                 raise ValueError(f"Plan joint {k}: coding must be {known}, not {joint.coding!r}")
             if joint.coding != "plain" and k in (0, len(self.engines)):
                 raise ValueError(f"Plan joint {k}: coding must be 'plain' outside the engines, not {joint.coding!r}")
+            if joint.coding != "plain" and isinstance(program.nodes[k - 1].output, Managed):
+                raise ValueError(f"Plan joint {k}: coding must be 'plain' with managed exponents, not {joint.coding!r}")
         made = []
         for engine, node, before, after in zip(
             self.engines, program.nodes, self.joints, self.joints[1:], strict=False

@@ -11,9 +11,11 @@ from organza.plan import JointPlan
 from organza.program import Program
 from organza.schedule import Schedule
 from organza.visits import row_needs
+from organza_sim.beats import to_beats
 from organza_sim.cycles import next_open, run_recurrence, simulate_cycles
 from organza_sim.pysim import simulate_pipeline
 from organza_sim.rtl import random_stalls
+from organza_sim.status import expected_status, status_of, with_headers
 from tests.organza_sim.layer_cases import EVERYTHING, case, features
 from tests.plans import plan_of
 from tests.strategies import random_convolve, random_input
@@ -38,9 +40,16 @@ def check_free(chosen):
     assert model.first == run.in_cycles[0]
     assert model.sent == run.image_ends.tolist()
     assert (model.cycles, model.latency) == (run.cycles, run.latency)
-    for number, engine in enumerate(model.engines):
-        accepted = run.joints[number].cycles.reshape(len(engine.accepted), -1)[:, -1]
-        assert engine.accepted == accepted.tolist()
+    trace = chosen.program.trace(chosen.x)
+    formats = [None, *trace.exponents]
+    for number, (engine, exponents) in enumerate(zip(model.engines, formats, strict=False)):
+        cycles = run.joints[number].cycles.reshape(images, -1)[:, int(exponents is not None) :]
+        assert engine.accepted == cycles.reshape(len(engine.accepted), -1)[:, -1].tolist()
+        if exponents is not None:
+            wanted = with_headers(*to_beats(trace.layers[number - 1], chosen.plan.joints[number].n), exponents.exponent)
+            assert np.array_equal(run.joints[number].beats, wanted[0])
+            assert np.array_equal(run.joints[number].last, wanted[1])
+            assert np.array_equal(status_of(run.joints[f"status{number}"]), expected_status(exponents))
     return model
 
 
