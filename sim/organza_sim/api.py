@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from organza.formats import Format
+from organza.formats import Format, Managed
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw.build import Chip
@@ -17,6 +16,7 @@ from organza_hw.build import build as generate
 from organza_sim import rtl
 from organza_sim.beats import Beat, from_beats, to_beats
 from organza_sim.planner import DEFAULT_LANES, plan_program
+from organza_sim.status import STATUS_BEAT
 from organza_sim.verilator import Progress
 
 __all__ = [
@@ -37,7 +37,8 @@ class Simulation:
     """What the RTL made of some images; cycles count from the acceptance of the first input beat.
 
     outputs : int64 (N, channels, height, width). image_ends : cycle of the last output beat of every image.
-    joints : everything that passed joint k, with cycles, if it was asked for.
+    joints : everything that passed joint k, with cycles, if it was asked for; and under ``"status1"``, … the status registers
+        of joints with managed exponents, see `organza_sim.status`.
     cycles_per_second : speed of the simulation itself.
     """
 
@@ -46,7 +47,7 @@ class Simulation:
     macs: int
     lanes: int
     cycles_per_second: float
-    joints: dict[int, rtl.Joint] = field(default_factory=dict, repr=False)
+    joints: dict[int | str, rtl.Joint] = field(default_factory=dict, repr=False)
 
     @property
     def cycles(self) -> int:
@@ -152,7 +153,8 @@ def run_chip(
     def report(cycle: int, count: int) -> None:
         say(f"Simulating, cycle {cycle:,}", count / outputs)
 
-    recorded: Mapping[int, Beat] | None = dict(enumerate(formats)) if joints else None
+    recorded: dict[int | str, Beat] = dict(enumerate(formats))
+    recorded |= {f"status{k}": STATUS_BEAT for k, (_, form) in enumerate(joint_shapes(chip.program)) if isinstance(form, Managed)}
     with tempfile.TemporaryDirectory(prefix="organza-") as name:
         folder = Path(name)
         for file, text in chip.files.items():
@@ -167,7 +169,7 @@ def run_chip(
             outputs=outputs,
             stall_in=stall_in,
             stall_out=stall_out,
-            joints=recorded,
+            joints=recorded if joints else None,
             folder=folder,
             wave=trace,
             watchdog=max(WATCHDOG, 4 * chip.plan.cycles),

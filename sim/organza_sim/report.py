@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from organza.formats import Format, Managed
 from organza.plan import LayerPlan, Plan
 from organza.program import Convolve, Program
 from organza.run_length import coded_bits
@@ -84,8 +86,10 @@ def _layer(node: Convolve) -> dict[str, object]:
     }
 
 
-def _format(fixed) -> dict[str, object]:
-    return {"bits": fixed.bits, "signed": fixed.signed, "scale": fixed.scale}
+def _format(form: Format) -> dict[str, object]:
+    made = {"kind": form.kind, "bits": form.bits, "signed": form.signed, "scale": form.scale}
+    # The scale is that of the first image then.
+    return made | {"exponents": asdict(form.rule)} if isinstance(form, Managed) else made
 
 
 def activation(node: Convolve) -> str:
@@ -198,10 +202,11 @@ def joint_traffic(program: Program, plan: Plan, layers: list[np.ndarray]) -> lis
     for number, (node, joint, values) in enumerate(zip(program.nodes, plan.joints[1:-1], layers, strict=False), 1):
         beats, _ = to_beats(node.output.to_wire(values), joint.n)
         row_beats, bits = node.x.output * -(-node.co // joint.n), node.output.bits
+        header = joint.n * bits if isinstance(node.output, Managed) else 0
         made.append({
             "joint": number, "coding": joint.coding, "zeros": float((beats == 0).mean()),
-            "plain_bits": beats.size * bits / len(values),
-            "rle_bits": coded_bits(beats, row_beats, bits) / len(values),
+            "plain_bits": beats.size * bits / len(values) + header,
+            "rle_bits": coded_bits(beats, row_beats, bits) / len(values) + header,
         })  # fmt: skip
     return made
 

@@ -30,7 +30,8 @@ class Simulator:
     program: Path
     in_bits: int
     out_bits: int
-    joint_bits: Mapping[int, int]
+    joint_bits: Mapping[int | str, int]
+    """Of joint k; and of the status registers of one with managed exponents under ``"status1"``, …"""
     trace: bool
 
 
@@ -56,7 +57,7 @@ class RtlRun:
     out_cycles: np.ndarray
     """Cycle in which each output beat was accepted."""
     joints: dict[int | str, Joint] = field(repr=False)
-    """What passed each of the joints asked for."""
+    """What passed each of the joints and status registers asked for."""
     simulated: int = 0
     """Cycles simulated, with the silence that was checked after the last beat."""
     seconds: float = 0.0
@@ -137,17 +138,21 @@ def build(
             raise ValueError(f"Module {top!r} must have the {flow} {port}__payload, but has none")
         bits[port] = int(found[1] or 0) + 1
     joints = {
-        int(k): int(high or 0) + 1
-        for high, k in re.findall(r"\b(?:wire|reg)\s+(?:\[(\d+):0\]\s*)?joint(\d+)_payload\b", body)
+        (int(k) if kind == "joint" else f"{kind}{k}"): int(high or 0) + 1
+        for high, kind, k in re.findall(
+            r"\b(?:wire|reg)\s+(?:\[(\d+):0\]\s*)?(joint|status)(\d+)_payload\b", body
+        )
     }
     lines = [f"#define IN_BITS {bits['i']}", "#define JOINTS(J) \\"]
     lines += [
-        f'    J("joint{k}", '
-        + ", ".join(f"{top}__DOT__joint{k}_{part}" for part in ("payload", "valid", "ready"))
+        f'    J("{name}", '
+        + ", ".join(f"{top}__DOT__{name}_{part}" for part in ("payload", "valid", "ready"))
         + ") \\"
-        for k in sorted(joints)
+        for name in map(_name, sorted(joints, key=_order))
     ]
-    control = f'`verilator_config\npublic_flat_rd -module "{top}" -var "joint*"\n' if joints else ""
+    public = [f'public_flat_rd -module "{top}" -var "{kind}*"\n' for kind in ("joint", "status")
+              if any(_name(key).startswith(kind) for key in joints)]  # fmt: skip
+    control = "`verilator_config\n" + "".join(public) if public else ""
     harness = Path(__file__).with_name("harness.cpp").read_text()
     program = compile_verilog(
         texts,
@@ -171,7 +176,7 @@ def run(
     outputs: int,
     stall_in: np.ndarray | None = None,
     stall_out: np.ndarray | None = None,
-    joints: Mapping[int, Beat] | None = None,
+    joints: Mapping[int | str, Beat] | None = None,
     folder: Path | None = None,
     wave: Path | None = None,
     wave_cycles: tuple[int, int] | None = None,
@@ -201,7 +206,8 @@ def run(
             )
     for k, beat in (joints or {}).items():
         if k not in simulator.joint_bits:
-            raise ValueError(f"Joint must be one of {sorted(simulator.joint_bits)}, not {k!r}")
+            known = sorted(simulator.joint_bits, key=_order)
+            raise ValueError(f"Joint must be one of {known}, not {k!r}")
         if beat.bits != simulator.joint_bits[k]:
             raise ValueError(
                 f"Beat of joint {k} must have its {simulator.joint_bits[k]} bits, not {beat.bits}"
@@ -258,13 +264,23 @@ def run(
             out.last,
             np.fromfile(results / "i.cycles", "<i8"),
             out.cycles,
-            {k: recorded(f"joint{k}", beat) for k, beat in (joints or {}).items()},
+            {k: recorded(_name(k), beat) for k, beat in (joints or {}).items()},
             int(done[0]),
             float(done[1]),
         )
     if status:
         raise RtlError(KINDS[status], "\n".join(log), made)
     return made
+
+
+def _order(key: int | str) -> tuple[bool, int | str]:
+    """Joints downstream, then status registers."""
+    return isinstance(key, str), key
+
+
+def _name(key: int | str) -> str:
+    """Name of a recorded stream: joints have numbers."""
+    return f"joint{key}" if isinstance(key, int) else key
 
 
 def _execute(

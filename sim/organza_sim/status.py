@@ -9,7 +9,7 @@ from organza.reference import Exponents
 from organza_sim.beats import Beat
 from organza_sim.rtl import Joint
 
-__all__ = ["FIELDS", "STATUS_BEAT", "expected_status", "split_headers", "status_of", "with_headers"]
+__all__ = ["FIELDS", "STATUS_BEAT", "expected_status", "headers_of", "status_of", "with_headers", "without_headers"]
 
 # `organza_hw.exponents.STATUS` as a beat of three numbers, whose `last` is the overflow flag.
 STATUS_BEAT = Beat(3, 16, False)
@@ -41,7 +41,23 @@ def with_headers(beats: np.ndarray, last: np.ndarray, exponents: np.ndarray | No
     return made.reshape(-1, n), flags.reshape(-1)
 
 
-def split_headers(beats: np.ndarray, image_beats: int) -> tuple[np.ndarray, np.ndarray]:
-    """Header beats (N, n) and other beats of a stream with a header in front of every `image_beats` beats."""
-    images = beats.reshape(-1, image_beats + 1, beats.shape[1])
-    return images[:, 0], images[:, 1:].reshape(-1, beats.shape[1])
+def _is_header(beats: int, image_beats: int) -> np.ndarray:
+    """Which of some beats are headers; the last image need not be whole."""
+    return np.arange(beats) % (image_beats + 1) == 0
+
+
+def headers_of(recorded: Joint, image_beats: int) -> np.ndarray:
+    """What the header of every image says, int64 (N, 1); −2**16 if it is none, with other channels or `last` set.
+
+    A header stands in front of every `image_beats` beats of `recorded`.
+    """
+    chosen = _is_header(len(recorded.beats), image_beats)
+    headers = recorded.beats[chosen]
+    wrong = headers[:, 1:].any(1) | recorded.last[chosen]
+    return np.where(wrong[:, None], -(1 << MANTISSA_BITS), headers[:, :1])
+
+
+def without_headers(recorded: Joint, image_beats: int) -> Joint:
+    """The other beats of `recorded`."""
+    kept = ~_is_header(len(recorded.beats), image_beats)
+    return Joint(recorded.beats[kept], recorded.last[kept], recorded.cycles[kept])

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from organza.reference import Trace
 from organza_hw.build import Chip
 from organza_sim import api, rtl
 from organza_sim.beats import from_beats, to_beats
 from organza_sim.build_folder import Build, MemoryDifference, load_build
 from organza_sim.cycles import simulate_cycles
+from organza_sim.status import FIELDS, expected_status, headers_of, status_of, without_headers
 from organza_sim.verilator import Progress
 
-__all__ = ["Difference", "ImageVerdict", "LayerVerdict", "Verification", "verify"]
+__all__ = ["Difference", "ExponentDifference", "ExponentVerdict", "ImageVerdict", "LayerVerdict", "Verification", "verify"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,41 @@ class Difference:
             f"layer {self.layer}, image {self.image}, channel {self.channel}, y {self.y}, x {self.x}: "
             f"expected {self.expected}, got {got}"
         )
+
+
+@dataclass(frozen=True)
+class ExponentDifference:
+    """One number about the exponent of a layer's output that is not what the reference says. `got` is None if it never came.
+
+    what : "header", the exponent in front of the image, or one of `organza_sim.status.FIELDS` in the status registers.
+    """
+
+    layer: str
+    image: int
+    what: str
+    expected: int
+    got: int | None
+
+    def __str__(self) -> str:
+        got = "nothing" if self.got is None else str(self.got)
+        return f"layer {self.layer}, image {self.image}, {self.what} of its exponents: expected {self.expected}, got {got}"
+
+
+@dataclass(frozen=True)
+class ExponentVerdict:
+    """How the exponents of a layer's output compare.
+
+    lowest, highest : of all images, by the reference. overflows : images in which a value was clamped, by the reference.
+    wrong : numbers in headers and status registers that differ, and the first of them.
+    """
+
+    layer: str
+    images: int
+    lowest: int
+    highest: int
+    overflows: int
+    wrong: int
+    first: ExponentDifference | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +104,8 @@ class Verification:
     """The outcome of `verify`.
 
     stopped : why the simulation ended early, or None. memory : memory images that differ from the Program.
-    edited : generated files that were changed since the build; a hint, not a failure. simulation : None if it stopped.
+    edited : generated files that were changed since the build; a hint, not a failure.
+    exponents : of the layers whose output has managed ones. simulation : None if it stopped.
     """
 
     images: tuple[ImageVerdict, ...]
@@ -76,11 +113,12 @@ class Verification:
     stopped: str | None
     memory: tuple[MemoryDifference, ...] = ()
     edited: tuple[str, ...] = ()
+    exponents: tuple[ExponentVerdict, ...] = ()
     simulation: api.Simulation | None = field(default=None, repr=False)
 
     @property
     def bit_exact(self) -> bool:
-        """Every value of every layer of every image is the reference's."""
+        """Every value of every layer of every image is the reference's, and every exponent."""
         return self.stopped is None and all(image.bit_exact for image in self.images)
 
     @property
@@ -94,12 +132,11 @@ class Verification:
         return self.bit_exact and self.cycle_exact and not self.memory
 
     @property
-    def first(self) -> Difference | None:
-        """The earliest wrong value: the first wrong image, and in it the first wrong layer."""
-        found = [
-            (layer.first.image, k) for k, layer in enumerate(self.layers) if layer.first is not None
-        ]
-        return self.layers[min(found)[1]].first if found else None
+    def first(self) -> Difference | ExponentDifference | None:
+        """The earliest difference: of the first wrong image the first wrong layer, and of that its exponent before its values."""
+        order = [layer.layer for layer in self.layers]
+        found = [part.first for part in (*self.exponents, *self.layers) if part.first is not None]
+        return min(found, key=lambda first: (first.image, order.index(first.layer)), default=None)
 
     def to_dict(self) -> dict[str, object]:
         """All of it but the simulation, for JSON."""
@@ -112,6 +149,7 @@ class Verification:
             "stopped": self.stopped,
             "images": [{**asdict(image), "passed": image.passed} for image in self.images],
             "layers": [asdict(layer) for layer in self.layers],
+            "exponents": [asdict(layer) for layer in self.exponents],
             "memory": [asdict(difference) for difference in self.memory],
             "edited": list(self.edited),
         }
@@ -140,7 +178,10 @@ def verify(
         run = api.run_chip(chip, x, joints=True, progress=progress)
     except rtl.RtlError as error:
         stopped, run = f"{error.kind}: {error}", error.run
-    layers, good = _layers(chip, chip.program.run_layers(x), run)
+    trace = chip.program.trace(x)
+    layers, good = _layers(chip, trace, run)
+    exponents, right = _exponents(chip, trace, run)
+    good &= right
     timing = simulate_cycles(chip.program, chip.plan, len(x))
     model = [sent - timing.first for sent in timing.sent]
     images = tuple(
@@ -153,6 +194,7 @@ def verify(
         stopped,
         memory=build.wrong_words if build else (),
         edited=build.edited if build else (),
+        exponents=exponents,
         simulation=None if stopped or run is None else _simulation(chip, run),
     )
 
@@ -175,15 +217,17 @@ def _image_ends(chip: Chip, run: rtl.RtlRun | None, images: int) -> list[int | N
 
 
 def _layers(
-    chip: Chip, expected: Sequence[np.ndarray], run: rtl.RtlRun | None
+    chip: Chip, trace: Trace, run: rtl.RtlRun | None
 ) -> tuple[tuple[LayerVerdict, ...], np.ndarray]:
     """Verdict of every layer, and which images are right throughout."""
-    good = np.ones(len(expected[0]), bool)
+    good = np.ones(len(trace.layers[0]), bool)
     verdicts = []
-    for k, (node, want) in enumerate(zip(chip.program.nodes, expected, strict=True)):
+    for k, (node, want) in enumerate(zip(chip.program.nodes, trace.layers, strict=True)):
         n = chip.plan.joints[k + 1].n
         joint = run.joints.get(k + 1) if run is not None else None
         beats, last = to_beats(node.output.to_wire(want), n)
+        if joint is not None and trace.exponents[k] is not None:
+            joint = without_headers(joint, len(beats) // len(want))
         got, came = _padded(joint, beats.shape)
         # A lost or a wrong end-of-image mark makes its whole beat wrong.
         marked = np.zeros(len(beats), bool)
@@ -208,6 +252,42 @@ def _layers(
                 node.name, image, channel, y, x, int(want[image, channel, y, x]), value
             )
         verdicts.append(LayerVerdict(node.name, int(want.size), int(wrong.sum()), first))
+    return tuple(verdicts), good
+
+
+def _exponents(
+    chip: Chip, trace: Trace, run: rtl.RtlRun | None
+) -> tuple[tuple[ExponentVerdict, ...], np.ndarray]:
+    """Verdict of every layer whose output has managed exponents, and which images are right throughout."""
+    good = np.ones(len(trace.layers[0]), bool)
+    verdicts = []
+    for k, (node, exponents) in enumerate(zip(chip.program.nodes, trace.exponents, strict=True), 1):
+        if exponents is None:
+            continue
+        headers = registers = None
+        if run is not None and k in run.joints:
+            beats = node.y.output * node.x.output * -(-node.co // chip.plan.joints[k].n)
+            headers, registers = headers_of(run.joints[k], beats), status_of(run.joints[f"status{k}"])
+        first, wrong = None, 0
+        # In the order in which they come: an exponent stands in front of its image, its registers follow it.
+        for names, want, got in (
+            (("header",), exponents.exponent[:, None], headers), (FIELDS, expected_status(exponents), registers)
+        ):  # fmt: skip
+            values, came = np.zeros_like(want), np.zeros(len(want), bool)
+            if got is not None:
+                count = min(len(got), len(want))
+                values[:count], came[:count] = got[:count], True
+            bad = (values != want) | ~came[:, None]
+            good &= ~bad.any(1)
+            wrong += int(bad.sum())
+            if bad.any() and (first is None or first.image > np.flatnonzero(bad.any(1))[0]):
+                image, column = (int(i) for i in np.argwhere(bad)[0])
+                value = int(values[image, column]) if came[image] else None
+                first = ExponentDifference(node.name, image, names[column], int(want[image, column]), value)
+        verdicts.append(ExponentVerdict(
+            node.name, len(exponents.exponent), int(exponents.exponent.min()), int(exponents.exponent.max()),
+            int(exponents.overflow.sum()), wrong, first,
+        ))  # fmt: skip
     return tuple(verdicts), good
 
 

@@ -182,5 +182,5 @@ def _times(values: list[int]) -> str:
     return "×".join(map(str, values))
 
 
-def _format(fixed: dict) -> str:
-    return f"{'s' if fixed['signed'] else 'u'}{fixed['bits']}"
+def _format(form: dict) -> str:
+    return f"{'s' if form['signed'] else 'u'}{form['bits']}{' managed' if 'exponents' in form else ''}"

@@ -80,6 +80,13 @@ def print_verdict(result: Verification) -> None:
         where = "" if first is None else str(first).partition(", ")[2]
         layers.add_row(Text(layer.layer), f"{layer.values:,}", f"{layer.wrong:,}", Text(where))
     console.print(layers, "")
+    if result.exponents:
+        exponents = Table("exponents of", "lowest", "highest", "overflows", "wrong", "first difference", box=None, pad_edge=False)
+        for layer in result.exponents:
+            where = "" if layer.first is None else str(layer.first).partition(", ")[2]
+            numbers = (layer.lowest, layer.highest, layer.overflows, layer.wrong)
+            exponents.add_row(Text(layer.layer), *map(str, numbers), Text(where))
+        console.print(exponents, "")
     images = Table(
         "image", "values", "last output, RTL", "cycle model", "verdict", box=None, pad_edge=False
     )
