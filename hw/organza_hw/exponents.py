@@ -197,12 +197,14 @@ class ExponentUnit(wiring.Component):
                 completed.eq(~completed), status.exponent.eq(exponent), status.peak.eq(self.peak),
                 status.overflow.eq(overflow), status.overflows.eq(status.overflows + overflow),
             ]  # fmt: skip
+        window = [wanted, *history[:-1]]
+        while len(window) > 1:  # a signal for each, because an expression would hold its parts twice
+            pairs = [window[k : k + 2] for k in range(0, len(window), 2)]
+            window = [Signal(EXPONENT, name=f"most{len(window)}_{k}") for k in range(len(pairs))]
+            m.d.comb += [most.eq(_larger(*pair) if len(pair) == 2 else pair[0]) for most, pair in zip(window, pairs, strict=True)]
         with m.If(counted):
-            most = wanted
-            for asked in history[:-1]:
-                most = _larger(most, asked)
             m.d.sync += [one.eq(before) for one, before in zip(history, [wanted, *history], strict=False)]
-            m.d.sync += [one.eq(before) for one, before in zip(chosen, [most, *chosen], strict=False)]
+            m.d.sync += [one.eq(before) for one, before in zip(chosen, [*window, *chosen], strict=False)]
         return m
 
 

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import ClockDomain, Module
+from amaranth.hdl import ClockDomain, Module, Value
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
@@ -91,7 +91,7 @@ def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: 
         offered, sent, still, quiet = False, 0, 0, 0
         held: dict[int | str, int | None] = dict.fromkeys(watched)
         signals = [part for stream, _ in watched.values()
-                   for part in (stream.valid, stream.ready, stream.payload.as_value())]  # fmt: skip
+                   for part in (stream.valid, stream.ready, Value.cast(stream.payload).as_unsigned())]  # fmt: skip
         while quiet < silence or sent < len(words):
             if not offered and sent < len(words):
                 offered = not stall_in[cycle % len(stall_in)]
