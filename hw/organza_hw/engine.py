@@ -259,15 +259,15 @@ class Engine(wiring.Component):
             output.w_last.eq(_delay(m, done, latency + 1, "done")),
         ]
         if self.exponents:
-            self._connect_exponents(m, accumulators.o_valid, done, latency)
+            self._connect_exponents(m, self.exponents, accumulators.o_valid, done, latency)
         return m
 
-    def _connect_exponents(self, m, step, done, latency):
-        """Connect the exponents of every image to the units.
+    def _connect_exponents(self, m, exponents, step, done, latency):
+        """Connect the `ImageExponents` to the units.
 
         step : an epilogue step begins in this cycle. done : it is the last of an output unit. latency : of the units.
         """
-        m.submodules.exponents = exponents = self.exponents
+        m.submodules.exponents = exponents
         count = self.schedule.node.y.output // self.schedule.visit.unit_rows  # of output units of an image
         fresh, number = Signal(init=1), Signal(range(max(count, 2)))
         ends = done & (number == count - 1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from organza.formats import Format, Managed
+from organza.formats import Managed
 from organza.plan import LayerPlan, Plan
 from organza.program import Convolve, Program
 from organza.run_length import coded_bits
@@ -86,10 +87,11 @@ def _layer(node: Convolve) -> dict[str, object]:
     }
 
 
-def _format(form: Format) -> dict[str, object]:
-    made = {"kind": form.kind, "bits": form.bits, "signed": form.signed, "scale": form.scale}
-    # The scale is that of the first image then.
-    return made | {"exponents": asdict(form.rule)} if isinstance(form, Managed) else made
+def _format(form: Any) -> dict[str, object]:
+    made: dict[str, object] = {"kind": form.kind, "bits": form.bits, "signed": form.signed, "scale": form.scale}
+    if isinstance(form, Managed):  # the scale is that of the first image then
+        made["exponents"] = asdict(form.rule)
+    return made
 
 
 def activation(node: Convolve) -> str:

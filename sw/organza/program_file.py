@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -113,7 +114,7 @@ def _unpack(index: int, node: dict, tensors: dict[str, np.ndarray]) -> Convolve:
     code = CODES[kind].restore(parameters, coded)
     if code.parameters() != parameters:
         raise ValueError(f"{node['name']}: code must state {sorted(code.parameters())}, not {sorted(parameters)}")
-    rule = {name: tensors[f"{index}.{name}"] for name in ARRAYS}
+    rule: dict[str, Any] = {name: tensors[f"{index}.{name}"] for name in ARRAYS}
     rule |= {"low": node["low"], "high": node["high"], "table": tensors.get(f"{index}.table")}
     managed = "bias_exponent" in node
     return Convolve(

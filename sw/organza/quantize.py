@@ -25,9 +25,9 @@ from organza.codes.spec import CodeSpec
 from organza.epilogue import MAX_SHIFT, Epilogue
 from organza.equalise import equalise
 from organza.errors import UserError
+from organza.exponents import covering_exponent
 from organza.float_layers import activate, linear, scale_outputs
 from organza.fold import FloatLayer
-from organza.exponents import covering_exponent
 from organza.formats import Fixed, Flex, Format, Sign
 from organza.manage import manage
 from organza.program import Convolve, Program

@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 import numpy as np
-from amaranth.hdl import Assert, Assume, Mux, ResetSignal, Signal
+from amaranth.hdl import Assert, Assume, Mux, ResetSignal, Signal, Value
 
 from organza.codes import Linear
 from organza.epilogue import Epilogue
@@ -34,7 +34,7 @@ def constant(m, begun, signal):
 
 def stable(m, begun, stream, statement, name):
     """`statement` (Assert or Assume) that an offered beat of `stream` stays until it is accepted."""
-    payload = stream.payload.as_value()
+    payload = Value.cast(stream.payload)
     waits, held = Signal(name=f"{name}_waits"), Signal.like(payload, name=f"{name}_held")
     m.d.sync += [waits.eq(stream.valid & ~stream.ready), held.eq(payload)]
     m.d.comb += statement(~(begun & waits) | (stream.valid & (payload == held)))

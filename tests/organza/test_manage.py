@@ -249,8 +249,8 @@ def test_programs_survive_the_disk(tmp_path):
         ours, theirs = program.trace(x), loaded.trace(x)
         assert ours.state == theirs.state
         assert np.array_equal(ours.layers[-1], theirs.layers[-1])
-    other = with_initial(program, lambda rule: rule.low)
-    assert program_hash(other) != program_hash(with_initial(program, lambda rule: rule.high))
+        low, high = (with_initial(program, lambda rule, bound=bound: getattr(rule, bound)) for bound in ("low", "high"))
+        assert program_hash(low) != program_hash(high)
 
 
 def _rule(**change):

@@ -175,7 +175,8 @@ def test_verification_says_what_is_wrong(where, part, old, new, image, what, mon
     first = next(verdict.first for verdict in checked.exponents if verdict.first is not None)
     assert (first.layer, first.image, first.what) == ("layer0", image, what)
     assert str(checked.first).startswith(f"layer layer0, image {image}, {what} of its exponents: expected ")
-    assert checked.to_dict()["first_difference"]["what"] == what
+    report: dict = checked.to_dict()
+    assert report["first_difference"]["what"] == what
 
 
 def test_plans_and_reports():
@@ -184,11 +185,12 @@ def test_plans_and_reports():
     assert plan.interval == frozen.interval
     # A header in each of three joints, and two cycles for the bias in each of three layers.
     assert plan.cycles - frozen.cycles <= 3 + 3 * 2
-    rows = layer_rows(program, plan)
+    rows: list[dict] = layer_rows(program, plan)
     assert rows[0]["output_format"]["kind"] == "managed"
     assert rows[0]["output_format"]["exponents"]["delay"] == 1
     layers = program.run_layers(scaled(program, (2, 1.0)))
-    for entry, node, joint in zip(joint_traffic(program, plan, layers), program.nodes, plan.joints[1:], strict=False):
+    traffic: list[dict] = joint_traffic(program, plan, layers)
+    for entry, node, joint in zip(traffic, program.nodes, plan.joints[1:], strict=False):
         assert isinstance(node.output, Managed)
         channels, height, width = node.output_shape
         assert entry["plain_bits"] == 16 * (-(-channels // joint.n) * joint.n * height * width + joint.n)

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from organza.codes import Flexpoint
 from organza.codes.spec import CodeSpec, parse_spec
 from organza.errors import UserError
+from organza.exponents import covering_exponent
 from organza.float_layers import FloatLayer
-from organza.formats import Fixed, Flex, covering_exponent, restore_format
+from organza.formats import Fixed, Flex, restore_format
 from organza.geometry import Axis
 from organza.graph import Activation
 from organza.program import Convolve
 from organza.quantize import quantize
-from organza.reference import run_layers
 
 ONE = np.ones((1, 1, 1, 1), np.int64)
 REALS = st.floats(-(2.0**15) + 1, 2.0**15 - 1, allow_nan=False)
@@ -77,7 +77,7 @@ def test_a_layer_is_real_arithmetic_rounded_once(seed, shape):
     assert isinstance(node.output, Flex)
     assert set(node.epilogue.positive) == {1 << 14}
     integers = program.quantize(x)
-    (got,) = run_layers(program, integers)
+    (got,) = program.run_layers(integers)
     sums = torch.nn.functional.conv_transpose2d(
         torch.from_numpy(integers), torch.from_numpy(node.code.integers()), stride=stride, padding=1
     ).numpy()

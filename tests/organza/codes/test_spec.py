@@ -29,6 +29,7 @@ NAMES = ["net.0", "net.3"]
         ("huffman", CodeSpec("huffman")),
         ("huffman+ternary", CodeSpec("huffman", {"inner": CodeSpec("ternary")})),
         ("rle+linear:4", CodeSpec("rle", {"inner": CodeSpec("linear", {"bits": 4})})),
+        ("flexpoint:managed", CodeSpec("flexpoint", {"exponents": "managed"})),
         ("hashed:16", CodeSpec("hashed", {"factor": 16})),
         ("hashed:16:3", CodeSpec("hashed", {"factor": 16, "seed": 3})),
         ("blockhash:8:8:4", CodeSpec("blockhash", {"factor": 8, "ti": 8, "to": 4})),
@@ -57,7 +58,7 @@ def test_one_code_for_all_and_one_for_each():
     ("text", "message"),
     [
         ("quaternary", r"^code must be one of linear, affine, power, ternary, binary, flexpoint, codebook, sparse, blockhash, huffman, rle, hashed, multihash, tanh, not 'quaternary'$"),
-        ("flexpoint:3", r"^code flexpoint takes no number, not 'flexpoint:3'$"),
+        ("flexpoint:3", r"^code flexpoint takes only managed, not 'flexpoint:3'$"),
         ("linear:x", r"^code linear takes a whole number of bits, not 'x'$"),
         ("sparse:", r"^code sparse takes a whole number of sparsity, relative, bitmap, unbalanced, not ''$"),
         ("sparse:75:tight", r"^code sparse takes a whole number of block, relative, bitmap, unbalanced, not 'tight'$"),
