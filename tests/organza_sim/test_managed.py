@@ -49,6 +49,20 @@ def test_pipelines(seed):
     check_stalled(chosen, seed, images=7)
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_weight_order(seed):
+    """Every layer that can in weight order: an image is one output unit, and still two of them are on their way."""
+    chosen = managed_case(seed)
+    schedules = [replace(schedule, order="weight") if "weight" in schedule.node.code.orders(schedule.arithmetic) else schedule
+                 for schedule in chosen.schedules]  # fmt: skip
+    assert any(schedule.order == "weight" for schedule in schedules)
+    joints = [replace(joint, depth=max(joint.depth, schedule.least_depth))
+              for joint, schedule in zip(chosen.plan.joints, schedules, strict=False)]  # fmt: skip
+    turned = Case(chosen.program, plan_of(chosen.program, schedules, [*joints, chosen.plan.joints[-1]]), chosen.x)
+    check_free(turned)
+    check_stalled(turned, seed, images=7)
+
+
 def test_the_pipelines_cover_what_exponents_do():
     """Overflows, recoveries, exponents that rise and fall, every delay."""
     found = set()
@@ -128,7 +142,7 @@ def test_the_shipped_generator_recovers(shipped):
     assert [verdict.images for verdict in checked.exponents] == [16] * 3
     trace = program.trace(x)
     over = [exponents.overflow for exponents in trace.exponents[:3]]
-    # Two images (d + 1) overflow at the start and two after the jump; the layers behind meet it when those before have recovered.
+    # Two images (d + 1) overflow at the start and two after the jump; layers behind meet it when those before have recovered.
     assert over[0].tolist() == [True] * 2 + [False] * 5 + [True] * 2 + [False] * 7
     assert all(flags[-3:].sum() == 0 for flags in over)
     assert [verdict.overflows for verdict in checked.exponents] == [int(flags.sum()) for flags in over]
