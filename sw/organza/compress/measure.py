@@ -63,6 +63,16 @@ class Measuring:
             made |= self.scores(produce, prod(chain.input_shape))
         return made
 
+    def score(self, chain: Chain) -> float:
+        """How bad the images of `chain` are, in floats: FID with one seed, or the mean square difference to the teacher's."""
+        latent = prod(chain.input_shape)
+        if self.scorer is not None:
+            produce = producer(chain, None)
+            return self.scorer.score_model(produce, latent=latent, count=self.settings.images, seed=_SCORES, batch=_BATCH).fid
+        latents = draw_latents(self.settings.latents, latent, _PSNR).numpy()
+        wanted, got = (produce_all(producer(one, None), latents).astype(np.float64) / 255 for one in (self.teacher, chain))
+        return float(((wanted - got) ** 2).mean())
+
     def scores(self, produce: Callable[[np.ndarray], np.ndarray], latent: int) -> dict[str, Any]:
         """Mean, deviation and values of FID, KID and IS over the seeds."""
         assert self.scorer is not None

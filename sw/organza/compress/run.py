@@ -46,7 +46,7 @@ VERSION = 1
 START, NETWORKS = "start", ("generator", "critic")
 SHOWN = 10
 _SHOWN_SEED = 0
-_REHEARSAL_IMAGES = 256
+_REHEARSAL_LATENTS = 32
 
 Progress = Callable[[str, float], None]
 Step = Callable[[str], AbstractContextManager[Progress]]
@@ -104,22 +104,22 @@ class _Run:
             self.images = load_data(self.recipe, teacher, self.data)
             content = hashlib.sha256(self.images.tobytes()).hexdigest()
             self.key = _digest(str(VERSION), digest, content, str(self.settings.most_steps), self.recipe.teacher.loss)
-        context = Context(
-            teacher=teacher, judge=start["judge"], images=self.images, loss=self.recipe.teacher.loss, seed=self.recipe.seed,
-            cost=self.settings.cost, most_steps=self.settings.most_steps,
-        )  # fmt: skip
-        with self.settings.step("Rehearsing the stages"):
-            self._rehearse(_state(start), context)
         with self.settings.step("Loading what scores images"):
             scoring = load_scoring(self.recipe, teacher, self.settings.folder)
             scorer = None if scoring is None else Scorer(scoring, load_test_data(teacher, self.data))
+        measuring = Measuring(teacher=teacher, settings=self.recipe.report, scorer=scorer, cost=self.settings.cost)
+        context = Context(
+            teacher=teacher, judge=start["judge"], images=self.images, loss=self.recipe.teacher.loss, seed=self.recipe.seed,
+            cost=self.settings.cost, score=measuring.score, most_steps=self.settings.most_steps,
+        )  # fmt: skip
+        with self.settings.step("Rehearsing the stages"):
+            self._rehearse(_state(start), context)
         path = stage_path(self.folder, 0, START)
         if not known:
             with saving(self.folder):
                 remove_from(self.folder, 0)
             write_stage(path, start, {"digest": digest})
         state = _state(read_networks(path, NETWORKS))
-        measuring = Measuring(teacher=teacher, settings=self.recipe.report, scorer=scorer, cost=self.settings.cost)
         self._measure("teacher", None, teacher, measuring, path, floating=True)
         key, waiting = self.key, ()
         program: Program | None = None
@@ -151,14 +151,12 @@ class _Run:
         """All stages on copies, without training, so that what cannot work fails before hours have gone into it."""
         state = State(deepcopy(state.generator), deepcopy(state.critic))
         waiting: tuple[Stage, ...] = ()
-        batch = max((getattr(stage, "batch", 2) for stage in self.recipe.stages), default=2)
-        images = context.images[: max(_REHEARSAL_IMAGES, batch)]
         for number, stage in enumerate(self.recipe.stages, 1):
-            own = replace(context, images=images, number=number, waiting=waiting, rehearsal=True)
+            own = replace(context, number=number, waiting=waiting, rehearsal=True)
             with _named(number, stage):
                 stage.rehearse(state, own)
                 if on_chip(state.generator):
-                    to_program(state.generator, own.latents(32))
+                    to_program(state.generator, own.latents(_REHEARSAL_LATENTS))
             waiting = () if stage.kind == "finetune" else (*waiting, stage)
 
     def _apply(

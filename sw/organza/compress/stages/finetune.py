@@ -24,7 +24,7 @@ class FinetuneStage(Stage):
 
     losses : weights of `organza.compress.losses`. discriminator : "current" goes on with it as it is, "teacher" begins with the
     teacher's again, "fresh" draws its weights anew (Aguinaldo et al.: sources differ). train_discriminator : whether it learns.
-    seed : counts on from the recipe's, for repetitions. The rest as of `FinetuneConfig`.
+    seed : for repetitions. The rest as of `FinetuneConfig`.
     """
 
     kind = "finetune"
@@ -40,6 +40,7 @@ class FinetuneStage(Stage):
     average: float = 0.999
     entropy: float = 0.0
     refit: int = 20
+    entropy: float = 0.0
     seed: int = 0
 
     @field_validator("losses")

@@ -14,7 +14,7 @@ from organza.compress.chain import Chain, ChainLayer, refit
 from organza.compress.coders import CODERS
 from organza.compress.coders.coder import Coder
 from organza.compress.images import to_values
-from organza.compress.signs import make_signs
+from organza.compress.signs import make_signs, redundant_layers
 from organza.compress.stages.stage import Context, Mark, Module, Stage, State, chains, layer_name, select
 from organza.errors import UserError
 
@@ -24,6 +24,7 @@ _BATCHES, _BATCH = 10, 128
 _TRIAL = (64, 64, 4, 4)
 
 Granularity = Literal["tensor", "channel", "layer", "network"]
+Choice = Literal["redundant", "rest"]
 
 
 class QuantizeStage(Stage):
@@ -32,8 +33,9 @@ class QuantizeStage(Stage):
     code : a method of `organza.compress.coders`; further keys are its options. weights : whether weights are coded at all.
     activations : bits of the layers' inputs (1 for signs), None leaves them to the calibration of the Program. The latents and
     the image keep 8 bits. granularity : what shares a scale; "layer" is "tensor". module : which network. layers : names of
-    some layers, or a table of layers with keys that are different there (`code = "none"` leaves one out). when : "during"
-    goes on training in the code, "after" codes what training has made.
+    some layers, or a table of layers with keys that are different there (`code = "none"` leaves one out), or "redundant", those
+    with more input channels than places (ApGAN's choice), or "rest", those without a code. when : "during" goes on
+    training in the code, "after" codes what training has made.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -45,7 +47,7 @@ class QuantizeStage(Stage):
     activations: int | None = Field(default=None, ge=1, le=16)
     granularity: Granularity | None = None
     module: Module = "generator"
-    layers: list[str] | dict[str, dict[str, Any]] | None = None
+    layers: Choice | list[str] | dict[str, dict[str, Any]] | None = None
     when: Literal["during", "after"] = "during"
 
     @model_validator(mode="after")
@@ -77,7 +79,9 @@ class QuantizeStage(Stage):
         return {name: self.settings(name) for name in self.layers} if isinstance(self.layers, dict) else {}
 
     def marks(self) -> list[Mark]:
-        named = frozenset(self.layers) if isinstance(self.layers, list) else None
+        # Which layers a choice takes shows in the rehearsal, where a layer with two codes is refused.
+        chosen = self.layers if isinstance(self.layers, list) else [f"({self.layers})"] if isinstance(self.layers, str) else None
+        named = None if chosen is None else frozenset(chosen)
         marks = [Mark(f"quantize.{self.when}", self.module, named)]
         if self.weights:
             marks.append(Mark("code", self.module, named))
@@ -92,7 +96,7 @@ class QuantizeStage(Stage):
     def apply(self, state: State, context: Context) -> dict[str, Any]:
         notes: dict[str, Any] = {}
         for name, chain in chains(state, self.module, self.kind):
-            layers = select(chain, self.layers if isinstance(self.layers, list) else None, self.kind)
+            layers = self._layers(chain)
             own = {layer_name(chain, called, self.kind): called for called in self.overrides()}
             if self.weights:
                 coded = {layer.name: self.settings(own.get(layer.name)) for layer in layers}
@@ -101,6 +105,13 @@ class QuantizeStage(Stage):
                 self._grids(chain, layers)
             calibrate(chain, context, generator=name == "generator")
         return notes
+
+    def _layers(self, chain: Chain) -> list[ChainLayer]:
+        if self.layers == "redundant":
+            return redundant_layers(chain)
+        if self.layers == "rest":
+            return [layer for layer in select(chain, None, self.kind) if layer.coder is None]
+        return select(chain, self.layers if isinstance(self.layers, list) else None, self.kind)
 
     def _grids(self, chain: Chain, layers: Sequence[ChainLayer]) -> None:
         """Round what the chosen layers read: the results of the last layer with weights before each.

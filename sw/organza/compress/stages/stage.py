@@ -50,7 +50,8 @@ class Context:
 
     teacher, judge : the float generator and its discriminator (None without one). images : real ones, uint8 (N, C, H, W).
     loss : adversarial loss of `organza.losses`. seed, number : of the recipe and the stage; fix every draw. progress : called with what is going on and the
-    fraction done. cost : the cycle model, None where there is none. most_steps : no training takes more steps.
+    fraction done. cost : the cycle model, None where there is none. score : how bad a generator's images are, FID where a network
+    scores them, else the mean square difference to the teacher's. most_steps : no training takes more steps.
     waiting : stages since the last `finetune` stage whose work is done while the next one trains.
     """
 
@@ -62,6 +63,7 @@ class Context:
     number: int = 0
     progress: Callable[[str, float], None] = lambda text, fraction: None
     cost: Callable[[Program], Cost] | None = None
+    score: Callable[[Chain], float] = lambda chain: 0.0
     most_steps: int | None = None
     waiting: tuple[Stage, ...] = ()
     rehearsal: bool = False

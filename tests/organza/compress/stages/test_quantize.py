@@ -77,3 +77,12 @@ def test_a_layer_has_one_code_and_unknown_layers_are_named():
         QuantizeStage(layers=["layer7"]).apply(nets, context())
     with pytest.raises(UserError, match="^quantize: unknown layer 'x'"):
         QuantizeStage(layers={"x": {"bits": 3}}).apply(nets, context())
+
+
+def test_redundant_layers_and_the_rest():
+    nets = state()
+    QuantizeStage(code="binary", layers="redundant").apply(nets, context())
+    assert coders(nets.generator) == ["binary", None]  # 6 channels of 1 place, 8 of 16
+    QuantizeStage(code="em", bits=2, layers="rest").apply(nets, context())
+    assert coders(nets.generator) == ["binary", "em"]
+    assert QuantizeStage(code="em", bits=2, layers="rest").apply(nets, context()) == {"generator": {}}
