@@ -16,7 +16,8 @@ def random_schedule(rng: np.random.Generator, node, *, max_lanes: int = 16, max_
     while True:
         ti, to = int(rng.integers(1, node.code.span(cig, cig) + 1)), int(rng.integers(1, cog + 1))
         p = int(rng.integers(1, min(max_p, node.x.output) + 1))
-        ti, to = node.code.lane_shape or (ti, to)
+        fixed_ti, fixed_to = node.code.lane_shape
+        ti, to = fixed_ti or ti, fixed_to or to
         if ti * to * p <= max_lanes:
             e = int(rng.integers(1, to + 1))
             arithmetic = str(rng.choice(node.code.lanes_for(node.input)))

@@ -198,7 +198,8 @@ class Engine(wiring.Component):
         used = (node.ci // node.groups - 1) % ring.lanes + 1  # channels of a group's last tile
         weights = Signal(self.weight_shape)
         m.d.sync += weights.as_value().eq(self.weights.data)
-        activations = Signal.like(lanes.activations)
+        activations, masked = Signal.like(lanes.activations), Signal.like(lanes.exists)
+        m.d.sync += masked.eq(mask.as_value())
         with m.Switch(turn):
             for number in tables.turns:
                 with m.Case(number):
@@ -210,8 +211,11 @@ class Engine(wiring.Component):
                                 lane_value(node.input, buffer.r_data[bank][channel], exists)
                             )
         # The ring answers in one cycle, whatever the weights take.
-        late = _delay(m, activations, self.weights.latency - 1, "activations")
-        m.d.comb += [lanes.activations.eq(late), lanes.weights.eq(weights)]
+        late = self.weights.latency - 1
+        m.d.comb += [
+            lanes.activations.eq(_delay(m, activations, late, "activations")), lanes.weights.eq(weights),
+            lanes.exists.eq(_delay(m, masked, late, "masked")),
+        ]  # fmt: skip
 
         latency = self.weights.latency + OPERAND_LATENCY + self.term.latency(schedule.ti)
         issue = _delay(m, sequencer.issue, latency, "issue")

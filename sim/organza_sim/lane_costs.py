@@ -29,6 +29,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from organza import formats
+from organza.adders import Adder
 from organza.codes import Binary, Code, Codebook, Linear, Ternary
 from organza_hw.codes import term_of
 from organza_hw.codes.blockhash import RowHash
@@ -53,6 +54,7 @@ class LaneArray(wiring.Component):
 
     activations: Any
     weights: Any
+    exists: Signal
     restart: Signal
     sums: Any
 
@@ -62,17 +64,17 @@ class LaneArray(wiring.Component):
             term, activation=lane_shape(form), ti=ti, to=to, p=p, sum_bits=SUM_BITS, span=ti, instances=True
         )
         super().__init__({
-            "activations": In(self.lanes.activations.shape()), "weights": In(self.lanes.weights.shape()),
+            "activations": In(self.lanes.activations.shape()), "weights": In(self.lanes.weights.shape()), "exists": In(p),
             "restart": In(1), "sums": Out(self.lanes.sums.shape()),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.lanes = lanes = self.lanes
-        for name in ("activations", "weights"):
+        for name in ("activations", "weights", "exists"):
             held: Any = Signal(getattr(lanes, name).shape(), name=f"{name}_held")
-            m.d.sync += held.as_value().eq(getattr(self, name).as_value())
-            m.d.comb += getattr(lanes, name).as_value().eq(held.as_value())
+            m.d.sync += Value.cast(held).eq(Value.cast(getattr(self, name)))
+            m.d.comb += Value.cast(getattr(lanes, name)).eq(Value.cast(held))
         for pixel in range(lanes.p):
             for channel in range(lanes.to):
                 sums = self.sums[pixel][channel]
@@ -166,6 +168,10 @@ def codebook(ti: int) -> Codebook:
 ROWS: dict[str, Row] = {
     "ternary": array(lambda ti: Ternary(weights_of(ti, 2)), "plain", 32, 8, 16),
     "binary": array(lambda ti: Binary(np.ones((ti, 1, 1, 1), int)), "plain", 64, 16, 12),
+    **{
+        f"binary {adder}": array(lambda ti, adder=adder: Binary(np.ones((ti, 1, 1, 1), int), Adder.parse(adder), ti), "plain", 64, 16, None)
+        for adder in ("loa2", "loa4", "loa6", "notcarry2", "notcarry4")
+    },
     "binary on signs": Row(
         lambda: LaneArray(Binary(np.ones((96, 1, 1, 1), int)), "xnor", ti=96, to=16, form=formats.Sign(1.0)), 96 * 16, "96×16", 3
     ),

@@ -61,23 +61,26 @@ def _pixel_sums(axis: Axis, most: int) -> dict[int, tuple[int, ...]]:
 
 
 def _lane_shapes(node: Convolve, most: int, arithmetic: str) -> list[tuple[int, int]]:
-    """Useful (Ti, To) of at most `most` lanes, or the only one that the code allows."""
-    if node.code.lane_shape is not None:
-        return [node.code.lane_shape]
-    most = min(most, MOST_WORD_BITS // node.code.field_bits)
+    """Useful (Ti, To) of at most `most` lanes, as far as the code leaves a choice."""
+    fixed_ti, fixed_to = node.code.lane_shape
     cig, cog = node.ci // node.groups, node.co // node.groups
-    if not node.code.gathers:
-        most_ti = node.code.most_ti(arithmetic, cig)
-        return [(ti, to) for to in _useful(cog, most) for ti in _useful(cig, min(most // to, most_ti))]
-    # Non-zeros of a unit can be any number, so any Ti may divide them best.
-    most_ti = node.code.span(cig, cig)
-    return [(ti, to) for to in _useful(cog, most) for ti in range(1, min(most_ti, most // to) + 1)]
+    most = min(most, MOST_WORD_BITS // node.code.field_bits)
+    most_ti = node.code.most_ti(arithmetic, cig)
+
+    def inputs(most: int) -> list[int]:
+        if fixed_ti:
+            return [fixed_ti]
+        # Non-zeros of a unit can be any number, so any Ti may divide them best.
+        return list(range(1, min(most_ti, most) + 1)) if node.code.gathers else _useful(cig, min(most_ti, most))
+
+    outputs = [fixed_to] if fixed_to else _useful(cog, most // (fixed_ti or 1))
+    return [(ti, to) for to in outputs for ti in inputs(most // to)]
 
 
 def _least_lanes(node: Convolve) -> int:
     """Lanes without which a layer cannot run."""
-    ti, to = node.code.lane_shape or (1, 1)
-    return ti * to
+    ti, to = node.code.lane_shape
+    return (ti or 1) * (to or 1)
 
 
 def tilings(node: Convolve, budget: int, arithmetic: str = "") -> list[Tiling]:

@@ -72,7 +72,7 @@ def _layer(node: Convolve) -> dict[str, object]:
         "crop_before": [node.y.crop_before, node.x.crop_before],
         "crop_after": [node.y.crop_after, node.x.crop_after],
         "groups": node.groups,
-        "code": node.code.kind,
+        "code": node.code.label,
         "weight_bits": node.code.field_bits,
         "bits_per_weight": node.code.stored_bits / node.code.integers().size,
         "compression_ratio": FLOAT_BITS * node.code.integers().size / node.code.stored_bits,

@@ -76,9 +76,13 @@ class ExponentVerdict:
 
 @dataclass(frozen=True)
 class LayerVerdict:
-    """How the outputs of one layer compare: values over all images, wrong ones, and the first of them."""
+    """How the outputs of one layer compare: values over all images, wrong ones, and the first of them.
+
+    code : `Code.label`; the reference has the same adders.
+    """
 
     layer: str
+    code: str
     values: int
     wrong: int
     first: Difference | None
@@ -251,7 +255,7 @@ def _layers(
             first = Difference(
                 node.name, image, channel, y, x, int(want[image, channel, y, x]), value
             )
-        verdicts.append(LayerVerdict(node.name, int(want.size), int(wrong.sum()), first))
+        verdicts.append(LayerVerdict(node.name, node.code.label, int(want.size), int(wrong.sum()), first))
     return tuple(verdicts), good
 
 

@@ -62,6 +62,12 @@ class Convolve:
             raise ValueError(f"{self.name}: groups must divide the {ci} input channels, not {self.groups}")
         if self.code.groups not in (None, self.groups):
             raise ValueError(f"{self.name}: code is for {self.code.groups} groups, not {self.groups}")
+        ti, to = self.code.lane_shape
+        if (ti or 1) > ci // self.groups or (to or 1) > cog:
+            raise ValueError(f"{self.name}: code is for {ti or 'any'}×{to or 'any'} lanes, a group has {ci // self.groups}×{cog} channels")
+        if not self.code.lanes_for(self.input):
+            need = self.code.needs(self.code.arithmetics[0], self.input)
+            raise ValueError(f"{self.name}: {self.code.kind} code must have {need}, not {self.input}")
         if (ky, kx) != (self.y.kernel, self.x.kernel):
             raise ValueError(
                 f"{self.name}: weights must be {self.y.kernel}×{self.x.kernel} taps, not {ky}×{kx}"
@@ -163,7 +169,7 @@ class Convolve:
         weights = np.abs(self.code.integers())
         ci, cog, ky, kx = weights.shape
         per_output = weights.reshape(self.groups, ci // self.groups, cog, ky, kx).sum((1, 3, 4)).reshape(-1)
-        return per_output * self.input.magnitude
+        return per_output * self.input.magnitude + self.code.sum_error(self.groups)
 
     @cached_property
     def sum_bound(self) -> np.ndarray:

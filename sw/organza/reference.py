@@ -17,12 +17,13 @@ _SHORT_ROW = 16
 
 
 def accumulate(node: Convolve, x: np.ndarray) -> np.ndarray:
-    """Exact sums, int64, shape (N, height, width, co), of integer inputs (N, height, width, ci).
+    """Sums, int64, shape (N, height, width, co), of integer inputs (N, height, width, ci): exact, or as the code's adder has it.
 
-    Runs on the BLAS in the narrowest float format in which every partial sum is exact: integers below 2**24 in
+    Exact ones run on the BLAS in the narrowest float format in which every partial sum is exact: integers below 2**24 in
     float32, below 2**53 in float64. `Convolve` refuses sums beyond that.
     """
-    dtype = np.float32 if node.sum_bound.max() < 1 << 24 else np.float64
+    exact = node.code.adder.exact
+    dtype = np.int64 if not exact else np.float32 if node.sum_bound.max() < 1 << 24 else np.float64
     n, groups = len(x), node.groups
     ci, cog, ky, kx = node.code.shape
     cig = ci // groups
@@ -41,8 +42,11 @@ def accumulate(node: Convolve, x: np.ndarray) -> np.ndarray:
                 taken = taken.reshape(-1, ci)
             target = acc[:, rows[1], columns[1]]
             for g in range(groups):
-                w = weights[g * cig : (g + 1) * cig, :, ty, tx]
-                made = taken[..., g * cig : (g + 1) * cig] @ w
+                channels = slice(g * cig, (g + 1) * cig)
+                if exact:
+                    made = taken[..., channels] @ weights[channels, :, ty, tx]
+                else:
+                    made = node.code.lane_sums(taken[..., channels].reshape(-1, cig), channels, ty, tx)
                 target[..., g * cog : (g + 1) * cog] += made.reshape(*shape, cog)
     return acc.astype(np.int64)
 

@@ -82,9 +82,9 @@ class Schedule:
 
         if self.word_bits > MOST_WORD_BITS:
             raise ValueError(f"{node.name}: lane word must have at most {MOST_WORD_BITS} bits, not {self.word_bits}")
-        if node.code.lane_shape not in (None, (self.ti, self.to)):
-            ti, to = node.code.lane_shape
-            raise ValueError(f"{node.name}: code is for {ti}×{to} lanes, not {self.ti}×{self.to}")
+        ti, to = node.code.lane_shape
+        if ti not in (None, self.ti) or to not in (None, self.to):
+            raise ValueError(f"{node.name}: code is for {ti or 'any'}×{to or 'any'} lanes, not {self.ti}×{self.to}")
 
     def _check_order(self) -> None:
         node, code = self.node, self.node.code

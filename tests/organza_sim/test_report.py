@@ -100,7 +100,7 @@ def verified(program: Program, simulation: api.Simulation | None, *, right: bool
     return Verification(
         images=tuple(ImageVerdict(k, right or k != 1, end, end) for k, end in enumerate(ends)),
         layers=tuple(
-            LayerVerdict(node.name, 81, int(not right), difference) for node in program.nodes
+            LayerVerdict(node.name, node.code.label, 81, int(not right), difference) for node in program.nodes
         ),
         stopped=None,
         simulation=simulation,

@@ -65,8 +65,8 @@ def test_all_codes_at_once():
 def test_the_planner_keeps_the_lanes_of_a_code():
     chosen = mixed(9, ["linear", "blockhash", "linear"])
     code = chosen.program.nodes[1].code
-    assert code.lane_shape
     ti, to = code.lane_shape
+    assert ti and to
     plan = plan_program(chosen.program, ti * to + 10)
     engine = plan.engines[1]
     assert (engine.Ti, engine.layers[0].To) == (ti, to) and plan.lanes <= ti * to + 10

@@ -6,7 +6,7 @@ from organza.codes import Binary
 from organza_hw.codes.term import Term
 from organza_hw.lanes import signs
 from organza_hw.lanes.dot import add_tree, register
-from organza_hw.lanes.planes import plane
+from organza_hw.lanes.planes import flipped_sum, plane
 
 
 class BinaryTerm(Term):
@@ -16,17 +16,18 @@ class BinaryTerm(Term):
     more_latency = 1
 
     def __init__(self, code: Binary):
-        self.field_shape = unsigned(1)
+        self.field_shape, self.adder = unsigned(1), code.adder
 
     def product(self, m, activation, field):
         return Mux(field, -activation, activation)
 
-    def dots(self, m, activations, words, *, instances):
+    def dots(self, m, activations, words, *, exists, instances):
+        made = {"adder": self.adder, "instances": instances}
+        if self.adder.flips:
+            return [flipped_sum(m, activations, word, exists, **made) for word in words]
         # ±a = a - 2·a·field: the sum of all activations is the same for every output channel.
         everything = add_tree(m, [register(m, activation) for activation in activations])
-        return [
-            register(m, everything - (plane(m, activations, word, instances=instances) << 1)) for word in words
-        ]
+        return [register(m, everything - (plane(m, activations, word, **made) << 1)) for word in words]
 
 
 class XnorTerm(BinaryTerm):
@@ -37,5 +38,5 @@ class XnorTerm(BinaryTerm):
     def latency(self, ti):
         return signs.latency(ti)
 
-    def dots(self, m, activations, words, *, instances):
-        return signs.sign_sums(m, activations, words, instances=instances)
+    def dots(self, m, activations, words, *, exists, instances):
+        return signs.sign_sums(m, activations, words, exists, instances=instances)

@@ -27,7 +27,7 @@ class PlaneTerm(LinearTerm):
     arithmetic = "lut"
     more_latency = 1
 
-    def dots(self, m, activations, words, *, instances):
+    def dots(self, m, activations, words, *, exists, instances):
         made = []
         for word in words:
             planes = [
@@ -51,7 +51,7 @@ class PackedTerm(LinearTerm):
     arithmetic = "packed"
     more_latency = 1
 
-    def dots(self, m, activations, words, *, instances):
+    def dots(self, m, activations, words, *, exists, instances):
         pair = narrow_pair if self.field_shape.width <= 4 else wide_pair
         made = []
         for k in range(0, len(words) - 1, 2):

@@ -32,10 +32,10 @@ class Term(ABC):
     def product(self, m, activation, field) -> Any:
         """Exact value of one lane."""
 
-    def dots(self, m, activations, words, *, instances) -> list:
-        """Exact sums of To `words` of Ti fields with the same Ti `activations`, after `latency` cycles.
+    def dots(self, m, activations, words, *, exists, instances) -> list:
+        """Sums of To `words` of Ti fields with the same Ti `activations`, after `latency` cycles: exact, or as the code has it.
 
-        instances : may use cells that only Verilog knows.
+        exists : 0 where the sums must be 0, and so is every activation. instances : may use cells that only Verilog knows.
         """
         shared = 0
         if self.offset:

@@ -20,7 +20,7 @@ class TernaryTerm(Term):
         passed = Mux(field[0], activation, 0)
         return Mux(field[1], -passed, passed)
 
-    def dots(self, m, activations, words, *, instances):
+    def dots(self, m, activations, words, *, exists, instances):
         return [
             signed_sum(m, activations, [field[0] for field in word], [field[1] for field in word], instances=instances)
             for word in words

@@ -42,11 +42,12 @@ class BinLanes(wiring.Component):
 
     Members
     -------
-    activations : In, P × 1. weights : In, To × 1 indices. sums : Out, `operand_layout`.
+    activations : In, P × 1. weights : In, To × 1 indices. exists : In(P), of no use here. sums : Out, `operand_layout`.
     """
 
     activations: data.View
     weights: data.View
+    exists: Signal
     sums: data.View
 
     def __init__(self, term, *, activation, ti, to, p, **_):
@@ -55,6 +56,7 @@ class BinLanes(wiring.Component):
         super().__init__({
             "activations": In(data.ArrayLayout(data.ArrayLayout(activation, 1), p)),
             "weights": In(data.ArrayLayout(data.ArrayLayout(term.field_shape, 1), to)),
+            "exists": In(p),
             "sums": Out(operand_layout(activation, term.field_shape, to, p)),
         })  # fmt: skip
 

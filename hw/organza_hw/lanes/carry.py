@@ -1,11 +1,12 @@
 """Adders whose operands are gated or inverted on the way in, at no cost beyond the adder where the carry chain allows it.
 
 A position of a carry chain on ECP5 (half a CCU2C) has four inputs: the propagate bit is any function of them, the
-generate bit the same function with the upper two inputs at 0. Two sums fit, as the tests prove against Yosys' model of
+generate bit the same function with the upper two inputs at 0. Three sums fit, as the tests prove against Yosys' model of
 the cell:
 
     AND_AND  (a & b) + (c & d)         INIT 0x7888: when the two terms are equal, both are a & b
     AND_XOR  a + ((b & c) ^ d)         INIT 0x956A: when the two terms are equal, both are a
+    XOR_XOR  (a ^ b) + (c ^ d)         INIT 0x6996: when the two terms are equal, both are a ^ b
 
 Yosys does not find the first by itself, so Verilog instantiates `organza_carry`, which is CCU2C cells where ORGANZA_ECP5 is
 defined and the plain expression elsewhere.
@@ -13,11 +14,10 @@ defined and the plain expression elsewhere.
 
 from amaranth import *
 
-AND_AND, AND_XOR = 0, 1
-INIT = {AND_AND: 0x7888, AND_XOR: 0x956A}
+AND_AND, AND_XOR, XOR_XOR = range(3)
 MODULE = "organza_carry"
 VERILOG = f"""\
-// sum = KIND ? a + ((b & c) ^ d) : (a & b) + (c & d), bit by bit gated in front of one carry chain.
+// Bit by bit in front of one carry chain: KIND 0: (a & b) + (c & d), 1: a + ((b & c) ^ d), 2: (a ^ b) + (c ^ d).
 module {MODULE} #(
     parameter KIND = 0,
     parameter WIDTH = 1
@@ -27,7 +27,7 @@ module {MODULE} #(
 );
 `ifdef ORGANZA_ECP5
     localparam PAIRS = (WIDTH + 1) / 2;
-    localparam [15:0] INIT = KIND ? 16'h956A : 16'h7888;
+    localparam [15:0] INIT = KIND == 2 ? 16'h6996 : KIND == 1 ? 16'h956A : 16'h7888;
     wire [2*PAIRS-1:0] a_in = a, b_in = b, c_in = c, d_in = d, s;
     wire [PAIRS:0] carry;
     assign carry[0] = 1'b0;
@@ -41,7 +41,7 @@ module {MODULE} #(
         );
     end endgenerate
 `else
-    assign sum = KIND ? a + ((b & c) ^ d) : (a & b) + (c & d);
+    assign sum = KIND == 2 ? (a ^ b) + (c ^ d) : KIND == 1 ? a + ((b & c) ^ d) : (a & b) + (c & d);
 `endif
 endmodule
 """
@@ -56,7 +56,9 @@ def widen(value, width):
     return Cat(value, fill.replicate(width - len(value)))
 
 
-def _carry(m, kind, operands, shape, instances):
+def carry_sum(m, kind, operands, shape, *, instances):
+    """The sum `kind` of four operands, which are extended to its `shape` or cut; it wraps."""
+    shape = Shape.cast(shape)
     operands = [widen(operand, shape.width) for operand in operands]
     total = Signal(shape)
     if instances:
@@ -64,7 +66,8 @@ def _carry(m, kind, operands, shape, instances):
         m.submodules += Instance(MODULE, p_KIND=kind, p_WIDTH=shape.width, **names, o_sum=total)
     else:
         a, b, c, d = operands
-        m.d.comb += total.eq(a + ((b & c) ^ d) if kind == AND_XOR else (a & b) + (c & d))
+        first, second = {AND_AND: (a & b, c & d), AND_XOR: (a, (b & c) ^ d), XOR_XOR: (a ^ b, c ^ d)}[kind]
+        m.d.comb += total.eq(first + second)
     return total
 
 
@@ -74,7 +77,7 @@ def gated_sum(m, first, second, shape, *, instances):
     operands = []
     for value, gate in (first, second):
         operands += [value, Value.cast(gate).replicate(shape.width)]
-    return _carry(m, AND_AND, operands, shape, instances)
+    return carry_sum(m, AND_AND, operands, shape, instances=instances)
 
 
 def add_inverted(m, total, value, gate, invert, shape, *, instances):
@@ -83,7 +86,7 @@ def add_inverted(m, total, value, gate, invert, shape, *, instances):
     value = Value.cast(value)
     bits = shape.width if value.shape().signed else min(len(value), shape.width)
     operands = [total, value, Value.cast(gate).replicate(shape.width), invert.replicate(bits)]
-    return _carry(m, AND_XOR, operands, shape, instances)
+    return carry_sum(m, AND_XOR, operands, shape, instances=instances)
 
 
 def accumulate(m, held, restart, value, *, instances):

@@ -14,10 +14,13 @@ def register(m, value):
     return held
 
 
-def add_tree(m, terms, *, level=0):
-    """Sum of `terms` through pairwise adders with a register after every second level; `level` are already done."""
+def add_tree(m, terms, *, level=0, sum_of=sum):
+    """Sum of `terms` through pairwise adders with a register after every second level; `level` are already done.
+
+    sum_of : of a list of one or two terms, in their order.
+    """
     while len(terms) > 1:
-        terms = [sum(terms[k : k + 2]) for k in range(0, len(terms), 2)]
+        terms = [sum_of(terms[k : k + 2]) for k in range(0, len(terms), 2)]
         level += 1
         if level % LEVELS_PER_STAGE == 0:
             terms = [register(m, term) for term in terms]
@@ -25,7 +28,7 @@ def add_tree(m, terms, *, level=0):
 
 
 class DotLanes(wiring.Component):
-    """Exact dot products.
+    """Dot products, exact or as the term has it.
 
     Throughput one issue a cycle, no back-pressure, latency `term.latency(ti)` cycles.
 
@@ -38,10 +41,12 @@ class DotLanes(wiring.Component):
     Members
     -------
     activations : In, P × Ti. weights : In, To × Ti fields, shared by the pixels. sums : Out, P × To.
+    exists : In(P), 0 for pixels whose sums must be 0; so are their activations.
     """
 
     activations: data.View
     weights: data.View
+    exists: Signal
     sums: data.View
 
     def __init__(self, term, *, activation, ti, to, p, sum_bits, span=None, instances=False):
@@ -49,6 +54,7 @@ class DotLanes(wiring.Component):
         super().__init__({
             "activations": In(data.ArrayLayout(data.ArrayLayout(activation, ti), p)),
             "weights": In(data.ArrayLayout(data.ArrayLayout(term.field_shape, ti), to)),
+            "exists": In(p),
             "sums": Out(data.ArrayLayout(data.ArrayLayout(signed(sum_bits), to), p)),
         })  # fmt: skip
 
@@ -62,6 +68,6 @@ class DotLanes(wiring.Component):
         words = [[self.weights[channel][lane] for lane in range(self.ti)] for channel in range(self.to)]
         for pixel in range(self.p):
             activations = [self.activations[pixel][lane] for lane in range(self.ti)]
-            sums = self.term.dots(m, activations, words, instances=self.instances)
+            sums = self.term.dots(m, activations, words, exists=self.exists[pixel], instances=self.instances)
             m.d.comb += [self.sums[pixel][channel].eq(total) for channel, total in enumerate(sums)]
         return m

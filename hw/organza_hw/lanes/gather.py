@@ -34,12 +34,13 @@ class GatherLanes(wiring.Component):
 
     Members
     -------
-    activations : In, P × span. weights : In, To × Ti fields, shared by the pixels. sums : Out, P ×
-        To.
+    activations : In, P × span. weights : In, To × Ti fields, shared by the pixels. exists : In(P), of no use here.
+    sums : Out, P × To.
     """
 
     activations: data.View
     weights: data.View
+    exists: Signal
     sums: data.View
 
     def __init__(self, term, *, activation, ti, to, p, sum_bits, span, instances=False):
@@ -48,6 +49,7 @@ class GatherLanes(wiring.Component):
         super().__init__({
             "activations": In(data.ArrayLayout(data.ArrayLayout(activation, span), p)),
             "weights": In(data.ArrayLayout(data.ArrayLayout(term.field_shape, ti), to)),
+            "exists": In(p),
             "sums": Out(data.ArrayLayout(data.ArrayLayout(signed(sum_bits), to), p)),
         })  # fmt: skip
 

@@ -4,24 +4,63 @@ A bit plane is Σ a·b over bits b: activations gated in pairs on their way into
 adders (`organza_hw.lanes.carry`). Costs: docs/results/lanes.json.
 """
 
+from functools import reduce
+from operator import or_
+
 from amaranth import *
 
-from organza_hw.lanes.carry import add_inverted, gated_sum, popcount, widen
-from organza_hw.lanes.dot import LEVELS_PER_STAGE, add_tree, register
+from organza.adders import EXACT, Adder
+from organza_hw.adders import add, add_pair
+from organza_hw.lanes.carry import add_inverted, popcount, widen
+from organza_hw.lanes.dot import LEVELS_PER_STAGE, DotLanes, add_tree, register
 
 
-def plane(m, activations, gates, *, instances):
-    """Σ of the activations whose gate is 1; the latency of `DotLanes`."""
-    shape = Value.cast(activations[0]).shape()
+def plane(m, activations, gates, *, adder=EXACT, instances):
+    """Tree of the activations whose gate is 1, or of all, flipped by it, if `adder.flips`; the latency of `DotLanes`."""
+    if adder.kind == "loa" and adder.low > 1:
+        # Only the highest of the low bits makes carries. Of those below nothing but their OR is left, four to a LUT.
+        below = adder.low - 1
+        bits = [Cat(gate & bit for bit in value[:below]) for value, gate in zip(activations, gates, strict=True)]
+        above = plane(m, [value.shift_right(below) for value in activations], gates, adder=Adder("loa", 1), instances=instances)
+        joined = Cat(_joined(m, bits), above)
+        return joined.as_signed() if above.shape().signed else joined
     pairs = []
     for k in range(0, len(activations) - 1, 2):
         first, second = ((activations[k + n], gates[k + n]) for n in range(2))
-        pairs.append(gated_sum(m, first, second, Shape(shape.width + 1, shape.signed), instances=instances))
+        pairs.append(add_pair(m, adder, first, second, instances=instances))
     if len(activations) % 2:
-        pairs.append(Mux(gates[-1], activations[-1], 0))
+        value, gate = activations[-1], gates[-1]
+        alone = value.as_unsigned()
+        alone = alone ^ gate.replicate(len(value)) if adder.flips else alone & gate.replicate(len(value))
+        pairs.append(alone.as_signed() if value.shape().signed else alone)
     if len(activations) <= 2:
         return register(m, pairs[0])
-    return add_tree(m, [register(m, pair) for pair in pairs], level=1)
+
+    def sum_of(terms):
+        return add(m, adder, *terms) if len(terms) == 2 else terms[0]
+
+    return add_tree(m, [register(m, pair) for pair in pairs], level=1, sum_of=sum if adder.exact else sum_of)
+
+
+def _joined(m, values):
+    """OR of `values`; the latency of `DotLanes`."""
+    stages, reach = DotLanes.latency(len(values)), 2
+    for _ in range(stages):
+        values = [register(m, reduce(or_, values[k : k + reach])) for k in range(0, len(values), reach)]
+        reach = 2 * LEVELS_PER_STAGE
+    (joined,) = values
+    return joined
+
+
+def flipped_sum(m, activations, negatives, exists, *, adder, instances):
+    """Σ of the activations, subtracted where negative, through a tree of `adder`, or 0; one cycle more than `DotLanes`.
+
+    exists : whether there is anything to add up. Approximate adders make something of nothing.
+    """
+    total = plane(m, activations, negatives, adder=adder, instances=instances)
+    for _ in range(DotLanes.latency(len(activations))):
+        exists = register(m, exists)
+    return register(m, Mux(exists, total + _missing_ones(m, activations, negatives), 0))
 
 
 def signed_sum(m, activations, passes, negatives, *, instances):
@@ -50,14 +89,16 @@ def signed_sum(m, activations, passes, negatives, *, instances):
             total = register(m, total)
         chains.append(register(m, total))
     total = add_tree(m, chains, level=LEVELS_PER_STAGE)
-    count = popcount(m, negatives)
-    stages = 1 + (len(activations) - 1).bit_length() // LEVELS_PER_STAGE
-    for _ in range(stages):
+    return register(m, total + _missing_ones(m, activations, negatives))
+
+
+def _missing_ones(m, activations, negatives):
+    """What a sum of inverted activations lacks; the latency of `DotLanes`."""
+    shape, count = Value.cast(activations[0]).shape(), popcount(m, negatives)
+    for _ in range(DotLanes.latency(len(activations))):
         count = register(m, count)
     if shape.signed:
-        missing = count
-    elif len(count) <= shape.width:
-        missing = Cat(widen(count, shape.width), (-count)[: len(count) + 1]).as_signed()
-    else:
-        missing = count - (count << shape.width)
-    return register(m, total + missing)
+        return count
+    if len(count) <= shape.width:
+        return Cat(widen(count, shape.width), (-count)[: len(count) + 1]).as_signed()
+    return count - (count << shape.width)

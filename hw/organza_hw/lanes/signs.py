@@ -68,13 +68,13 @@ def unequal(m, a, b, *, instances):
     return add_tree(m, groups)
 
 
-def sign_sums(m, activations, words, *, instances):
+def sign_sums(m, activations, words, exists, *, instances):
     """Σ of the activations (bit 0: exists, bit 1: −1), negated where a field is 1, for every word of fields; after `latency`.
 
-    Channels exist together, but for those beyond the last of a layer, whose fields are 0 as their activations are.
+    exists : whether the channels exist, but for those beyond the last of a layer, whose fields are 0 as their activations are.
     """
     bits = [Value.cast(activation).as_unsigned() for activation in activations]
-    exists, count = bits[0][0], popcount(m, [value[0] for value in bits])
+    count = popcount(m, [value[0] for value in bits])
     for _ in range(latency(len(bits)) - 1):
         exists, count = register(m, exists), register(m, count)
     made = []

@@ -128,7 +128,8 @@ class BlockHash(Code):
         return self.rows[chosen] * signs.reshape(-1, to, ti)
 
     def integers(self) -> np.ndarray:
-        order = lane_order(self.size, *self.lane_shape, self.groups)
+        _, to, ti = self.rows.shape
+        order = lane_order(self.size, ti, to, self.groups)
         made = np.zeros(int(np.prod(self.size)), np.int64)
         made[order[order >= 0]] = self._words.reshape(-1)[order >= 0]
         return made.reshape(self.size)

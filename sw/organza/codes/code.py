@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from organza.adders import EXACT
+
 if TYPE_CHECKING:
     from organza.formats import Format
 
@@ -22,6 +24,12 @@ class Code(ABC):
     kind: ClassVar[str]
     gathers: ClassVar[bool] = False
     groups: Any = None  # channel groups that the code is made for, None for any
+    adder: Any = EXACT  # of the lanes' trees; sums are those of `integers` if it is exact, else `lane_sums`
+
+    @property
+    def label(self) -> str:
+        """The code in tables: its kind, and what of it changes the sums, as in `--code`."""
+        return self.kind
 
     @property
     def arithmetics(self) -> tuple[str, ...]:
@@ -53,9 +61,20 @@ class Code(ABC):
         return self.span(channels, channels)
 
     @property
-    def lane_shape(self) -> tuple[int, int] | None:
-        """(Ti, To) of the only engine that can run the code, None for any."""
-        return None
+    def lane_shape(self) -> tuple[int | None, int | None]:
+        """Ti and To of the engines that can run the code, None for any."""
+        return None, None
+
+    def lane_sums(self, x: np.ndarray, channels: slice, ty: int, tx: int) -> np.ndarray:
+        """What lanes with an `adder` that is not exact make of one tap, all issues added up: int64 (n, co // groups).
+
+        x : integers (n, ci // groups) of the group that has these input `channels`.
+        """
+        raise NotImplementedError(f"{self.kind} lanes have exact adders only")
+
+    def sum_error(self, groups: int) -> int:
+        """How far a sum can be from that of the integers, all taps together."""
+        return 0
 
     def check_inside(self, outer: str) -> None:
         """Raise ValueError when the code, as it is stored, cannot be inside one of kind `outer`."""

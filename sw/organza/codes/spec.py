@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ WORDS: dict[str, dict[str, tuple[str, Any]]] = {
     "flexpoint": {"managed": ("exponents", "managed")},
     "sparse": {"relative": ("index", "relative"), "bitmap": ("index", "bitmap"), "unbalanced": ("balanced", False)},
 }  # fmt: skip
+# Words that end in a number, the value of the option that they name.
+MARKS: dict[str, tuple[str, ...]] = {"binary": ("loa", "notcarry", "ti")}
 # Other encoders of a code, which users name as codes: the code, and the numbers behind the colons.
 LAWS = {"tanh": ("codebook", ("bits",))}
 # Codes around another one, which stands behind a plus, and the codes that may stand there; 8-bit linear if none does.
@@ -43,7 +46,12 @@ class CodeSpec:
 
     def __str__(self) -> str:
         words = {setting: word for word, setting in WORDS.get(self.kind, {}).items()}
-        own = [words.get((name, value), str(value)) for name, value in self.options.items() if name not in ("inner", "law")]
+        marks = MARKS.get(self.kind, ())
+        own = [
+            words.get((name, value), f"{name}{value}" if name in marks else str(value))
+            for name, value in self.options.items()
+            if name not in ("inner", "law")
+        ]
         text = ":".join([self.options.get("law", self.kind), *own])
         return f"{text}+{self.options['inner']}" if "inner" in self.options else text
 
@@ -70,14 +78,18 @@ def _parse_one(text: str) -> CodeSpec:
     made: dict[str, Any] = {"law": kind} if kind in LAWS else {}
     if not colon:
         return CodeSpec(coder, made)
-    words, numbers = WORDS.get(kind, {}), []
+    words, marks, numbers = WORDS.get(kind, {}), MARKS.get(kind, ()), []
     if not names and not words:
         raise UserError(f"code {kind} takes no number, not {text!r}")
     for part in number.split(":"):
-        if part not in words:
+        marked = re.fullmatch(r"([a-z]+)(\d+)", part)
+        if part in words:
+            option, value = words[part]
+        elif marked and marked[1] in marks:
+            option, value = marked[1], int(marked[2])
+        else:
             numbers.append(part)
             continue
-        option, value = words[part]
         if option in made:
             raise UserError(f"code {kind} takes one {option}, not {text!r}")
         made[option] = value
@@ -89,7 +101,7 @@ def _parse_one(text: str) -> CodeSpec:
         try:
             made[name] = int(value)
         except ValueError as error:
-            known = "".join(f", {word}" for word in words)
+            known = "".join(f", {word}" for word in (*words, *(f"{mark}N" for mark in marks)))
             raise UserError(f"code {kind} takes a whole number of {name}{known}, not {value!r}") from error
     return CodeSpec(coder, made)
 

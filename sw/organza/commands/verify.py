@@ -74,11 +74,11 @@ def print_verdict(result: Verification) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, width=WIDTH)
-    layers = Table("layer", "values", "wrong", "first difference", box=None, pad_edge=False)
+    layers = Table("layer", "code", "values", "wrong", "first difference", box=None, pad_edge=False)
     for layer in result.layers:
         first = layer.first
         where = "" if first is None else str(first).partition(", ")[2]
-        layers.add_row(Text(layer.layer), f"{layer.values:,}", f"{layer.wrong:,}", Text(where))
+        layers.add_row(Text(layer.layer), layer.code, f"{layer.values:,}", f"{layer.wrong:,}", Text(where))
     console.print(layers, "")
     if result.exponents:
         exponents = Table("exponents of", "lowest", "highest", "overflows", "wrong", "first difference", box=None, pad_edge=False)

@@ -14,8 +14,8 @@ from tests.strategies import random_code
 def test_weights_are_the_rows(seed):
     groups = 1 + seed % 2
     code = random_code(np.random.default_rng(seed), (6, 5, 2, 3), "blockhash", groups=groups)
-    assert code.lane_shape
     ti, to = code.lane_shape
+    assert ti and to
     words = code.words(ti, to, groups)
     integers = words - (words >> 7 << 8)
     weights = 0

@@ -28,8 +28,8 @@ def test_other_lanes_are_refused():
     node = random_convolve(
         np.random.default_rng(2), code="blockhash", input_shape=(5, 2, 2), groups=False
     )
-    assert node.code.lane_shape
     ti, to = node.code.lane_shape
+    assert ti and to
     Schedule(node=node, ti=ti, to=to)
     with pytest.raises(
         ValueError, match=f"^layer: code is for {ti}×{to} lanes, not {ti + 1}×{to}$"

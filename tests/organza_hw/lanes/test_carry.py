@@ -13,7 +13,7 @@ from organza_hw.lanes import carry, signs
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 8])
-@pytest.mark.parametrize("kind", [carry.AND_AND, carry.AND_XOR])
+@pytest.mark.parametrize("kind", [carry.AND_AND, carry.AND_XOR, carry.XOR_XOR])
 def test_ccu2c_is_the_expression(tmp_path, kind, width):
     prove_equal(tmp_path, carry.VERILOG, carry.MODULE, f"chparam -set KIND {kind} -set WIDTH {width} {carry.MODULE}")
 
