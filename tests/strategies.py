@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from organza.adders import Adder
 from organza.codes import (
     CODES,
     Affine,
@@ -234,6 +235,7 @@ def random_code(
 ) -> Code:
     """Random weights in the code `kind` (a key of `organza.codes.CODES`, None draws one), bits and centroids drawn too.
 
+    "approximate" is binary with approximate adders, for activations of 8 bits or more.
     inside : of another code, which not every way to store the weights allows.
     """
     kind = kind or str(rng.choice(list(CODES)))
@@ -253,6 +255,9 @@ def random_code(
         return Ternary(rng.integers(-1, 2, shape), 4 if inside else int(rng.integers(4, 6)))
     if kind == "binary":
         return Binary(rng.choice([-1, 1], shape))
+    if kind == "approximate":  # binary
+        adder = Adder(str(rng.choice(["loa", "notcarry"])), int(rng.integers(1, 9)))
+        return Binary(rng.choice([-1, 1], shape), adder, int(rng.integers(1, shape[0] // groups + 1)))
     if kind == "flexpoint":
         return Flexpoint(_weights(rng, shape, 16), -int(rng.integers(0, 32)))
     if kind == "codebook":

@@ -63,7 +63,7 @@ def test_round_trip(tmp_path):
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".program"] * 25
 
 
-@pytest.mark.parametrize("kind", CODES)
+@pytest.mark.parametrize("kind", [*CODES, "approximate"])
 def test_every_code_comes_back(kind, tmp_path):
     for seed in range(6):
         rng = np.random.default_rng(seed)
@@ -75,6 +75,7 @@ def test_every_code_comes_back(kind, tmp_path):
             np.testing.assert_array_equal(ours.code.fields(), theirs.code.fields())
             np.testing.assert_array_equal(ours.code.integers(), theirs.code.integers())
             assert (ours.stored_bits, ours.buffer_bits) == (theirs.stored_bits, theirs.buffer_bits)
+            assert (ours.code.adder, ours.code.lane_shape) == (theirs.code.adder, theirs.code.lane_shape)
 
 
 def test_arrays_of_any_layout(tmp_path):

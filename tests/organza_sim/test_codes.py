@@ -21,9 +21,10 @@ from tests.strategies import random_code, random_convolve, random_epilogue, rand
 from tests.tiny import tiny_program
 
 PIPELINES = 10
+KINDS = (*CODES, "approximate")
 
 
-@pytest.mark.parametrize("kind", CODES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_unbalanced_phases(kind, kernel):
     """k3 s2 and k5 s2 transposed convolutions: phases of 1 and 2, of 2 and 3 taps an axis."""
@@ -44,7 +45,7 @@ def test_unbalanced_phases(kind, kernel):
     check_stalled(chosen, kernel)
 
 
-@pytest.mark.parametrize("kind", CODES)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(2))
 def test_layers(kind, seed):
     chosen = case(seed, code=kind)

@@ -111,7 +111,8 @@ class Binary(PlainCode):
         negative = self.weights[channels, :, ty, tx] < 0
         (n, cig), cog = x.shape, negative.shape[1]
         missing = -cig % self.ti
-        x = np.pad(x.astype(np.int32), ((0, 0), (0, missing))).T.reshape(-1, self.ti, 1, n)
+        dtype = np.int32 if self.ti <= 1 << 12 else np.int64  # of 16-bit activations, doubled
+        x = np.pad(x.astype(dtype), ((0, 0), (0, missing))).T.reshape(-1, self.ti, 1, n)
         negative = np.pad(negative, ((0, missing), (0, 0))).reshape(-1, self.ti, cog, 1)
         made = np.zeros((cog, n), np.int64)
         step = max(_ELEMENTS // (self.ti * cog), 1)
@@ -119,7 +120,7 @@ class Binary(PlainCode):
             pixels = slice(start, start + step)
             for a, field in zip(x[..., pixels], negative, strict=True):
                 if self.adder.flips:
-                    made[:, pixels] += self.adder.tree(a ^ -field.astype(np.int32)) + field.sum(0)
+                    made[:, pixels] += self.adder.tree(a ^ -field.astype(dtype)) + field.sum(0)
                 else:
                     made[:, pixels] += a.sum(0) - 2 * self.adder.tree(np.where(field, a, 0))
         return made.T
