@@ -33,6 +33,7 @@ SPECS = (
     *((code, "") for code in CODES),
     ("linear:4", ""), ("ternary:5", ""), ("affine:2", ""), ("codebook:200", ""), ("sparse:75+ternary", ""), ("huffman+codebook:16", ""),
     ("rle+linear:4", ""), ("tanh:4", ""),
+    ("layer1=binary:loa4,layer2=binary:notcarry2:ti16", ""),
     ("layer1=binary:1,layer2=binary:1,layer3=binary:1", ""),
     ("layer0=linear:16,layer1=codebook:16,layer2=ternary:5,layer3=binary", ""),
     ("layer0=huffman,layer1=sparse:75,layer2=affine:4,layer3=flexpoint", ""),

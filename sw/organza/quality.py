@@ -3,7 +3,7 @@
 Writes `docs/results/quality.json`: PSNR over 1,000 seeded latents (one MSE over all pixels, images in [0, 1], the float
 model after BatchNorm folding), and FID, KID, IS by the shipped classifier over 10,000 images of the same latents for
 three seeds. ``--codes`` writes `docs/results/codes.json` instead: PSNR and stored bits of every weight code, encoded after
-training, on the same latents.
+training, on the same latents; ``--adders`` writes `docs/results/adders.json`, the same for a binary layer with approximate adders.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ CODES = (
     "flexpoint", "linear:8", "affine:8", "codebook:16", "tanh:4", "linear:4", "affine:4", "power:4", "affine:2", "ternary", "binary",
     "layer0=ternary,layer1=codebook:16,layer2=power:4,layer3=affine:6",
 )  # fmt: skip
+ADDERS = ("layer1=binary", *(f"layer1=binary:{kind}{low}" for kind in ("loa", "notcarry") for low in range(2, 7)))
+TABLES = {"codes": CODES, "adders": ADDERS}
 
 
 def calibration_latents(latent: int) -> np.ndarray:
@@ -89,32 +91,32 @@ def measure(data: str, count: int, seeds: tuple[int, ...]) -> dict:
     return result
 
 
-def measure_codes() -> dict:
-    """PSNR and stored bits of the shipped generator in every weight code."""
+def measure_codes(name: str) -> dict:
+    """PSNR and stored bits of the shipped generator in every weight code of a table."""
     calibration = calibration_latents(64)
     layers, values = fold_generator(CHECKPOINT, calibration)
     latents = draw_latents(PSNR_LATENTS[0], 64, PSNR_LATENTS[1]).numpy()
     wanted = (float_run(layers, latents.astype(np.float64)).numpy() + 1) / 2
     rows = []
-    for text in CODES:
+    for text in TABLES[name]:
         program = quantize(layers, values, codes=parse_codes(text, [layer.name for layer in layers]))
         rows.append({
             "code": text,
             "psnr_db": round(psnr(wanted, images_of(program, latents).clip(0, 1)), 2),
             "weight_bits": sum(node.code.stored_bits for node in program.nodes),
         })  # fmt: skip
-    return {"command": f"{COMMAND} --codes", "latents": PSNR_LATENTS[0], "codes": rows}
+    return {"command": f"{COMMAND} --{name}", "latents": PSNR_LATENTS[0], "codes": rows}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="fashion-mnist", help="real images: a name or a path")
-    parser.add_argument("--codes", action="store_true", help="every weight code instead")
+    parser.add_argument("--codes", dest="table", action="store_const", const="codes", help="every weight code instead")
+    parser.add_argument("--adders", dest="table", action="store_const", const="adders", help="approximate adders instead")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    result = measure_codes() if arguments.codes else measure(arguments.data, 10_000, SEEDS)
-    name = "codes.json" if arguments.codes else "quality.json"
-    output = arguments.output or Path("docs/results", name)
+    result = measure_codes(arguments.table) if arguments.table else measure(arguments.data, 10_000, SEEDS)
+    output = arguments.output or Path("docs/results", f"{arguments.table or 'quality'}.json")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

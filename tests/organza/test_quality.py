@@ -11,7 +11,7 @@ import pytest
 from organza.float_layers import float_run
 from organza.lowering import fold_generator, lower
 from organza.metrics import psnr
-from organza.quality import CHECKPOINT, PSNR_LATENTS, SEEDS, calibration_latents, images_of
+from organza.quality import ADDERS, CHECKPOINT, PSNR_LATENTS, SEEDS, calibration_latents, images_of, measure_codes
 from organza.sampling import draw_latents
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
@@ -46,3 +46,21 @@ def test_integers_are_as_good_as_floats(recorded):
 
 def test_the_reference_is_fast_enough_for_metrics(recorded):
     assert recorded["reference_images_per_second"] >= 300
+
+
+def test_approximate_adders():
+    record = json.loads((RESULTS / "adders.json").read_text())
+    assert [row["code"] for row in record["codes"]] == list(ADDERS)
+    exact, *rest = (row["psnr_db"] for row in record["codes"])
+    for kind in (rest[:5], rest[5:]):
+        assert exact + 0.1 > kind[0] and kind[2:] == sorted(kind[2:], reverse=True)  # more wrong bits, worse pictures
+        assert kind[4] < exact - 0.5
+
+
+@pytest.mark.full
+def test_approximate_adders_again(monkeypatch):
+    record = json.loads((RESULTS / "adders.json").read_text())
+    monkeypatch.setattr("organza.quality.TABLES", {"adders": ADDERS[::5]})
+    again = measure_codes("adders")["codes"]
+    for row, old in zip(again, record["codes"][::5], strict=True):
+        assert row["psnr_db"] == pytest.approx(old["psnr_db"], abs=0.05)

@@ -93,7 +93,7 @@ def test_from_the_command_line(tmp_path, monkeypatch):
     ("code", "message"),
     [
         ("binary:loa", "code binary takes a whole number of activations, loaN, notcarryN, tiN, not 'loa'"),
-        ("binary:loa9", "0: binary code must have activations of at least 9 bits with loa9 adders, not Fixed("),
+        ("binary:loa9", "0: binary code must have numbers of at least 9 bits as activations with loa9 adders, not Fixed("),
         ("binary:loa2:loa3", "code binary takes one loa, not 'binary:loa2:loa3'"),
         ("binary:loa2:notcarry3", "0: binary takes one adder, not loa2 and notcarry3"),
         ("binary:loa2:ti0", "0: Binary ti must be between 1 and 4, the input channels, not 0"),

@@ -19,7 +19,6 @@ from organza.codes.code import (
 )
 from organza.formats import Format, Sign
 
-
 TI = 8  # lanes of an approximate tree by default
 _ELEMENTS = 1 << 18  # of a tree that is added up at once: it stays in the cache
 
@@ -92,7 +91,7 @@ class Binary(PlainCode):
         if arithmetic == "xnor":
             return None if isinstance(activation, Sign) else "signs as activations"
         enough = self.adder.exact or (not isinstance(activation, Sign) and activation.bits >= self.adder.low)
-        return None if enough else f"activations of at least {max(2, self.adder.low)} bits with {self.adder} adders"
+        return None if enough else f"numbers of at least {self.adder.low} bits as activations with {self.adder} adders"
 
     def lanes_for(self, activation: Format) -> list[str]:
         lanes = super().lanes_for(activation)

@@ -160,9 +160,9 @@ def test_layers_that_no_lanes_can_run():
     node = random_convolve(np.random.default_rng(0), code="approximate", input=Fixed(8, False, 1.0), input_shape=(6, 2, 2), groups=False)
     wide = replace(node, code=Binary(node.code.weights, Adder("loa", 8), 6))
     assert wide.code.label == "binary:loa8:ti6"
-    with pytest.raises(ValueError, match=r"^layer: binary code must have activations of at least 9 bits with loa9 adders, not Fixed\(bits=8,"):
+    with pytest.raises(ValueError, match=r"^layer: binary code must have numbers of at least 9 bits as activations with loa9 adders, not Fixed\(bits=8,"):
         replace(wide, code=Binary(wide.code.weights, Adder("loa", 9), 6))
-    with pytest.raises(ValueError, match=r"^layer: binary code must have activations of at least 2 bits with loa1 adders, not Sign\("):
+    with pytest.raises(ValueError, match=r"^layer: binary code must have numbers of at least 1 bits as activations with loa1 adders, not Sign\("):
         replace(wide, code=Binary(wide.code.weights, Adder("loa", 1), 6), input=Sign(1.0))
     layers = (random_convolve(np.random.default_rng(s), code="binary", input_shape=(6, 2, 2), max_channels=6) for s in itertools.count())
     grouped = next(layer for layer in layers if layer.groups > 1)
