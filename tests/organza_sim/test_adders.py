@@ -2,6 +2,7 @@
 """Layers with approximate adders in RTL: tiles that are not full, masked pixel lanes, positions without a tap, the whole road."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
 from organza_sim.rtl import random_stalls
 from organza_sim.verify import verify
-from tests.organza_sim.layer_cases import case, features
+from tests.organza_sim.layer_cases import Case, case, features
 from tests.organza_sim.test_cycles import check_free, check_stalled
+from tests.plans import plan_of
 
 LAYERS = {  # seeds, and what they were chosen for
     68: {"groups", "remainder in ti", "several ci tiles"},
@@ -35,6 +37,16 @@ def test_layers(seed):
     assert schedule.ti > 2 and features(chosen) | {schedule.node.code.adder.kind} >= LAYERS[seed]
     check_free(chosen)
     check_stalled(chosen, seed)
+
+
+@pytest.mark.parametrize("seed", LAYERS)
+def test_weight_order(seed):
+    """The same sums in another order of taps and tiles, from memory and back."""
+    chosen = case(seed, code="approximate", max_cycles=800)
+    (schedule,), joints = chosen.schedules, chosen.plan.joints
+    other = replace(schedule, order="weight", memory="")
+    plan = plan_of(chosen.program, [other], [replace(joints[0], depth=max(joints[0].depth, other.least_depth)), joints[1]])
+    check_free(Case(chosen.program, plan, chosen.x))
 
 
 def test_other_trees_are_refused():
