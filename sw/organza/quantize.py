@@ -37,7 +37,7 @@ ACTIVATION_BITS = 8
 # 2048 entries of 8 bits fill one 16-kbit block RAM of the common FPGA families.
 TABLE_BITS = 11
 CALIBRATION_IMAGES = 256
-# A bias beyond this many weight steps would widen every lane's accumulator for one channel.
+# A bias beyond this many weight steps of 8-bit inputs would widen every lane's accumulator for one channel.
 _BIAS_BITS = 24
 # Sums of 16-bit factors are wide already.
 _FLEX_BIAS_BITS = 44
@@ -241,7 +241,7 @@ def _encode(layer: FloatLayer, fmt: Any, power: np.ndarray, spec: CodeSpec) -> t
                 floor = int(np.frexp(least.max())[1])
                 code, scales = encoder.encode(layer.weights, layer.groups, power, least=floor, **spec.options)
         else:
-            least = least * 2.0**-_BIAS_BITS
+            least = least * 2.0 ** -(_BIAS_BITS + max(0, fmt.bits - ACTIVATION_BITS))
             if (scales < least).any():
                 rows = by_channel(layer.weights, layer.groups)
                 kept = np.where((scales < least)[:, None], 0, rows)

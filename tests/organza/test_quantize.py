@@ -176,6 +176,24 @@ def _layer(weights, bias, *, activation: Activation | None = None) -> FloatLayer
     )
 
 
+@pytest.mark.parametrize("bits", [10, 16])
+def test_a_tensor_may_have_more_bits(bits):
+    """As between factors; a large bias behind it does not make weights coarser, however fine its steps are."""
+    rng = np.random.default_rng(4)
+    first = dataclasses.replace(_layer(rng.normal(size=(6, 5)), np.zeros(5)), name="first", bits=bits)
+    second = _layer(0.02 * rng.normal(size=(5, 4)), [9.0, -7.0, 0.1, 0.0])
+    x = rng.normal(size=(256, 6, 1, 1))
+    program = quantize([first, second], x)
+    between = program.nodes[0].output
+    assert isinstance(between, Fixed) and between.signed and between.bits == bits
+    assert (np.abs(program.nodes[1].code.integers()).max((0, 2, 3)) > 100).all()
+    wanted = float_run([first], x, torch.float64).numpy()
+    made = between.dequantize(program.run_layers(program.quantize(x))[0])
+    usual = quantize([dataclasses.replace(first, bits=None), second], x).nodes[0].output
+    assert usual.bits == 8 and between.scale < 2.0 ** (9 - bits) * usual.scale
+    assert np.abs(made - wanted).max() < 0.1 * np.abs(wanted).max()
+
+
 def test_dead_channels_keep_their_bias():
     layer = _layer([[1.0, 0.0, 0.0, 1e-12], [0.5, 0.0, 0.0, 0.0]], [0.1, 0.75, 0.0, -0.5])
     x = np.random.default_rng(0).uniform(-1, 1, (64, 2, 1, 1))

@@ -42,6 +42,16 @@ class Need:
     reason: str
 
 
+@dataclass(frozen=True)
+class Until:
+    """What `mark` begins ends with the next stage `end`, and none of `barred` may come in between."""
+
+    mark: str
+    end: str
+    barred: tuple[str, ...]
+    reason: str
+
+
 _HASHES = ("hashed", "blockhash", "multihash")
 _RANDOM = "hashed weights are shared at random, so no position can be left out and none is more frequent than another"
 _LOSSLESS = ("huffman", "rle", "bitmap", "relative", "csr", "csc")
@@ -77,8 +87,16 @@ ORDERS: tuple[Order, ...] = (
 )
 
 NEEDS: tuple[Need, ...] = (
+    Need("scheduled", "finetune", True, "the schedule prunes while the next finetune stage trains; add one behind it, or say schedule = \"oneshot\""),
     Need("quantize.during", "finetune", True, "when = \"during\" goes on training in the code; add a finetune stage behind it, or say when = \"after\""),
     Need("quantize.after", "finetune", False, "when = \"after\" codes what training has made; move it behind the last finetune stage, or say when = \"during\""),
+)  # fmt: skip
+
+UNTILS: tuple[Until, ...] = (
+    Until("scheduled.channel", "finetune", ("grow", "prune", "factorize", "code"),
+          "channels are pruned while the next finetune stage trains; put one between, or say schedule = \"oneshot\""),
+    Until("scheduled.element", "finetune", ("grow", "prune", "factorize"),
+          "weights are pruned while the next finetune stage trains; put one between, or say schedule = \"oneshot\""),
 )  # fmt: skip
 
 
@@ -102,6 +120,18 @@ def check_order(stages: Sequence[Stage]) -> None:
             behind = any(_covers(need.other, mark) for after in marks[number + 1 :] for mark in after)
             if behind != need.present:
                 raise UserError(f"stage {number + 1} ({stages[number].kind}): {need.reason}")
+        for until in UNTILS:
+            if any(_covers(until.mark, mark) for mark in own):
+                _check_until(number, until, stages, marks)
+
+
+def _check_until(number: int, until: Until, stages: Sequence[Stage], marks: Sequence[Sequence[Mark]]) -> None:
+    for later in range(number + 1, len(stages)):
+        if any(_covers(until.end, mark) for mark in marks[later]):
+            return
+        if any(_covers(barred, mark) for barred in until.barred for mark in marks[later]):
+            names = f"stage {number + 1} ({stages[number].kind}) and stage {later + 1} ({stages[later].kind})"
+            raise UserError(f"{names} do not go together: {until.reason}")
 
 
 def _check_pair(earlier: int, later: int, one: Mark, other: Mark, stages: Sequence[Stage]) -> None:

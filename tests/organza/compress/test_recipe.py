@@ -32,11 +32,11 @@ def test_layers_may_have_settings_of_their_own():
 
 
 @pytest.mark.parametrize("text, message", [
-    ("", "^stage: must have at least one; a stage is a table .* with one of .*quantize, .*encode$"),
+    ("", "^stage: must have at least one; a stage is a table .* with one of .*finetune, encode"),
     ("stage = 3", "^stage: must be tables"),
     ("[[stage]]\n", "^stage 1: must have exactly one key of .*, found none$"),
     ("[[stage]]\nfinetune = {}\nencode = {}", "^stage 1: must have exactly one key of .*, found encode, finetune|finetune, encode$"),
-    ("[[stage]]\nmagic = {}", "^stage 1: must be one of quantize, .*, not 'magic'$"),
+    ("[[stage]]\nmagic = {}", "^stage 1: must be one of .*finetune, encode, not 'magic'$"),
     ("[[stage]]\nfinetune = 3", "^stage 1: finetune must be a table of keys, not 3$"),
     (TRAIN + "[[stage]]\nfinetune = { step = 3 }", "^stage 2: finetune: unknown key 'step'; known are losses, steps, "),
     ("[[stage]]\nfinetune = { steps = '3' }", "^stage 1: finetune.steps: must be a valid integer, not '3'$"),

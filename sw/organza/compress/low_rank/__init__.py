@@ -1,0 +1,1 @@
+"""Low rank: a layer as two or more smaller ones in a row."""
