@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from organza import checkpoint, loading
 from organza.capture import capture
-from organza.codes.spec import parse_codes
+from organza.codes.binary import binarise_by_redundancy
+from organza.codes.spec import CodeSpec, parse_codes
 from organza.errors import UserError
 from organza.float_layers import FloatLayer
 from organza.fold import fold
@@ -39,8 +41,8 @@ def lower(
         first 256 are used. (N, features) means (N, features, 1, 1).
     recipe : "int8": 8-bit weights and activations.
     calibration : "mse", "percentile" or "max": how activations are clipped.
-    code : weight code of all layers ("ternary") or of some ("layer1=codebook:16,layer2=binary"), see
-        `organza.codes.spec`; the rest keeps the recipe's.
+    code : weight code of all layers ("ternary") or of some ("layer1=codebook:16,layer2=binary",
+        "redundant=binary"), see `organza.codes.spec`; others keep the recipe's.
     weights : safetensors file for a "file.py:function" generator.
 
     Raises
@@ -53,8 +55,14 @@ def lower(
     if recipe not in RECIPES:
         raise UserError(f"recipe must be one of {', '.join(sorted(RECIPES))}, not {recipe!r}")
     layers, values = fold_generator(generator, inputs, weights=weights)
-    codes = parse_codes(code, [layer.name for layer in layers]) if code is not None else None
+    codes = layer_codes(code, layers) if code is not None else None
     return quantize(layers, values, weight_bits=RECIPES[recipe], calibration=calibration, codes=codes)
+
+
+def layer_codes(text: str, layers: Sequence[FloatLayer]) -> dict[str, CodeSpec]:
+    """Codes by layer name of what a user says, see `parse_codes`; "redundant" are ApGAN's layers to binarise."""
+    redundant = [layer.name for layer in layers if not layer.passthrough and binarise_by_redundancy(*layer.input_shape)]
+    return parse_codes(text, [layer.name for layer in layers], {"redundant": redundant})
 
 
 def fold_generator(

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from organza.classifier import load_classifier
-from organza.codes.spec import parse_codes
 from organza.datasets import load_images
 from organza.float_layers import float_run
-from organza.lowering import fold_generator, lower
+from organza.lowering import fold_generator, layer_codes, lower
 from organza.metrics import Scorer, psnr
 from organza.program import Program
 from organza.program_file import program_hash
@@ -99,7 +98,7 @@ def measure_codes(name: str) -> dict:
     wanted = (float_run(layers, latents.astype(np.float64)).numpy() + 1) / 2
     rows = []
     for text in TABLES[name]:
-        program = quantize(layers, values, codes=parse_codes(text, [layer.name for layer in layers]))
+        program = quantize(layers, values, codes=layer_codes(text, layers))
         rows.append({
             "code": text,
             "psnr_db": round(psnr(wanted, images_of(program, latents).clip(0, 1)), 2),

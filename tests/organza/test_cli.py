@@ -433,7 +433,7 @@ def test_programs(here: Path) -> None:
         ("multihash:0", "0: multihash factor must be at least 1, not 0"),
         ("blockhash:8:0:4", "0: blockhash factor and lanes must be at least 1, not 8, 0, 4"),
         ("quaternary", "code must be one of linear, affine, .*, not 'quaternary'"),
-        ("layer7=binary", r"code names the layer 'layer7'; this model has layer0 \(0\), layer1 \(3\)"),
+        ("layer7=binary", r"code names the layer 'layer7'; this model has layer0 \(0\), layer1 \(3\), or say redundant or rest"),
     ],
 )
 def test_codes_that_do_not_fit(here: Path, code: str, message: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from organza.codes import Linear
+from organza.codes import CODES, Linear
 from organza.epilogue import Epilogue
 from organza.formats import Fixed
 from organza.geometry import Axis
@@ -108,6 +108,28 @@ def test_random_convolution_layers():
         np.testing.assert_array_equal(sums.transpose(0, 3, 1, 2), expected)
 
 
+def _zeros_convolve_crop_subsample(node: Convolve, x: np.ndarray) -> np.ndarray:
+    """Sums (N, co, height, width) by PyTorch on the dense integers of the code."""
+    y, h = node.y, node.x
+    spread = np.zeros((len(x), node.ci, (y.size - 1) * y.up + 1, (h.size - 1) * h.up + 1))
+    spread[:, :, :: y.up, :: h.up] = x
+    full = torch.nn.functional.conv_transpose2d(
+        torch.from_numpy(spread),
+        torch.from_numpy(node.code.integers().astype(np.float64)),
+        groups=node.groups,
+    ).numpy()
+    rows, columns = (
+        np.arange(axis.crop_before, axis.crop_before + axis.full, axis.down) for axis in (y, h)
+    )
+    expected = np.zeros((len(x), node.co, len(rows), len(columns)))
+    inside = np.ix_(
+        *((r >= 0) & (r < n) for r, n in zip((rows, columns), full.shape[2:], strict=True))
+    )
+    taken = full[:, :, rows[inside[0].ravel()]][..., columns[inside[1].ravel()]]
+    expected[:, :, inside[0], inside[1]] = taken
+    return expected
+
+
 @pytest.mark.parametrize("block", range(2))
 def test_any_geometry_is_insert_zeros_convolve_crop_and_subsample(block):
     """Uneven crops, output padding ≥ stride and up together with down, which PyTorch cannot name."""
@@ -115,25 +137,19 @@ def test_any_geometry_is_insert_zeros_convolve_crop_and_subsample(block):
         rng = np.random.default_rng(seed)
         node = random_convolve(rng, max_stride=8, max_kernel=9, max_positions=80)
         x = random_input(rng, node, 2)
-        y, h = node.y, node.x
-        spread = np.zeros((2, node.ci, (y.size - 1) * y.up + 1, (h.size - 1) * h.up + 1))
-        spread[:, :, :: y.up, :: h.up] = x
-        full = torch.nn.functional.conv_transpose2d(
-            torch.from_numpy(spread),
-            torch.from_numpy(node.code.integers().astype(np.float64)),
-            groups=node.groups,
-        ).numpy()
-        rows, columns = (
-            np.arange(axis.crop_before, axis.crop_before + axis.full, axis.down) for axis in (y, h)
-        )
-        expected = np.zeros((2, node.co, len(rows), len(columns)))
-        inside = np.ix_(
-            *((r >= 0) & (r < n) for r, n in zip((rows, columns), full.shape[2:], strict=True))
-        )
-        taken = full[:, :, rows[inside[0].ravel()]][..., columns[inside[1].ravel()]]
-        expected[:, :, inside[0], inside[1]] = taken
         sums = accumulate(node, x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-        np.testing.assert_array_equal(sums, expected)
+        np.testing.assert_array_equal(sums, _zeros_convolve_crop_subsample(node, x))
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_every_code_is_a_convolution_of_its_integers(kind):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        node = random_convolve(rng, code=kind, max_channels=8)
+        x = random_input(rng, node, 2)
+        sums = accumulate(node, x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        np.testing.assert_array_equal(sums, _zeros_convolve_crop_subsample(node, x))
+        assert (np.abs(sums).max((0, 2, 3)) + np.abs(node.epilogue.bias) <= node.sum_bound).all()
 
 
 def _requantise(e: Epilogue, channel: int, total: int) -> int:

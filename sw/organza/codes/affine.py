@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from organza.checks import check_integer
 from organza.codes.code import Code, check_weights, no_options
 from organza.codes.codebook import Codebook
 from organza.codes.line import best_line
@@ -40,14 +41,10 @@ class Affine(Code):
     kind = "affine"
 
     def __post_init__(self) -> None:
-        for name in ("bits", "offset", "fraction"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"Affine {name} must be an integer, not {value!r}")
-        if not 1 <= self.bits <= 8:
-            raise ValueError(f"Affine bits must be between 1 and 8, not {self.bits}")
-        if not 0 <= self.fraction <= FRACTION:
-            raise ValueError(f"Affine fraction must be between 0 and {FRACTION}, not {self.fraction}")
+        check_integer("Affine bits", self.bits, 1, 8)
+        check_integer("Affine fraction", self.fraction, 0, FRACTION)
+        if isinstance(self.offset, bool) or not isinstance(self.offset, int):
+            raise TypeError(f"Affine offset must be an integer, not {self.offset!r}")
         if abs(self.offset) >= 1 << MAX_OFFSET_BITS:
             raise ValueError(f"Affine offset must be within ±2**{MAX_OFFSET_BITS}, not {self.offset}")
         levels = check_weights("Affine", self.levels)
@@ -108,7 +105,7 @@ class Affine(Code):
         The line is one for the layer, its zero point is rounded to `FRACTION` bits and the levels are chosen once more.
         Option `bits`, 4 by default.
         """
-        bits = options.pop("bits", 4)
+        bits = check_integer("Affine bits", options.pop("bits", 4), 1, 8)
         no_options("affine", options)
         top = (1 << bits) - 1
         _, alpha, beta = best_line(weights.reshape(-1), top)

@@ -171,6 +171,11 @@ class Binary(PlainCode):
         return cls(from_channels(signs, weights.shape, groups), adder, ti), scales
 
 
+def redundancy_of(ci: int, height: int, width: int) -> int:
+    """ApGAN's measure of a layer by its *input*, c - h * w: how many more channels than places."""
+    return ci - height * width
+
+
 def binarise_by_redundancy(ci: int, height: int, width: int) -> bool:
-    """ApGAN's layer selection: redundancy c - h * w of a layer's *input* is positive."""
-    return ci - height * width > 0
+    """ApGAN's layer selection: layers whose redundancy is positive are binarised, the others keep their code."""
+    return redundancy_of(ci, height, width) > 0

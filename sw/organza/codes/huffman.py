@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from organza.checks import check_integer
 from organza.codes.bitstream import BitStream
 from organza.codes.serial import Wrapper
 
@@ -135,10 +136,7 @@ class Huffman(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.longest, bool) or not isinstance(self.longest, int):
-            raise TypeError(f"huffman longest must be an integer, not {self.longest!r}")
-        if not 1 <= self.longest <= LONGEST:
-            raise ValueError(f"huffman longest must be between 1 and {LONGEST}, not {self.longest}")
+        check_integer("huffman longest", self.longest, 1, LONGEST)
         _ = self.table  # refuses too many fields now, not when it is used
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from organza.calibration import weight_scales
+from organza.checks import check_integer
 from organza.codes.code import Code, PlainCode, by_channel, check_weights, from_channels, no_options
 from organza.formats import Format
 
@@ -33,10 +34,7 @@ class Linear(PlainCode):
     kind = "linear"
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int):
-            raise TypeError(f"Linear bits must be an integer, not {self.bits!r}")
-        if not 2 <= self.bits <= 16:
-            raise ValueError(f"Linear bits must be between 2 and 16, not {self.bits}")
+        check_integer("Linear bits", self.bits, 2, 16)
         weights = check_weights("Linear", self.weights)
         if np.abs(weights).max() > self.magnitude:
             raise ValueError(f"Linear weights of {self.bits} bits must be within ±{self.magnitude}")
@@ -72,7 +70,7 @@ class Linear(PlainCode):
         cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
     ) -> tuple[Code, np.ndarray]:
         """Scales of least squared error, rounded to nearest. Option `bits`, 8 by default."""
-        bits = options.pop("bits", 8)
+        bits = check_integer("Linear bits", options.pop("bits", 8), 2, 16)
         no_options("linear", options)
         scales = weight_scales(weights, groups, bits, power)
         step = np.where(scales > 0, scales, 1)[:, None]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from organza.checks import check_integer
 from organza.codes.code import (
     Code,
     PlainCode,
@@ -40,10 +41,7 @@ class PowerOfTwo(PlainCode):
     kind = "power"
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int):
-            raise TypeError(f"PowerOfTwo bits must be an integer, not {self.bits!r}")
-        if not 2 <= self.bits <= 5:
-            raise ValueError(f"PowerOfTwo bits must be between 2 and 5, not {self.bits}")
+        check_integer("PowerOfTwo bits", self.bits, 2, 5)
         weights = check_weights("PowerOfTwo", self.weights)
         magnitude = np.abs(weights)
         if (magnitude & (magnitude - 1)).any() or magnitude.max() > self.magnitude:
@@ -73,7 +71,7 @@ class PowerOfTwo(PlainCode):
         cls, weights: np.ndarray, groups: int, power: np.ndarray, **options: int
     ) -> tuple[Code, np.ndarray]:
         """Nearest level (in value, not in exponent) for the scale of least squared error. Option `bits`, 4 by default."""
-        bits = options.pop("bits", 4)
+        bits = check_integer("PowerOfTwo bits", options.pop("bits", 4), 2, 5)
         no_options("power", options)
         rows, cost = by_channel(weights, groups), channel_power(power, weights.shape, groups)
         largest_exponent = (1 << (bits - 1)) - 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from organza.checks import check_integer
 from organza.codes.bitstream import BitStream
 from organza.codes.serial import Wrapper
 
@@ -56,10 +57,7 @@ class RunLength(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.run_bits, bool) or not isinstance(self.run_bits, int):
-            raise TypeError(f"rle run_bits must be an integer, not {self.run_bits!r}")
-        if not 1 <= self.run_bits <= 8:
-            raise ValueError(f"rle run_bits must be between 1 and 8, not {self.run_bits}")
+        check_integer("rle run_bits", self.run_bits, 1, 8)
 
     @property
     def pair_bits(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from organza.checks import check_integer
 from organza.codes.code import Code, by_channel, channel_power, no_options
 from organza.codes.pruning import prune
 from organza.codes.sparse_formats import (
@@ -34,10 +35,7 @@ BLOCK, GAP_BITS = 16, 4
 def _check_storage(block: int, index: str, gap: int) -> None:
     """Raise TypeError / ValueError for what `Sparse` cannot store."""
     for name, value, low, high in (("block", block, 2, 16), ("gap", gap, MIN_GAP_BITS, MAX_GAP_BITS)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"Sparse {name} must be an integer, not {value!r}")
-        if not low <= value <= high:
-            raise ValueError(f"Sparse {name} must be between {low} and {high}, not {value}")
+        check_integer(f"Sparse {name}", value, low, high)
     if index not in INDEXES:
         raise ValueError(
             f"Sparse index must be one of {', '.join(INDEXES)}, not {index!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ WORDS: dict[str, dict[str, tuple[str, Any]]] = {
 }  # fmt: skip
 # Words that end in a number, the value of the option that they name.
 MARKS: dict[str, tuple[str, ...]] = {"binary": ("loa", "notcarry", "ti")}
+REST = "rest"  # the layers that no other part of a text names
 # Other encoders of a code, which users name as codes: the code, and the numbers behind the colons.
 LAWS = {"tanh": ("codebook", ("bits",))}
 # Codes around another one, which stands behind a plus, and the codes that may stand there; 8-bit linear if none does.
@@ -114,36 +115,53 @@ def with_seed(spec: CodeSpec, seed: int) -> CodeSpec:
     return CodeSpec(spec.kind, {"factor": 8, **spec.options, "seed": seed})
 
 
-def parse_codes(text: str, names: Sequence[str]) -> dict[str, CodeSpec]:
-    """Codes of the layers `names`: one for all, or ``layer=code`` pairs; a layer is a name or ``layerN`` from 0.
+def parse_codes(text: str, names: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None) -> dict[str, CodeSpec]:
+    """Codes of the layers `names`: one for all, or ``layer=code`` pairs, see `parse_layers`.
 
     Raises `UserError` for an unknown code or layer, listing the known ones, or a layer named twice.
     """
     if "=" not in text:
         spec = parse_spec(text)
         return {name: with_seed(spec, number) for number, name in enumerate(names)}
-    chosen = parse_layers("code", text, names)
+    chosen = parse_layers("code", text, names, groups)
     return {name: with_seed(parse_spec(code), list(names).index(name)) for name, code in chosen.items()}
 
 
-def parse_layers(what: str, text: str, names: Sequence[str]) -> dict[str, str]:
-    """``layer=value`` pairs as values by name; a layer is one of `names` or ``layerN`` from 0.
+def parse_layers(
+    what: str, text: str, names: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, str]:
+    """``layer=value`` pairs as values by name.
 
-    Raises `UserError` for a part that is no pair, an unknown layer, listing the known ones, or a layer named twice.
+    A layer is one of `names`, ``layerN`` from 0, one of `groups`, which stands for some of the names, or ``rest``, all that
+    no other pair names.
+
+    Raises `UserError` for a part that is no pair, an unknown layer, listing the known ones, an empty group, or a layer named
+    twice.
     """
-    aliases = {f"layer{k}": name for k, name in enumerate(names)} | {name: name for name in names}
+    groups = groups or {}
+    known = {**groups} | {f"layer{k}": [name] for k, name in enumerate(names)} | {name: [name] for name in names}
     made: dict[str, str] = {}
+    rest: list[str] = []
     for part in text.split(","):
         layer, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise UserError(f"{what} must be layer={what} in every part of {text!r}, not {part!r}")
-        if layer not in aliases:
-            known = ", ".join(f"layer{k} ({name})" for k, name in enumerate(names))
-            raise UserError(f"{what} names the layer {layer!r}; this model has {known}")
-        if aliases[layer] in made:
-            raise UserError(f"{what} names the layer {layer!r} twice")
-        made[aliases[layer]] = value
-    return made
+        if layer == REST and layer not in known:
+            rest.append(value)
+            continue
+        if layer not in known:
+            layers = ", ".join(f"layer{k} ({name})" for k, name in enumerate(names))
+            raise UserError(f"{what} names the layer {layer!r}; this model has {layers}, or say {' or '.join([*groups, REST])}")
+        if not known[layer]:
+            raise UserError(f"{what} names the {layer} layers, but this model has none")
+        for name in known[layer]:
+            if name in made:
+                again = f"{name!r} again, in {layer}" if layer in groups else f"{layer!r} twice"
+                raise UserError(f"{what} names the layer {again}")
+            made[name] = value
+    if len(rest) > 1:
+        raise UserError(f"{what} names the {REST} twice")
+    return made | {name: value for value in rest for name in names if name not in made}
 
 
 def parse_arithmetic(text: str, program: Program) -> dict[str, str]:

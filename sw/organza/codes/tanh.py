@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from organza.checks import check_integer
+
 # What the largest weight of a channel may be as argument of tanh: nearly equal steps at first, very fine small ones at last.
 STEEPNESS = np.geomspace(0.1, 4, 33)
 BITS = 4
@@ -18,10 +20,7 @@ def tanh_centroids(bits: int, steepness: float) -> np.ndarray:
 
     Steps that round to the same integer are one centroid. Raises ValueError for bits that are not 1…8.
     """
-    if isinstance(bits, bool) or not isinstance(bits, int):
-        raise TypeError(f"tanh bits must be an integer, not {bits!r}")
-    if not 1 <= bits <= 8:
-        raise ValueError(f"tanh bits must be between 1 and 8, not {bits}")
+    check_integer("tanh bits", bits, 1, 8)
     return np.unique(tanh_steps(1 << bits, steepness))
 
 

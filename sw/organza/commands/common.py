@@ -32,7 +32,7 @@ Code = Annotated[
     str | None,
     typer.Option(
         help="Weight code of all layers (ternary, binary, power, affine:4, codebook:16, linear:6) or of "
-        "some: layer1=codebook:16,layer2=binary. Default: linear:8."
+        "some: layer1=codebook:16,layer2=binary; redundant=binary (ApGAN's choice), rest=linear:6. Default: linear:8."
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Fixes the latents that are drawn.")]

@@ -103,8 +103,7 @@ def _lowered(
     method: str,
     code: str | None,
 ) -> Model:
-    from organza.codes.spec import parse_codes
-    from organza.lowering import fold_generator
+    from organza.lowering import fold_generator, layer_codes
     from organza.quantize import quantize
 
     if calibration is None:
@@ -117,7 +116,7 @@ def _lowered(
     else:
         inputs = _calibration(calibration, shape)
     layers, values = fold_generator(target, inputs, weights=weights)
-    codes = None if code is None else parse_codes(code, [layer.name for layer in layers])
+    codes = None if code is None else layer_codes(code, layers)
     program = quantize(layers, values, calibration=method, codes=codes)
     short = Path(name).stem if isinstance(target, Path) else Path(name.rpartition(":")[0]).stem
     return Model(short, program, layers, values)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from organza.codes import CODES, Affine, Binary, Codebook, Linear, PowerOfTwo, Ternary
-from organza.codes.binary import binarise_by_redundancy
+from organza.codes.binary import binarise_by_redundancy, redundancy_of
 from organza.codes.code import by_channel, from_channels
 from tests.strategies import random_code
 
@@ -129,11 +129,18 @@ def test_a_channel_of_zeros(kind):
     np.testing.assert_allclose(made[0], 0, atol=0.5 * scales[0] * 2**8 if kind == "affine" else 1e-12)
 
 
-def test_apgan_layer_selection_is_the_published_one():
-    """DCGAN-64, inputs of the projection and the four transposed convolutions: 99, 496, 192, -128, -960."""
-    layers = [(100, 1, 1), (512, 4, 4), (256, 8, 8), (128, 16, 16), (64, 32, 32)]
-    assert [c - h * w for c, h, w in layers] == [99, 496, 192, -128, -960]
-    assert [binarise_by_redundancy(*layer) for layer in layers] == [True, True, True, False, False]
+@pytest.mark.parametrize(
+    ("layers", "redundancy"),
+    [
+        # Inputs of the projection and the four transposed convolutions of DCGAN-64.
+        ([(100, 1, 1), (512, 4, 4), (256, 8, 8), (128, 16, 16), (64, 32, 32)], [99, 496, 192, -128, -960]),
+        # Of the transposed convolutions of the one with 5×5 kernels and 1,024 channels.
+        ([(1024, 4, 4), (512, 8, 8), (256, 16, 16), (128, 32, 32)], [1008, 448, 0, -896]),
+    ],
+)
+def test_apgan_layer_selection_is_the_published_one(layers, redundancy):
+    assert [redundancy_of(*layer) for layer in layers] == redundancy
+    assert [binarise_by_redundancy(*layer) for layer in layers] == [value > 0 for value in redundancy]
 
 
 ONE = np.ones((1, 1, 1, 1), np.int64)

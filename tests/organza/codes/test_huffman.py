@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bitarray import bitarray
+from bitarray.util import canonical_decode, canonical_huffman
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,6 +111,21 @@ def test_round_trip(fields, longest):
     assert stream.bits == (table.lengths * [(fields == s).sum() for s in table.symbols]).sum()
     np.testing.assert_array_equal(table.decode(stream, len(fields)), fields)
     assert naive(table, stream.unpack().tolist(), len(fields)) == fields.tolist()
+
+
+@given(counts)
+def test_lengths_are_as_good_as_those_of_bitarray(amounts):
+    lengths = code_lengths(np.array(amounts), 60)
+    theirs, *_ = canonical_huffman(dict(enumerate(amounts)))
+    assert (lengths * amounts).sum() == sum(len(theirs[symbol]) * amount for symbol, amount in enumerate(amounts))
+
+
+@given(streams, st.integers(6, LONGEST))
+def test_bitarray_decodes_our_streams(fields, longest):
+    """Another library's decoder of canonical codes, given the symbols and how many have 0, 1, 2, … bits."""
+    table = Table.of(fields, longest)
+    bits = bitarray(table.encode(fields).unpack().tolist())
+    assert list(canonical_decode(bits, [0, *table.amounts.tolist()], table.symbols.tolist())) == fields.tolist()
 
 
 @given(streams, st.data())

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,24 @@ def test_runs(some, bits):
     for wrong in (len(some) - 1, len(some) + 1):
         with pytest.raises(ValueError, match=f"^Runs must make {wrong} fields, not {len(some)}$"):
             expand_runs(runs, values, wrong)
+
+
+@given(fields, st.integers(1, 8))
+def test_runs_are_those_of_pytorch(some, bits):
+    """`torch.unique_consecutive` encodes runs of every value; ours are its runs of zeros, cut at the longest."""
+    longest = (1 << bits) - 1
+    wanted, zeros = [], 0
+    for value, times in zip(*(part.tolist() for part in torch.unique_consecutive(torch.from_numpy(some), return_counts=True)), strict=True):
+        if value == 0:
+            fillers, zeros = divmod(times, longest + 1)
+            wanted += [(longest, 0)] * fillers
+        else:
+            wanted += [(zeros, value)] + [(0, value)] * (times - 1)
+            zeros = 0
+    if zeros:
+        wanted.append((zeros - 1, 0))  # the last zero is a value
+    runs, values = pair_runs(some, bits)
+    assert list(zip(runs.tolist(), values.tolist(), strict=True)) == wanted
 
 
 @given(fields, st.integers(1, 8), st.integers(2, 16), st.data())

@@ -54,6 +54,28 @@ def test_one_code_for_all_and_one_for_each():
     }
 
 
+def test_layers_by_what_they_are():
+    groups = {"redundant": ["net.3"]}
+    linear, binary = CodeSpec("linear", {"bits": 4}), CodeSpec("binary")
+    assert parse_codes("redundant=binary", NAMES, groups) == {"net.3": binary}
+    assert parse_codes("rest=linear:4,redundant=binary", NAMES, groups) == {"net.3": binary, "net.0": linear}
+    assert parse_codes("layer0=binary,rest=linear:4", NAMES) == {"net.0": binary, "net.3": linear}
+    assert parse_codes("layer0=binary,layer1=binary,rest=linear:4", NAMES) == dict.fromkeys(NAMES, binary)
+    assert parse_codes("rest=hashed", NAMES)["net.3"].options["seed"] == 1
+    # A layer may have such a name.
+    assert parse_codes("rest=binary", ["rest", "other"]) == {"rest": binary}
+    for text, message in (
+        ("redundant=binary,layer1=ternary", r"^code names the layer 'layer1' twice$"),
+        ("layer1=ternary,redundant=binary", r"^code names the layer 'net\.3' again, in redundant$"),
+        ("rest=binary,rest=ternary", "^code names the rest twice$"),
+        ("layer7=binary", r"^code names the layer 'layer7'; this model has layer0 \(net\.0\), layer1 \(net\.3\), or say redundant or rest$"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            parse_codes(text, NAMES, groups)
+    with pytest.raises(UserError, match="^code names the redundant layers, but this model has none$"):
+        parse_codes("redundant=binary", NAMES, {"redundant": []})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -77,7 +99,7 @@ def test_one_code_for_all_and_one_for_each():
         ("rle+blockhash", r"^code rle must be around one of linear, .*, codebook, not 'blockhash'$"),
         ("sparse+huffman", r"^code sparse must be around one of linear, .*, not 'huffman'$"),
         ("hashed:8:1:2", r"^code hashed takes only factor and seed, not 'hashed:8:1:2'$"),
-        ("layer2=binary", r"^code names the layer 'layer2'; this model has layer0 \(net\.0\), layer1 \(net\.3\)$"),
+        ("layer2=binary", r"^code names the layer 'layer2'; this model has layer0 \(net\.0\), layer1 \(net\.3\), or say rest$"),
         ("layer0=binary,net.0=ternary", r"^code names the layer 'net\.0' twice$"),
         ("layer0=binary,ternary", r"^code must be layer=code in every part of .*, not 'ternary'$"),
     ],
@@ -98,7 +120,7 @@ class TestArithmetic:
         "text, message",
         [
             ("packed", "arithmetic must be layer=arithmetic in every part of 'packed', not 'packed'"),
-            ("layer9=packed", r"arithmetic names the layer 'layer9'; this model has layer0 \(.*\), layer1 \(.*\)"),
+            ("layer9=packed", r"arithmetic names the layer 'layer9'; this model has layer0 \(.*\), layer1 \(.*\), or say rest"),
             ("layer0=packed,layer0=packed", "arithmetic names the layer 'layer0' twice"),
             ("layer0=lut", r"arithmetic of .* \(a linear code\) must be one of plain, packed, not 'lut'"),
         ],

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from organza.checks import check_integer
+
+__all__ = ["check_choice", "check_flag", "check_integer", "check_number"]
+
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> str:
     """`value` if it is one of `choices`; ValueError that lists them otherwise."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
     return str(value)
-
-
-def check_integer(name: str, value: object, low: int, high: int) -> int:
-    """`value` if it is an integer within low…high; TypeError or ValueError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, not {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be between {low} and {high}, not {value}")
-    return value
 
 
 def check_number(name: str, value: object, low: float, high: float) -> float:
