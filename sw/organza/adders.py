@@ -44,8 +44,10 @@ class Adder:
         return f"{self.kind}{self.low or ''}"
 
     @classmethod
-    def parse(cls, text: str) -> Adder:
-        """Inverse of `str`. Raises ValueError as the constructor."""
+    def parse(cls, text: object) -> Adder:
+        """Inverse of `str`. Raises TypeError for anything but text, ValueError as the constructor."""
+        if not isinstance(text, str):
+            raise TypeError(f"adder must be text, not {text!r}")
         found = re.fullmatch(r"([a-z]+)(\d*)", text)
         if found is None:
             raise ValueError(f"adder must be exact, loaN or notcarryN, not {text!r}")

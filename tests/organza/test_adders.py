@@ -98,6 +98,7 @@ def test_names():
         (lambda: Adder("notcarry", 17), ValueError, "notcarry adder must have 1 to 16 low bits, not 17"),
         (lambda: Adder("exact", 1), ValueError, "exact adder must have 0 low bits, not 1"),
         (lambda: Adder("loa", 2.0), TypeError, "adder low bits must be an integer, not 2.0"),
+        (lambda: Adder.parse(3), TypeError, "adder must be text, not 3"),
         (lambda: Adder.parse("loa-4"), ValueError, "adder must be exact, loaN or notcarryN, not 'loa-4'"),
     ],
 )

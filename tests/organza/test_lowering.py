@@ -141,3 +141,15 @@ def test_importing_organza_is_cheap():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match=r"^module 'organza' has no attribute 'nothing'$"):
         organza.nothing  # noqa: B018
+
+
+def test_layers_that_apgan_binarises():
+    """Binary where the input has more channels than places, the other code elsewhere."""
+    config = GeneratorConfig(latent=20, width=9, resolution=32, channels=1)
+    torch.manual_seed(0)
+    latents = np.random.default_rng(0).standard_normal((32, 20))
+    program = organza.lower(Generator(config).eval(), latents, code="redundant=binary,rest=linear:6")
+    shapes = [node.input_shape for node in program.nodes]
+    kinds = ["binary" if ci > height * width else "linear" for ci, height, width in shapes]
+    assert [node.code.kind for node in program.nodes] == kinds == ["binary", "binary", "linear", "linear"]
+    assert {node.code.field_bits for node in program.nodes if node.code.kind == "linear"} == {6}
