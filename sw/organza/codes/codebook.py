@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from organza.codes.code import Code, by_channel, channel_power, check_weights, from_channels, no_options
+from organza.codes.kmeans import lloyd
 from organza.codes.tanh import BITS, fit_tanh
 
 
@@ -130,8 +131,6 @@ class Codebook(Code):
             return cls(from_channels(indices, weights.shape, groups), centroids), scales
         if law != "k-means":
             raise ValueError(f"codebook law must be 'k-means' or 'tanh', not {law!r}")
-        from sklearn.cluster import KMeans  # slow to import, and only needed here
-
         count = options.pop("centroids", 16)
         no_options("codebook", options)
         if not 2 <= count <= 256:
@@ -140,14 +139,9 @@ class Codebook(Code):
         peak = np.abs(rows).max(1)
         scales = peak / 127
         unit = rows / np.where(scales > 0, scales, 1)[:, None]
-        values = unit.reshape(-1, 1)
-        start = np.linspace(values.min(), values.max(), count)[:, None]
-        found = np.unique(np.round(values))
+        found = np.unique(np.round(unit))
         if len(found) > count:
-            # Many weights round to few places: counting them first makes k-means exact and fast.
-            places, amounts = np.unique(np.round(values, 1), return_counts=True)
-            means = KMeans(count, init=start, n_init="auto", random_state=0).fit(places[:, None], sample_weight=amounts)
-            found = np.unique(np.clip(np.round(means.cluster_centers_[:, 0]), -127, 127))
+            found = np.unique(np.round(lloyd(unit.reshape(-1), count)))
         centroids = found.astype(np.int64)
         if len(centroids) < 2:
             centroids = np.unique(np.append(centroids, centroids[0] - 1 if centroids[0] else 1))

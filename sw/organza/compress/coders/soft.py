@@ -9,15 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from organza.codes import Code, Codebook
+from organza.codes.kmeans import lloyd
 from organza.codes.spec import CodeSpec
-from organza.compress.coders.checks import check_integer, check_number
+from organza.compress.coders.checks import check_choice, check_integer, check_number
 from organza.compress.coders.coder import Coder
 from organza.compress.coders.mixture import MixtureLoss, likeliest, merged
+from organza.compress.coders.rounding import LEAST_SCALE
 from organza.compress.coders.shared_values import rounded_values
 from organza.compress.gradients import straight_through
 
 REACH = 0.6  # largest weight in the units of the paper's constants
-DEVIATION = 0.25
+DEVIATION, LEAST_DEVIATION = 0.25, 1e-3
+STARTS = ("kmeans", "range")
 # Shape and rate of the Gamma priors of precisions: of the component at 0, of the others.
 ZERO_PRIOR, PRIOR = (5e3, 2.0), (250.0, 0.1)
 NEARNESS = 1e-10
@@ -27,16 +30,19 @@ MEAN_RATE = 0.2
 class SoftCoder(Coder):
     """Weights under the prior −τ / n · log p(w), p a mixture of Gaussians (Ullrich et al., ICLR 2017).
 
-    Component 0 has mean 0 and a fixed, large share: its weights become 0. Constants are those of the authors' tutorial for weights
-    divided so that the largest is 0.6; means start in equal steps. While training, weights are real; in evaluation, and for
-    good after `finish`, each is the mean of the component that most likely made it, components that have become the same
-    counted together, and further training moves the means. Means are stored as integers of 8 bits.
+    Component 0 has mean 0 and a fixed share: its weights become 0. Priors are those of the authors' tutorial for weights
+    divided so that the largest is 0.6. While training, weights are real; in evaluation, and for good after `finish`, each is
+    the mean of the component that most likely made it, components that have become the same counted together, and further
+    training moves the means. Means are stored as integers of 8 bits.
 
     Parameters
     ----------
-    components : 2…256. zero_share : of component 0, in (0, 1). tau : weight of the prior. The paper divides by the number of
-        training images, we by the layer's weights. rate : how much faster log precisions and shares move than weights (the
-        authors' rates for MNIST: 6); means move at a fifth of the weights' rate.
+    components : 2…256. start : of the means. "kmeans": centroids of k-means, deviations half of what is usual between them;
+        "range": the authors', equal steps over the weights' range and deviations of 0.25, with which nearly all weights of a
+        generator become 0.
+    zero_share : of component 0, in (0, 1); the authors have 0.99. tau : weight of the prior over the number of weights; the
+        authors have 0.003 over the number of training images. rate : how much faster log precisions and shares move than
+        weights, 6 for the authors, who train for many more steps; means move at a fifth of the weights' rate.
     """
 
     kind = "soft"
@@ -46,18 +52,18 @@ class SoftCoder(Coder):
     index: Tensor  # component of every weight after `finish`
 
     def __init__(
-        self, shape: tuple[int, int, int, int], groups: int, *, components: int = 16, zero_share: float = 0.99,
-        tau: float = 0.003, rate: float = 6.0,
+        self, shape: tuple[int, int, int, int], groups: int, *, components: int = 16, start: str = "kmeans",
+        zero_share: float = 0.5, tau: float = 0.3, rate: float = 60.0,
     ) -> None:  # fmt: skip
         super().__init__(shape, groups)
         count = check_integer("soft components", components, 2, 256)
+        self.start = check_choice("soft start", start, STARTS)
         self.zero_share = check_number("soft zero_share", zero_share, 1e-6, 1 - 1e-6)
         self.tau = check_number("soft tau", tau, 0, 1e6)
         self.rate = check_number("soft rate", rate, 1e-3, 1e3)
         # Parameters over their rates, because there is one rate for everything that is trained.
         self.slow_means = nn.Parameter(torch.zeros(count - 1))
-        start = -2 * np.log(DEVIATION) / self.rate
-        self.slow_precisions = nn.Parameter(torch.full((count,), float(start)))
+        self.slow_precisions = nn.Parameter(torch.zeros(count))
         self.slow_mix = nn.Parameter(torch.zeros(count - 1))
         self.register_buffer("unit", torch.ones(1))
         self.register_buffer("finished", torch.zeros(1, dtype=torch.bool))
@@ -65,7 +71,8 @@ class SoftCoder(Coder):
 
     def options(self) -> dict[str, Any]:
         return {
-            "components": len(self.slow_precisions), "zero_share": self.zero_share, "tau": self.tau, "rate": self.rate,
+            "components": len(self.slow_precisions), "start": self.start, "zero_share": self.zero_share, "tau": self.tau,
+            "rate": self.rate,
         }  # fmt: skip
 
     def spec(self) -> CodeSpec:
@@ -73,12 +80,18 @@ class SoftCoder(Coder):
 
     @torch.no_grad()
     def refit(self, weight: Tensor | None, mask: Tensor | None) -> None:
-        """Lay out the means, once."""
+        """Lay out the mixture, once."""
         if weight is None or self.slow_means.any():
             return
-        peak = weight.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+        peak, others = weight.abs().max().clamp_min(LEAST_SCALE), len(self.slow_means)
         self.unit.copy_(peak / REACH)
-        self.slow_means.copy_(torch.linspace(-1, 1, len(self.slow_means)) * peak / MEAN_RATE)
+        means, deviation = torch.linspace(-1, 1, others) * peak, DEVIATION
+        if self.start == "kmeans":
+            found = lloyd((weight if mask is None else weight[mask]).double().numpy().reshape(-1), others + 1)
+            deviation = max(float(np.median(np.diff(found))) / 2 / float(self.unit), LEAST_DEVIATION)
+            means = torch.from_numpy(np.delete(found, np.abs(found).argmin())).float()
+        self.slow_means.copy_(means / MEAN_RATE)
+        self.slow_precisions.fill_(-2 * np.log(deviation) / self.rate)
 
     def mixture(self) -> tuple[Tensor, Tensor, Tensor]:
         """Real means, log precisions for weights over `unit`, and log shares of the components, component 0 first."""

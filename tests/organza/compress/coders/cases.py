@@ -23,7 +23,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("ternary", {"threshold": "sparsity", "sparsity": 0.7, "granularity": "channel", "per_byte": 5}),
     ("ternary", {"threshold": "sparsity", "granularity": "network"}), ("ternary", {"scale": "learned"}),
     ("kmeans", {"centroids": 2}), ("kmeans", {"granularity": "channel"}), ("kmeans", {"centroids": 256}),
-    ("soft", {}), ("soft", {"components": 4, "zero_share": 0.3, "rate": 20.0}),
+    ("soft", {}), ("soft", {"components": 4, "zero_share": 0.3, "rate": 20.0, "start": "range"}),
     ("hashed", {"factor": 4, "seed": 3}), ("hashed", {"factor": 1, "start": "random", "rescale": True}),
     ("blockhash", {"factor": 4, "ti": 3, "to": 2}), ("blockhash", {"start": "random"}),
     ("multihash", {"factor": 2}), ("multihash", {"factor": 8, "start": "random", "learn_scale": False}),

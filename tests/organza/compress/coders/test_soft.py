@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
 
 from organza.compress.coders.soft import SoftCoder
 from tests.organza.compress.coders.cases import ready, real, weights
@@ -12,15 +13,30 @@ from tests.organza.compress.coders.cases import ready, real, weights
 SHAPE = (8, 6, 3, 4)
 
 
-def test_it_starts_as_the_authors_do():
+def test_it_can_start_as_the_authors_do():
     weight = 0.1 * weights("normal", SHAPE)
-    coder = ready("soft", {}, weight)
+    coder = ready("soft", {"start": "range", "zero_share": 0.99}, weight)
     means, log_precisions, log_mix = coder.mixture()
     peak = weight.abs().max()
     assert means[0] == 0 and means[1:].tolist() == pytest.approx((peak * torch.linspace(-1, 1, 15)).tolist(), rel=1e-5)
     assert (-0.5 * log_precisions).exp().tolist() == pytest.approx([0.25] * 16)
     assert log_mix.exp().tolist() == pytest.approx([0.99] + [0.01 / 15] * 15)
     assert float(weight.abs().max() / coder.unit) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_it_starts_with_clusters(masked):
+    weight = 0.1 * weights("normal", SHAPE)
+    mask = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1)) < 0.5 if masked else None
+    coder = ready("soft", {"components": 8}, weight, 1, mask)
+    values = (weight if mask is None else weight[mask]).double().numpy().reshape(-1, 1)
+    found = np.sort(KMeans(8, init=np.linspace(values.min(), values.max(), 8)[:, None], n_init=1, tol=0).fit(values).cluster_centers_[:, 0])
+    wanted = np.delete(found, np.abs(found).argmin())
+    means, log_precisions, log_mix = coder.mixture()
+    assert means[0] == 0 and means[1:].tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
+    deviation = np.median(np.diff(found)) / 2 / float(coder.unit)
+    assert (-0.5 * log_precisions).exp().tolist() == pytest.approx([deviation] * 8, rel=1e-4)
+    assert log_mix[0].exp().item() == pytest.approx(0.5)
 
 
 def test_the_penalty_is_the_mixture_with_gamma_priors():
@@ -54,10 +70,10 @@ def train(coder: Any, weight, mask=None, steps=400):
 
 def test_the_mixture_collapses_and_prunes():
     weight = 0.3 * weights("normal", SHAPE)
-    coder = ready("soft", {"zero_share": 0.5, "components": 6, "rate": 10.0}, weight).train()
+    coder = ready("soft", {"zero_share": 0.5, "components": 6, "rate": 10.0, "start": "range"}, weight).train()
     assert torch.equal(coder(weight, None), weight)
     moved = train(coder, weight)
-    before = (ready("soft", {"zero_share": 0.5, "components": 6}, weight)(weight, None) - weight).square().mean()
+    before = (ready("soft", {"zero_share": 0.5, "components": 6, "start": "range"}, weight)(weight, None) - weight).square().mean()
     coder.finish(moved, None)
     after = (coder(moved, None) - moved).square().mean()
     assert coder.penalty(moved, None) is None
@@ -85,7 +101,7 @@ def test_after_the_end_only_the_means_move():
 
 
 def test_components_that_became_the_same_are_one():
-    coder = ready("soft", {"components": 4, "zero_share": 0.2}, 0.6 * weights("constant", SHAPE))
+    coder = ready("soft", {"components": 4, "zero_share": 0.2, "start": "range"}, 0.6 * weights("constant", SHAPE))
     with torch.no_grad():
         coder.slow_means.copy_(torch.tensor([1.0, 1.0, 0.0]))
         coder.slow_precisions.fill_(1.0)
