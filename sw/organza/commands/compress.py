@@ -46,6 +46,9 @@ def compress(
     discriminator_weights: Annotated[
         Path | None, typer.Option(help="Weights of a Python discriminator: .safetensors.")
     ] = None,
+    student: Annotated[
+        str | None, typer.Option(help="What stages begin with: a shipped name, a checkpoint, or the width of a new generator.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=0, help="Most steps of any training, to try a recipe.")] = None,
     images: Annotated[int | None, typer.Option(min=2, help="Images for FID, KID and IS instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's seed.")] = None,
@@ -69,7 +72,7 @@ def compress(
                 "discriminator_weights": discriminator_weights,
                 "input_shape": None if input_shape is None else list(parse_shape(input_shape)),
             }  # fmt: skip
-            read = _changed(read, own, {"images": images, "lanes": lanes}, seed)
+            read = _changed(read, own, student, {"images": images, "lanes": lanes}, seed)
         settings = Settings(
             folder=recipe.parent, data=data, resume=resume, most_steps=steps, cost=cycle_model(read.report.lanes), step=shown.step
         )
@@ -84,26 +87,37 @@ def compress(
         _show(report, output)
 
 
-def _changed(recipe: Recipe, teacher: dict[str, Any], report: dict[str, Any], seed: int | None) -> Recipe:
+def _changed(
+    recipe: Recipe, teacher: dict[str, Any], student: str | None, report: dict[str, Any], seed: int | None
+) -> Recipe:
     """The recipe with what the command line says instead; its paths are relative to where the command was given."""
-    from organza import assets
+    from organza.compress.recipe import Student
 
-    change: dict[str, Any] = {}
-    for key, value in teacher.items():
-        shipped = isinstance(value, str) and (value in ("none", "fresh") or assets.generator_file(value) is not None)
-        if isinstance(value, str | Path) and not (shipped and not Path(value).exists()):
-            value = str(Path(value).absolute())
-        if value is not None:
-            change[key] = value
+    change = {key: _path(value) for key, value in teacher.items() if value is not None}
     if "checkpoint" in change:  # what belongs to the recipe's teacher says nothing about another one
         change = {"weights": None, "input_shape": None, "discriminator": None, "discriminator_weights": None, **change}
     if teacher["weights"] is not None and teacher["checkpoint"] is None:
         raise UserError("--weights goes with --teacher my_model.py:make_generator")
-    table = recipe.teacher.model_copy(update=change)
-    numbers = recipe.report.model_copy(update={key: value for key, value in report.items() if value is not None})
-    return recipe.model_copy(
-        update={"teacher": table, "report": numbers, "seed": recipe.seed if seed is None else seed}
-    )
+    tables: dict[str, Any] = {
+        "teacher": recipe.teacher.model_copy(update=change),
+        "report": recipe.report.model_copy(update={key: value for key, value in report.items() if value is not None}),
+    }
+    if student is not None:
+        tables["student"] = Student(width=int(student)) if student.isdecimal() else Student(checkpoint=_path(student))
+    if seed is not None:
+        tables["seed"] = seed
+    return recipe.model_copy(update=tables)
+
+
+def _path(value: Any) -> Any:
+    """A name that is a path as an absolute one; shipped names and words stay."""
+    from organza import assets
+
+    if not isinstance(value, str | Path) or value in ("none", "fresh"):
+        return value
+    if isinstance(value, str) and not Path(value).exists() and assets.generator_file(value) is not None:
+        return value
+    return str(Path(value).absolute())
 
 
 def cycle_model(lanes: int | None) -> Callable[[Program], Cost]:

@@ -206,6 +206,11 @@ class Chain(nn.Module):
         return [layer for layer in self.layers if isinstance(layer, ChainLayer)]
 
     @property
+    def norms(self) -> list[nn.BatchNorm2d]:
+        """The batch normalisations of the layers that have one."""
+        return [layer.norm for layer in self.list if layer.norm is not None]
+
+    @property
     def input_shape(self) -> tuple[int, int, int]:
         """(ci, height, width)"""
         first = self.list[0]
@@ -245,7 +250,7 @@ class Chain(nn.Module):
     @torch.no_grad()
     def calibrate(self, batches: Iterable[Tensor]) -> None:
         """Measure the statistics of batch normalisation again, as plain means over `batches` of inputs."""
-        norms = [layer.norm for layer in self.list if layer.norm is not None]
+        norms = self.norms
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None

@@ -78,6 +78,16 @@ def test_teacher_and_data_of_the_command_line(here: Path) -> None:
     assert Path("out/0-start/judge.safetensors").exists()
 
 
+def test_a_student_of_the_command_line(here: Path) -> None:
+    (here / "recipe.toml").write_text("[report]\nimages = 4\nlatents = 4\nseeds = 1\n[[stage]]\nquantize = { when = 'after' }")
+    teacher = ("--teacher", "dcgan32-w16", "--discriminator", "none", "--data", "sample", "--json")
+    report = json.loads(run("recipe.toml", "-o", "wide", *teacher, "--student", "2").stdout)
+    assert report["stages"][1]["compression_ratio_weights"] > 4 * 8  # an eighth as wide
+    report = json.loads(run("recipe.toml", "-o", "same", *teacher, "--student", "dcgan32-w16").stdout)
+    assert report["stages"][1]["compression_ratio_weights"] == 4
+    refused("student.checkpoint: .*gone.safetensors: no such file", "recipe.toml", "-o", "out", *teacher, "--student", "gone.safetensors")
+
+
 HUGE = "[[stage]]\nfinetune = { steps = 2, batch = 8, losses = { pixel = 1e39 } }"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from typing import Any, Literal
 
 import torch
 from pydantic import ConfigDict, Field, model_validator
+from torch import Tensor
 
 from organza.compress.activations import ActivationGrid
 from organza.compress.chain import Chain, ChainLayer, refit
@@ -96,14 +98,14 @@ class QuantizeStage(Stage):
     def apply(self, state: State, context: Context) -> dict[str, Any]:
         notes: dict[str, Any] = {}
         for name, chain in chains(state, self.module, self.kind):
-            layers = self._layers(chain)
+            layers, before = self._layers(chain), deepcopy(chain)
             own = {layer_name(chain, called, self.kind): called for called in self.overrides()}
             if self.weights:
                 coded = {layer.name: self.settings(own.get(layer.name)) for layer in layers}
                 notes[name] = code_layers([layer for layer in layers if coded[layer.name]["code"] != "none"], coded)
             if self.activations is not None:
                 self._grids(chain, layers)
-            calibrate(chain, context, generator=name == "generator")
+            calibrate(chain, context, generator=name == "generator", before=before)
         return notes
 
     def _layers(self, chain: Chain) -> list[ChainLayer]:
@@ -188,10 +190,32 @@ def make_coder(settings: dict[str, Any], shape: tuple[int, int, int, int], group
     return coder(shape, groups, **options)
 
 
-def calibrate(chain: Chain, context: Context, *, generator: bool) -> None:
-    """Measure normalisation and the reach of activations anew: under latents, or for a discriminator under real images."""
-    if generator:
-        chain.calibrate(context.batches(_BATCHES, _CALIBRATE, size=_BATCH))
+def calibrate(chain: Chain, context: Context, *, generator: bool, before: Chain | None = None) -> None:
+    """Measure normalisation and the reach of activations anew: under latents, or for a discriminator under real images.
+
+    before : the chain before its weights were changed. Only the difference that this makes to the statistics is then taken, so that
+    what hardly changed anything is not spoilt by the noise of a few samples.
+    """
+    batches = list(_inputs(context, generator))
+    chain.calibrate(batches)
+    if before is None:
         return
-    images = context.images[: _BATCHES * _BATCH]
-    chain.calibrate(to_values(context.teacher, images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
+    kept = [(mean.clone(), variance.clone()) for mean, variance in _statistics(before)]
+    before.calibrate(batches)
+    for (mean, variance), old, measured in zip(_statistics(chain), kept, _statistics(before), strict=True):
+        mean += old[0] - measured[0]
+        variance *= old[1] / measured[1].clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def _statistics(chain: Chain) -> list[tuple[Tensor, Tensor]]:
+    """Mean and variance of every normalisation."""
+    pairs = [(norm.running_mean, norm.running_var) for norm in chain.norms]
+    return [(mean, variance) for mean, variance in pairs if mean is not None and variance is not None]
+
+
+def _inputs(context: Context, generator: bool) -> Iterable[Tensor]:
+    count = 1 if context.rehearsal else _BATCHES
+    if generator:
+        return context.batches(count, _CALIBRATE, size=_BATCH)
+    images = context.images[: count * _BATCH]
+    return (to_values(context.teacher, images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))

@@ -118,9 +118,9 @@ class SearchStage(Stage):
             chains(made, "both" if made.critic is not None else "generator", self.kind), (generator, discriminator), strict=False
         ):
             if bits is not None and bits != _FLOAT_BITS:
-                layers = select(chain, None, self.kind)
+                layers, before = select(chain, None, self.kind), deepcopy(chain)
                 code_layers(layers, {layer.name: {"code": self.code, "bits": bits} for layer in layers})
-                calibrate(chain, context, generator=name == "generator")
+                calibrate(chain, context, generator=name == "generator", before=before)
         self.finetune.apply(made, context)
         return made
 

@@ -86,3 +86,13 @@ def test_redundant_layers_and_the_rest():
     QuantizeStage(code="em", bits=2, layers="rest").apply(nets, context())
     assert coders(nets.generator) == ["binary", "em"]
     assert QuantizeStage(code="em", bits=2, layers="rest").apply(nets, context()) == {"generator": {}}
+
+
+def test_statistics_move_by_what_the_code_changes_and_no_more():
+    nets, fine, coarse = state(), state(), state()
+    QuantizeStage(code="float32", when="after").apply(fine, context())
+    QuantizeStage(code="uniform", bits=2, when="after").apply(coarse, context())
+    plain, same, moved = (chain.generator.norms[0] for chain in (nets, fine, coarse))
+    torch.testing.assert_close(same.running_mean, plain.running_mean, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(same.running_var, plain.running_var, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(moved.running_var, plain.running_var, rtol=1e-2)
