@@ -25,7 +25,9 @@ def generator(seed: int = 1) -> Chain:
 @cache
 def _generator(seed: int) -> Chain:
     torch.manual_seed(seed)
-    return Chain.of(randomised(MODULES["dcgan"](), seed), torch.randn(2, LATENT, 1, 1)).eval()
+    made = Chain.of(randomised(MODULES["dcgan"](), seed), torch.randn(2, LATENT, 1, 1)).eval()
+    made.calibrate([torch.randn(2000, LATENT, 1, 1)])  # statistics of its own results, as a trained one has
+    return made
 
 
 def discriminator(seed: int = 2) -> Chain:
