@@ -10,7 +10,6 @@ The defaults keep a layer tiny, because RTL tests pay for every issue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -37,10 +36,9 @@ from organza.codes import (
 )
 from organza.codes.multihash import side_of
 from organza.epilogue import MAX_SHIFT, Epilogue
-from organza.exponents import ExponentRule
-from organza.formats import Fixed, Flex, Format, Managed, Sign
+from organza.formats import Fixed, Flex, Format, Sign
 from organza.geometry import Axis
-from organza.manage import manage
+from organza.manage import manage, with_rules
 from organza.program import Convolve, Program
 
 GEOMETRIES = ("transposed", "convolution", "mixed", "point")
@@ -353,16 +351,4 @@ def random_managed(rng: np.random.Generator, layers: int = 2, *, code: str | Non
             node = replace(node, epilogue=replace(node.epilogue, low=node.output.low, high=node.output.high))
         nodes.append(node)
     program = manage(Program(tuple(nodes)), window=int(rng.integers(1, 6)), delay=int(rng.integers(1, 4)))
-    return with_initial(program, lambda rule: int(rng.integers(rule.low, rule.high + 1)))
-
-
-def with_initial(program: Program, choose: Callable[[ExponentRule], int]) -> Program:
-    """The same program with other first exponents."""
-    formats: list[Format] = [program.input]
-    for node in program.nodes:
-        form = node.output
-        formats.append(Managed.of(replace(form.rule, initial=choose(form.rule))) if isinstance(form, Managed) else form)
-    return Program(tuple(
-        replace(node, input=before, output=after)
-        for node, before, after in zip(program.nodes, formats, formats[1:], strict=False)
-    ))  # fmt: skip
+    return with_rules(program, lambda rule: replace(rule, initial=int(rng.integers(rule.low, rule.high + 1))))

@@ -7,7 +7,7 @@ far as its biases fit 32-bit mantissas.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -42,6 +42,20 @@ def manage(program: Program, layers: Collection[str] | None = None, *, window: i
         nodes.append(_managed(node, input, output))
         output = input
     return Program(tuple(reversed(nodes)))
+
+
+def with_rules(program: Program, change: Callable[[ExponentRule], ExponentRule]) -> Program:
+    """`program` with other rules for its managed exponents: `change` of every one that it has.
+
+    Raises ValueError for rules that a layer cannot follow.
+    """
+    formats: list[Format] = [program.input]
+    for node in program.nodes:
+        formats.append(Managed.of(change(node.output.rule)) if isinstance(node.output, Managed) else node.output)
+    return Program(tuple(
+        dataclasses.replace(node, input=before, output=after)
+        for node, before, after in zip(program.nodes, formats, formats[1:], strict=False)
+    ))  # fmt: skip
 
 
 def _rule(node: Convolve, output: Format, window: int, delay: int) -> ExponentRule:

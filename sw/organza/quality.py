@@ -4,6 +4,7 @@ Writes `docs/results/quality.json`: PSNR over 1,000 seeded latents (one MSE over
 model after BatchNorm folding), and FID, KID, IS by the shipped classifier over 10,000 images of the same latents for
 three seeds. ``--codes`` writes `docs/results/codes.json` instead: PSNR and stored bits of every weight code, encoded after
 training, on the same latents; ``--adders`` writes `docs/results/adders.json`, the same for a binary layer with approximate adders.
+``--exponents`` writes `docs/results/exponents.json`: flexpoint with exponents that calibration got wrong, frozen and managed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from organza.classifier import load_classifier
 from organza.datasets import load_images
+from organza.exponents import ExponentRule
 from organza.float_layers import float_run
 from organza.lowering import fold_generator, layer_codes, lower
+from organza.manage import with_rules
 from organza.metrics import Scorer, psnr
 from organza.program import Program
 from organza.program_file import program_hash
@@ -30,8 +35,10 @@ CHECKPOINT = Path(__file__).parent / "assets" / "dcgan32-w16.safetensors"
 CALIBRATION = (256, 0)
 PSNR_LATENTS = (1000, 1)
 SEEDS = (10, 11, 12)
+WRONG_BITS = (-6, -4, -2, 0, 2, 4, 6, 8)
+SETTLING = 20
 CODES = (
-    "flexpoint", "linear:8", "affine:8", "codebook:16", "tanh:4", "linear:4", "affine:4", "power:4", "affine:2", "ternary", "binary",
+    "flexpoint", "flexpoint:managed", "linear:8", "affine:8", "codebook:16", "tanh:4", "linear:4", "affine:4", "power:4", "affine:2", "ternary", "binary",
     "layer0=ternary,layer1=codebook:16,layer2=power:4,layer3=affine:6",
 )  # fmt: skip
 ADDERS = ("layer1=binary", *(f"layer1=binary:{kind}{low}" for kind in ("loa", "notcarry") for low in range(2, 7)))
@@ -107,14 +114,54 @@ def measure_codes(name: str) -> dict:
     return {"command": f"{COMMAND} --{name}", "latents": PSNR_LATENTS[0], "codes": rows}
 
 
+def measure_exponents(wrong: Sequence[int] = WRONG_BITS) -> dict:
+    """PSNR of the shipped generator in flexpoint when the exponents between its layers are wrong by some bits at first.
+
+    Frozen ones stay so; managed ones are picked by the rule. "settled" leaves out the first `SETTLING` images. Images with an
+    overflow are those of any layer.
+    """
+    calibration = calibration_latents(64)
+    layers, values = fold_generator(CHECKPOINT, calibration)
+    latents = draw_latents(PSNR_LATENTS[0], 64, PSNR_LATENTS[1]).numpy()
+    wanted = (float_run(layers, latents.astype(np.float64)).numpy() + 1) / 2
+    right = quantize(layers, values, codes=layer_codes("flexpoint:managed", layers))
+    rows = []
+    for bits in wrong:
+        def begin(rule: ExponentRule, bits: int = bits) -> ExponentRule:
+            return replace(rule, initial=min(max(rule.initial + bits, rule.low), rule.high))
+
+        def hold(rule: ExponentRule) -> ExponentRule:
+            return replace(rule, low=rule.initial, high=rule.initial)
+
+        managed = with_rules(right, begin)
+        row: dict[str, float | int] = {"bits": bits}
+        for name, program in (("frozen", with_rules(managed, hold)), ("managed", managed)):
+            trace = program.trace(program.quantize(latents.reshape(len(latents), *program.input_shape)))
+            made = ((program.dequantize(trace.layers[-1]) + 1) / 2).clip(0, 1)
+            over = np.any([seen.overflow for seen in trace.exponents if seen is not None], 0)
+            row |= {
+                f"{name}_psnr_db": round(psnr(wanted, made), 2),
+                f"{name}_settled_psnr_db": round(psnr(wanted[SETTLING:], made[SETTLING:]), 2),
+                f"{name}_overflows": int(over.sum()),
+            }
+        rows.append(row)
+    return {"command": f"{COMMAND} --exponents", "latents": PSNR_LATENTS[0], "rows": rows}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", default="fashion-mnist", help="real images: a name or a path")
     parser.add_argument("--codes", dest="table", action="store_const", const="codes", help="every weight code instead")
     parser.add_argument("--adders", dest="table", action="store_const", const="adders", help="approximate adders instead")
+    parser.add_argument(
+        "--exponents", dest="table", action="store_const", const="exponents", help="wrong exponents instead, frozen and managed"
+    )
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    result = measure_codes(arguments.table) if arguments.table else measure(arguments.data, 10_000, SEEDS)
+    if arguments.table is None:
+        result = measure(arguments.data, 10_000, SEEDS)
+    else:
+        result = measure_exponents() if arguments.table == "exponents" else measure_codes(arguments.table)
     output = arguments.output or Path("docs/results", f"{arguments.table or 'quality'}.json")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=2) + "\n")

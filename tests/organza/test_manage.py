@@ -21,13 +21,13 @@ from organza.float_layers import FloatLayer, float_run
 from organza.formats import Fixed, Flex, Managed, restore_format
 from organza.geometry import Axis
 from organza.graph import Activation
-from organza.manage import manage
+from organza.manage import manage, with_rules
 from organza.managed_epilogue import ManagedEpilogue
 from organza.program import Convolve, Program
 from organza.program_file import load_program, program_hash, save_program
 from organza.quantize import quantize
 from tests.organza.test_program_file import rewrite
-from tests.strategies import random_input, random_managed, with_initial
+from tests.strategies import random_input, random_managed
 
 MANAGED = parse_spec("flexpoint:managed")
 
@@ -75,11 +75,7 @@ def test_at_the_initial_exponents_it_is_the_frozen_program(last):
     """Rules that may not move: the same integers in every layer."""
     frozen = chain(codes=dict.fromkeys("abc", CodeSpec("flexpoint")), last=last)
     managed = manage(frozen)
-    formats = [form if type(form) is not Managed else Managed.of(replace(form.rule, low=form.exponent, high=form.exponent))
-               for form in (managed.input, *(node.output for node in managed.nodes))]  # fmt: skip
-    held = Program(tuple(
-        replace(node, input=a, output=b) for node, a, b in zip(managed.nodes, formats, formats[1:], strict=False)
-    ))  # fmt: skip
+    held = with_rules(managed, lambda rule: replace(rule, low=rule.initial, high=rule.initial))
     x = latents(frozen, 20)
     for ours, theirs in zip(held.run_layers(x), frozen.run_layers(x), strict=True):
         assert np.array_equal(ours, theirs)
@@ -89,7 +85,7 @@ def test_at_the_initial_exponents_it_is_the_frozen_program(last):
 @given(st.integers(0, 2**32 - 1), st.integers(-6, 6))
 def test_it_is_real_arithmetic(seed, jump):
     """Convolutions by PyTorch on integers, everything behind them as rational numbers; exponents by the ideal rule."""
-    program = with_initial(chain(seed % 5), lambda rule: rule.initial + seed % 3 - 1)
+    program = with_rules(chain(seed % 5), lambda rule: replace(rule, initial=rule.initial + seed % 3 - 1))
     x = np.concatenate([latents(program, 3, 2.0**-3), latents(program, 5, 2.0 ** (jump - 3), seed)])
     trace = program.trace(x)
     values, before = x, [program.input.exponent] * len(x)
@@ -249,7 +245,9 @@ def test_programs_survive_the_disk(tmp_path):
         ours, theirs = program.trace(x), loaded.trace(x)
         assert ours.state == theirs.state
         assert np.array_equal(ours.layers[-1], theirs.layers[-1])
-        low, high = (with_initial(program, lambda rule, bound=bound: getattr(rule, bound)) for bound in ("low", "high"))
+        low, high = (
+            with_rules(program, lambda rule, bound=bound: replace(rule, initial=getattr(rule, bound))) for bound in ("low", "high")
+        )
         assert program_hash(low) != program_hash(high)
 
 

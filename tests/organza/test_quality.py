@@ -11,7 +11,16 @@ import pytest
 from organza.float_layers import float_run
 from organza.lowering import fold_generator, lower
 from organza.metrics import psnr
-from organza.quality import ADDERS, CHECKPOINT, PSNR_LATENTS, SEEDS, calibration_latents, images_of, measure_codes
+from organza.quality import (
+    ADDERS,
+    CHECKPOINT,
+    PSNR_LATENTS,
+    SEEDS,
+    calibration_latents,
+    images_of,
+    measure_codes,
+    measure_exponents,
+)
 from organza.sampling import draw_latents
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
@@ -64,3 +73,17 @@ def test_approximate_adders_again(monkeypatch):
     again = measure_codes("adders")["codes"]
     for row, old in zip(again, record["codes"][::5], strict=True):
         assert row["psnr_db"] == pytest.approx(old["psnr_db"], abs=0.05)
+
+
+def test_managed_exponents_do_not_depend_on_calibration():
+    """However wrong the first exponents are, after some images they are as good as those of calibration."""
+    recorded = json.loads((RESULTS / "exponents.json").read_text())
+    rows = {row["bits"]: row for row in recorded["rows"]}
+    (again,) = measure_exponents([-6])["rows"]
+    assert again == pytest.approx(rows[-6], abs=0.05)
+    right = rows[0]["frozen_psnr_db"]
+    assert all(row["managed_settled_psnr_db"] >= right - 0.1 for row in rows.values())
+    # Half a percent of the images, from the start to the end.
+    assert all(row["managed_overflows"] <= 6 for row in rows.values())
+    assert rows[-6]["frozen_overflows"] == 1000 and rows[-6]["frozen_psnr_db"] < 10
+    assert rows[8]["frozen_psnr_db"] < right - 25

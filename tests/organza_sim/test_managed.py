@@ -8,7 +8,7 @@ import pytest
 
 from organza.formats import Managed
 from organza.lowering import lower
-from organza.manage import manage
+from organza.manage import manage, with_rules
 from organza.plan import JointPlan
 from organza.program import Program
 from organza.quality import CHECKPOINT, calibration_latents
@@ -26,7 +26,7 @@ from tests.formal.shell import mutated
 from tests.organza_sim.layer_cases import Case
 from tests.organza_sim.test_cycles import check_free, check_stalled
 from tests.plans import plan_of, random_plan
-from tests.strategies import random_convolve, random_input, random_managed, with_initial
+from tests.strategies import random_convolve, random_input, random_managed
 
 PIPELINES = 8
 MOST_CYCLES = 1200
@@ -97,7 +97,7 @@ def test_images_of_one_issue(depth, height):
         ))  # fmt: skip
     nodes = [replace(node, epilogue=replace(node.epilogue, low=-32768, high=32767)) for node in nodes]
     frozen = Program(tuple(nodes))
-    program = with_initial(manage(frozen), lambda rule: rule.low)
+    program = with_rules(manage(frozen), lambda rule: replace(rule, initial=rule.low))
     x = rng.integers(program.input.low, program.input.high + 1, (24, *shape)) >> rng.integers(0, 12, (24, 1, 1, 1))
     plan = plan_of(program, [Schedule(node=node, ti=1, to=1) for node in program.nodes],
                    [JointPlan(n=1, depth=depth)] * 3 + [JointPlan(n=1, depth=0)])  # fmt: skip
@@ -129,7 +129,7 @@ def scaled(program, *parts):
 def shipped():
     """The shipped generator with exponents that start far too small, on few lanes."""
     program = manage(lower(CHECKPOINT, calibration_latents(64), code="flexpoint"))
-    return build(with_initial(program, lambda rule: rule.low), lanes=32)
+    return build(with_rules(program, lambda rule: replace(rule, initial=rule.low)), lanes=32)
 
 
 @pytest.mark.rtl
