@@ -37,6 +37,7 @@ SPECS = (
     ("layer1=binary:1,layer2=binary:1,layer3=binary:1", ""),
     ("layer0=linear:16,layer1=codebook:16,layer2=ternary:5,layer3=binary", ""),
     ("layer0=huffman,layer1=sparse:75,layer2=affine:4,layer3=flexpoint", ""),
+    ("flexpoint:managed", ""), ("layer0=ternary,layer1=flexpoint:managed,layer2=binary,layer3=flexpoint:managed", ""),
     ("linear", "layer0=packed,layer1=packed,layer2=packed,layer3=packed"),
     ("codebook:16", "layer1=bins,layer2=bins"),
     ("linear:4", "layer0=lut,layer1=lut,layer2=packed,layer3=lut"),
