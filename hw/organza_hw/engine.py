@@ -20,7 +20,7 @@ from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
 from organza_hw.row_buffer import RingLayout, RowBuffer
 from organza_hw.sequencer import OUTPUT_UNITS, Sequencer, address_latency
-from organza_hw.weights import Weights, store_of
+from organza_hw.weights import supply_of
 
 OPERAND_LATENCY = 1  # register behind ring and weights
 
@@ -30,7 +30,7 @@ def output_latency(schedule: Schedule) -> int:
     table = schedule.node.epilogue.table is not None
     term = term_of(schedule.node.code, schedule.arithmetic)
     return (
-        address_latency(schedule) + store_of(schedule).latency + OPERAND_LATENCY
+        address_latency(schedule) + supply_of(schedule).latency + OPERAND_LATENCY
         + term.latency(schedule.ti)
         + 1 + term.drain_latency(schedule)  # all steps of the tile, then a register
         + align_latency(schedule.node) + EpilogueUnit.LATENCY + table
@@ -82,7 +82,7 @@ class Engine(wiring.Component):
         self.term = term_of(node.code, schedule.arithmetic)
         self.weight_shape = data.ArrayLayout(data.ArrayLayout(self.term.field_shape, schedule.ti), schedule.to)
 
-        self.weights = Weights.of(schedule, file=file)
+        self.weights = supply_of(schedule)(schedule, file=file)
         blocks = node.code.word_blocks(schedule.ti, schedule.to, node.groups)
         self.blocks = blocks if blocks is None else Rom(
             width=max((schedule.ci_tiles - 1).bit_length(), 1), words=blocks, file=file and f"{file}_blocks.hex",
@@ -157,7 +157,7 @@ class Engine(wiring.Component):
         m.submodules.ring = buffer = RowBuffer(ring, wire_shape(node.input))
         tables = tables_of(ring, pixel_beats=self.output.pixel_beats)
         m.submodules.sequencer = sequencer = Sequencer(
-            tables, weight_words=self.weights.depth, blocks=self.blocks
+            tables, blocks=self.blocks, words_ahead=self.weights.words_ahead
         )
         m.submodules.weights = self.weights
         m.submodules.lanes = lanes = self.term.lanes(
@@ -187,7 +187,6 @@ class Engine(wiring.Component):
             buffer.release.eq(sequencer.release),
             buffer.r_addr.eq(sequencer.ring_addr),
             sequencer.enable.eq(self.weights.loaded),
-            self.weights.addr.eq(sequencer.weight_addr),
             self.error.eq(self.weights.error),
         ]
 
@@ -197,7 +196,15 @@ class Engine(wiring.Component):
         partial = _delay(m, sequencer.issue.partial, 1, "partial")
         used = (node.ci // node.groups - 1) % ring.lanes + 1  # channels of a group's last tile
         weights = Signal(self.weight_shape)
-        m.d.sync += weights.as_value().eq(self.weights.data)
+        if schedule.streams:
+            # The word stays for all issues of its pass.
+            take = _delay(m, sequencer.issue.valid & sequencer.issue.word, self.weights.latency, "take")
+            m.d.comb += [sequencer.word_ready.eq(self.weights.ready), self.weights.take.eq(take)]
+            with m.If(take):
+                m.d.sync += weights.as_value().eq(self.weights.data)
+        else:
+            m.d.comb += self.weights.addr.eq(sequencer.weight_addr)
+            m.d.sync += weights.as_value().eq(self.weights.data)
         activations, masked = Signal.like(lanes.activations), Signal.like(lanes.exists)
         m.d.sync += masked.eq(mask.as_value())
         with m.Switch(turn):

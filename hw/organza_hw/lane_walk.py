@@ -1,15 +1,19 @@
-"""Visits the places of all lane words in order, one a step."""
+"""Visits the places of lane words in the order in which they are stored, one a step."""
 
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from organza.codes.code import lane_order
 from organza.schedule import Schedule, ceil_div
+from organza.visits import WeightVisit
+from organza_hw.table import Table
 
 
 def lane_words(schedule: Schedule) -> int:
     """Lane words of a layer."""
-    return int(schedule.tap_issues.sum())
+    words = schedule.streamed_words
+    return int(schedule.tap_issues.sum()) if words is None else len(words)
 
 
 def lane_places(schedule: Schedule) -> int:
@@ -17,9 +21,25 @@ def lane_places(schedule: Schedule) -> int:
     return lane_words(schedule) * schedule.ti * schedule.to
 
 
+def lane_fields(schedule: Schedule) -> list[int]:
+    """Places that hold a weight, of every lane word."""
+    order = lane_order(schedule.node.code.shape, schedule.ti, schedule.to, schedule.node.groups)
+    held = (order >= 0).reshape(-1, schedule.ti * schedule.to).sum(1)
+    words = schedule.streamed_words
+    return (held if words is None else held[words]).tolist()
+
+
+def lane_taps(schedule: Schedule) -> list[int]:
+    """Taps, ky · kernel width + kx, in the order in which the lane words of a co tile follow each other."""
+    visit, node = schedule.visit, schedule.node
+    if not schedule.streams:
+        return [*range(node.y.kernel * node.x.kernel)]
+    assert isinstance(visit, WeightVisit)
+    return [ky * node.x.kernel + kx for ky, kx in visit.taps]
+
+
 class LaneWalk(wiring.Component):
-    """Group, output-channel tile, tap, input-channel tile, output lane, input lane: the innermost
-    last.
+    """Group, output-channel tile, tap (`lane_taps`), input-channel tile, output lane, input lane: the innermost last.
 
     All outputs are of the current place and change with the clock edge after `step`. Places with a
     tile that is not full hold no weight. The walk stops behind the last place.
@@ -44,7 +64,7 @@ class LaneWalk(wiring.Component):
         node = schedule.node
         self.ti, self.to, self.ci_tiles = schedule.ti, schedule.to, schedule.ci_tiles
         self.groups, self.ci, self.co = node.groups, node.ci // node.groups, node.co // node.groups
-        self.taps = node.y.kernel * node.x.kernel
+        self.taps, self.order = node.y.kernel * node.x.kernel, lane_taps(schedule)
         self.co_tiles = ceil_div(self.co, self.to)
         super().__init__({
             "going": Out(1, init=1),  # pyright: ignore[reportCallIssue] (the stubs know no init)
@@ -72,7 +92,13 @@ class LaneWalk(wiring.Component):
         lane_out, _ = counter("lane_out", self.to, self.taps)
         m.d.comb += self.word_end.eq(end)
         tile_in, last_in = counter("tile_in", self.ci_tiles, self.ti)
-        tap, _ = counter("tap", self.taps)
+        number, _ = counter("tap", len(self.order))
+        if self.order == [*range(self.taps)]:
+            tap = number
+        else:
+            m.submodules.taps = taps = Table([{"tap": tap} for tap in self.order])
+            m.d.comb += taps.index.eq(number)
+            tap = taps.row.tap
         tile_out, last_out = counter("tile_out", self.co_tiles, self.to * self.taps)
         group, _ = counter("group", self.groups, self.ci)
         in_used = self.ci - (self.ci_tiles - 1) * self.ti  # lanes of the last tile

@@ -79,7 +79,7 @@ class PartialSums(wiring.Component):
         totals = Signal.like(values)
         read = []
         for number in range(2):
-            ram = memory.Memory(shape=len(totals.as_value()), depth=self.tables.depth, init=[])
+            ram = memory.Memory(shape=len(totals.as_value()), depth=self.tables.visit.places, init=[])
             m.submodules[f"half{number}"] = ram
             write, port = ram.write_port(), ram.read_port()
             m.d.comb += [

@@ -1,7 +1,7 @@
 """Issues of a layer: when they may go, and what they read.
 
 It waits only before an output unit (a row, or an image, see `organza_hw.orders`): for input rows that have not arrived,
-and for a place for its output.
+and for a place for its output. Where lane words come as a stream it also waits for each of them.
 
 Where every (co tile, tap) has the same number of issues, as in all dense codes and balanced sparse ones, a constant and
 some adders do for lane word addresses. Otherwise a table has the first word and the number of words of each.
@@ -45,17 +45,20 @@ class Sequencer(wiring.Component):
 
     Parameters
     ----------
-    weight_words : lane words. blocks : `Rom` with the ring word of every lane word, None if they follow each other.
+    blocks : `Rom` with the ring word of every lane word, None if they follow each other. words_ahead : of a layer whose lane
+    words come as a stream, how many can have come before they are used; 0 for one that reads them by `weight_addr`.
 
     Members
     -------
     enable : In(1), nothing is issued before it; stays.
     row_written : In(1), an input row has arrived. unit_freed : In(1), an output unit has been sent.
+    word_ready : In(1), one more lane word has come, if there are `words_ahead`.
     release : Out, input rows that may be overwritten, `release_latency` - 1 cycles after the last issue of a unit.
-    issue : Out, see `issue_layout`. ring_addr, weight_addr : Out.
+    issue : Out, see `issue_layout`. ring_addr, weight_addr : Out, with it.
     """
 
     enable: Signal
+    word_ready: Signal
     row_written: Signal
     unit_freed: Signal
     release: Signal
@@ -63,9 +66,9 @@ class Sequencer(wiring.Component):
     ring_addr: data.View
     weight_addr: Signal
 
-    def __init__(self, tables: Tables, *, weight_words: int, blocks: Rom | None = None):
+    def __init__(self, tables: Tables, *, blocks: Rom | None = None, words_ahead: int = 0):
         self.tables, self.schedule, self.ring = tables, tables.schedule, tables.ring
-        self.weight_words, self.blocks = weight_words, blocks
+        self.blocks, self.words_ahead = blocks, words_ahead
         self.walk = tables.create()
         self.issue_layout = data.StructLayout({
             "valid": 1,
@@ -74,8 +77,10 @@ class Sequencer(wiring.Component):
             "turn": range(max(self.ring.banks, 2)),
             "mask": data.ArrayLayout(1, self.schedule.p),
             "partial": 1,  # last input-channel tile of a group, where they follow each other
+            "word": 1,  # the first one with its lane word, in weight order
             **tables.tile_fields,
         })  # fmt: skip
+        words = int(self.schedule.tap_issues.sum())
         super().__init__({
             "enable": In(1, init=1),  # pyright: ignore[reportCallIssue] (the stubs know no init)
             "row_written": In(1),
@@ -83,7 +88,8 @@ class Sequencer(wiring.Component):
             "release": Out(range(self.ring.depth + 1)),
             "issue": Out(self.issue_layout),
             "ring_addr": Out(data.ArrayLayout(range(max(self.ring.bank_words, 2)), self.ring.banks)),
-            "weight_addr": Out(range(max(weight_words, 2))),
+            "weight_addr": Out(range(max(words, 2))),
+            **({"word_ready": In(1)} if words_ahead else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -94,7 +100,12 @@ class Sequencer(wiring.Component):
         # May the unit start?
         ahead = Signal(range(self.ring.depth + 1))  # rows arrived and not yet given up
         busy = Signal(range(OUTPUT_UNITS + 1))  # output units not yet sent
-        m.d.comb += walk.may.eq(~at.begin | (self.enable & (ahead >= at.window) & (busy < OUTPUT_UNITS)))
+        may = ~at.begin | (self.enable & (ahead >= at.window) & (busy < OUTPUT_UNITS))
+        if self.words_ahead:
+            words = Signal(range(self.words_ahead + 1))  # that have come and are not yet used
+            m.d.sync += words.eq(words + self.word_ready - (walk.fire & at.word))
+            may &= ~at.word | (words != 0)
+        m.d.comb += walk.may.eq(may)
 
         release = Signal.like(self.release)
         m.d.comb += release.eq(Mux(walk.fire & at.end, at.release, 0))
@@ -123,7 +134,7 @@ class Sequencer(wiring.Component):
         place, word = Signal.like(at.address), Signal.like(at.channel)
         m.d.sync += [
             one.valid.eq(fire),
-            *(one[name].eq(at[name]) for name in ("first", "last", "turn", "mask", "partial")),
+            *(one[name].eq(at[name]) for name in ("first", "last", "word", "turn", "mask", "partial")),
             *(one[name].eq(at.sums[name]) for name in self.tables.tile_fields),
             weight_row.eq(at.tile + at.row if self.tables.uniform else at.tile | at.row),
             weight_column.eq(at.column + at.number if self.tables.uniform else at.column),

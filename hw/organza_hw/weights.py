@@ -1,12 +1,12 @@
-"""What holds the lane words of an engine: a ROM, or a buffer that is filled after reset."""
+"""What holds the lane words of an engine: a ROM, a buffer that is filled after reset, or two words of a stream."""
 
 from typing import Any
 
 from amaranth import *
-from amaranth.lib import memory, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import memory
+from amaranth.lib.wiring import In
 
-from organza.codes import BlockHash, Serial, Ternary
+from organza.codes import BlockHash, Ternary
 from organza.codes.trits import BYTE, TRITS
 from organza.schedule import Schedule
 from organza_hw.codes import expander_of
@@ -14,6 +14,8 @@ from organza_hw.codes.blockhash import RowHash
 from organza_hw.lane_walk import LaneWalk, lane_words
 from organza_hw.rom import Rom
 from organza_hw.trits import TritDecoder
+from organza_hw.weight_stream import StreamedWeights
+from organza_hw.weight_supply import WeightSupply
 
 LOAD_LATENCY = 2  # from the last field to the first cycle in which the sequencer may run
 
@@ -31,46 +33,29 @@ def pack_words(fields, bits):
 
 def load_cycles(schedule: Schedule) -> int:
     """First cycle, counted from 0 behind the reset, in which the engine may issue."""
-    if not isinstance(schedule.node.code, Serial):
+    if schedule.memory != "expand":
         return 0
     return expander_of(schedule.node.code).load_end(schedule) + LOAD_LATENCY
 
 
-class Weights(wiring.Component):
-    """Lane words of one engine. Latency `latency` cycles, one word a cycle in any order, once `loaded`.
+class Weights(WeightSupply):
+    """Lane words in a memory. Latency `latency` cycles, one word a cycle in any order, once `loaded`.
 
     Attributes
     ----------
-    depth : lane words. roms : memories that hold what is stored.
+    depth : lane words.
 
     Members
     -------
-    addr : In. data : Out, the lane word at the `addr` of `latency` cycles before.
-    loaded : Out(1), all words are there; stays.
-    error : Out(1), what is stored is damaged and never will be loaded; stays.
+    Those of `WeightSupply`, and
+    addr : In, `data` is the lane word at the `addr` of `latency` cycles before.
     """
 
-    roms: list[Rom]
-    latency = 1
-
     addr: Signal
-    data: Signal
-    loaded: Signal
-    error: Signal
 
     def __init__(self, schedule: Schedule):
-        node = schedule.node
-        self.schedule, self.field_bits = schedule, node.code.field_bits
         self.depth = lane_words(schedule)
-        super().__init__({
-            "addr": In(range(max(self.depth, 2))), "data": Out(self.field_bits * schedule.ti * schedule.to),
-            "loaded": Out(1), "error": Out(1),
-        })  # fmt: skip
-
-    @staticmethod
-    def of(schedule: Schedule, *, file=None):
-        """The store for a layer's code; `file` is the prefix of its files, None means netlist."""
-        return store_of(schedule)(schedule, file=file)
+        super().__init__(schedule, {"addr": In(range(max(self.depth, 2)))})
 
 
 class StoredWeights(Weights):
@@ -198,11 +183,12 @@ class RowWeights(Weights):
         return m
 
 
-def store_of(schedule: Schedule) -> Any:
-    """The class of the store of a layer."""
+def supply_of(schedule: Schedule) -> Any:
+    """The class that supplies a layer's lane words; its arguments are the schedule and `file`, the prefix of its files, None
+    for the netlist."""
     code = schedule.node.code
-    if isinstance(code, Serial):
-        return BufferedWeights
+    if schedule.memory != "rom":
+        return StreamedWeights if schedule.streams else BufferedWeights
     if isinstance(code, Ternary) and code.per_byte == TRITS:
         return TritWeights
     return RowWeights if isinstance(code, BlockHash) else StoredWeights

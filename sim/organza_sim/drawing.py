@@ -12,6 +12,7 @@ from pathlib import Path
 from organza.plan import Plan
 from organza.program import Program
 from organza_sim.cycles import Timing, simulate_cycles
+from organza_sim.issue_times import engine_cycles
 from organza_sim.report import NOMINAL_CLOCK
 
 __all__ = ["pipeline_svg", "timeline_svg", "write_drawings"]
@@ -100,7 +101,10 @@ def pipeline_svg(program: Program, plan: Plan, *, standalone: bool = False) -> s
         parts.append(
             f'<rect class="box" x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8"/>'
         )
-        parts.append(_text(x + 12, y + 22, _short(node.name), kind="title"))
+        weight = schedule.order == "weight"
+        parts.append(_text(x + 12, y + 22, _short(node.name, 13 if weight else 22), kind="title"))
+        if weight:
+            parts.append(_text(x + BOX_WIDTH - 12, y + 22, "weight order", kind="small soft", anchor="end"))
         parts.append(_text(x + 12, y + 42, f"{schedule.lanes} lanes", kind="c0"))
         lanes = f"{engine.Ti}×{layer.To}×{layer.P}"
         parts.append(_text(x + BOX_WIDTH - 12, y + 42, lanes, anchor="end"))
@@ -109,7 +113,7 @@ def pipeline_svg(program: Program, plan: Plan, *, standalone: bool = False) -> s
         parts.append(_text(x + BOX_WIDTH - 12, y + 60, kernel, kind="small", anchor="end"))
         parts.append(_text(x + 12, y + 77, "cycles an image", kind="soft small"))
         parts.append(
-            _text(x + BOX_WIDTH - 12, y + 77, f"{schedule.cycles:,}", kind="small", anchor="end")
+            _text(x + BOX_WIDTH - 12, y + 77, f"{engine_cycles(schedule):,}", kind="small", anchor="end")
         )
         parts.append(_text(x + 12, y + 94, "utilization", kind="soft small"))
         parts.append(_text(x + BOX_WIDTH - 12, y + 94, f"{share:.1%}", kind="small", anchor="end"))

@@ -21,6 +21,7 @@ from organza_hw.pipeline import Pipeline
 from organza_hw.weights import load_cycles
 
 from .beats import Beat, from_beats, last_flags, to_beats
+from .issue_times import engine_cycles
 from .rtl import Joint, RtlError, RtlRun
 from .status import STATUS_BEAT
 
@@ -48,7 +49,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     flags = last_flags(len(x), height * width * -(-channels // plan.joints[-1].n))
     if watchdog is None:
         schedules = plan.schedules(program)
-        watchdog = 1000 + 20 * sum(schedule.cycles for schedule in schedules) + max(map(load_cycles, schedules))
+        watchdog = 1000 + 20 * sum(map(engine_cycles, schedules)) + max(map(load_cycles, schedules))
     engines: list[Any] = pipeline.engines
     streams = [*(engine.i for engine in engines), engines[-1].o]
     watched: dict[int | str, Any] = {k: (streams[k], shapes[k]) for k in range(len(streams))}

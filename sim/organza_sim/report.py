@@ -16,6 +16,7 @@ from organza.run_length import coded_bits
 from organza_sim.api import Simulation
 from organza_sim.beats import to_beats
 from organza_sim.cycles import simulate_cycles
+from organza_sim.issue_times import engine_cycles
 from organza_sim.verify import Verification
 
 __all__ = [
@@ -49,13 +50,16 @@ def layer_rows(program: Program, plan: Plan | None = None) -> list[dict[str, obj
             to=layer.To,
             p=layer.P,
             e=engine.E,
+            order=layer.order,
+            memory=engine.memory,
             lanes=schedule.lanes,
             beat=before.n,
             depth=before.depth,
-            cycles=schedule.cycles,
+            cycles=engine_cycles(schedule),
             issues=schedule.issues,
             macs_issued=issued,
-            busy=schedule.cycles / plan.interval,
+            buffer_bits=schedule.node.buffer_bits - schedule.node.code.buffer_bits + schedule.buffer_bits,
+            busy=engine_cycles(schedule) / plan.interval,
             utilization=schedule.node.macs / (schedule.lanes * plan.interval),
         )
     return rows
@@ -222,6 +226,8 @@ def _engine(engine) -> dict[str, object]:
         "node": layer.node,
         "To": layer.To,
         "P": layer.P,
+        "order": layer.order,
+        "memory": engine.memory,
     }
 
 

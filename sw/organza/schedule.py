@@ -191,11 +191,18 @@ class Schedule:
 
     @cached_property
     def streamed_words(self) -> np.ndarray | None:
-        """Numbers of the lane words, as `Code.words` counts them, in the order in which they are stored: None for all."""
+        """Numbers of the lane words of a stream, as `Code.words` counts them, in the order of their use: each once.
+
+        None for a memory that holds all words in the order of `Code.words`.
+        """
         if not self.streams:
             return None
         assert isinstance(self.visit, WeightVisit)
-        return np.array([word for tile in self.visit.passes for word, _ in tile], np.int64)
+        counts = self.tap_issues
+        starts = (np.cumsum(counts) - counts.reshape(-1)).reshape(counts.shape)
+        rows, columns = np.array(self.visit.taps).T
+        runs = zip(starts[:, rows, columns].reshape(-1), counts[:, rows, columns].reshape(-1), strict=True)
+        return np.concatenate([np.arange(start, start + count) for start, count in runs])
 
     @property
     def word_bits(self) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from organza.blocks import phases
+from organza.blocks import Phase, phases
 from organza.geometry import Axis
 
 if TYPE_CHECKING:
@@ -58,6 +58,35 @@ def _incidence(kernel: int, taps: list[list[int]]) -> np.ndarray:
     for number, chosen in enumerate(taps):
         made[number, chosen] = 1
     return made
+
+
+class PhaseSizes(NamedTuple):
+    """How many blocks the phases of an axis have.
+
+    blocks : int64 (phases,). with_tap : those that have each tap, int64 (phases, kernel).
+    """
+
+    blocks: np.ndarray
+    with_tap: np.ndarray
+
+    @classmethod
+    def of(cls, found: list[Phase], kernel: int) -> PhaseSizes:
+        """Sizes of these phases."""
+        with_tap = [_incidence(kernel, [[tap.k for tap in block.taps] for block in phase.blocks]).sum(0) for phase in found]
+        return cls(np.array([len(phase.blocks) for phase in found]), np.stack(with_tap))
+
+
+def tile_issues(rows: PhaseSizes, columns: PhaseSizes, tap_issues: np.ndarray) -> np.ndarray:
+    """Issues in weight order of every (co tile, phase of rows, of columns); one where no tap exists."""
+    issues = np.einsum("yk,tkx,bx->tyb", rows.with_tap, tap_issues, columns.with_tap, optimize=True)
+    return np.maximum(issues, 1)
+
+
+def spans(tiles: np.ndarray, drains: np.ndarray) -> tuple[int, int]:
+    """`WeightVisit.spans` for issues and drains of all tiles."""
+    issues, waits = tiles.reshape(-1), drains.reshape(-1)
+    rest = int(np.maximum(issues[1:], waits[:-1]).sum())
+    return int(issues[0]) + rest, int(waits[-1]) + rest
 
 
 class RowVisit:
@@ -129,6 +158,7 @@ class WeightVisit:
 
     Members as of `RowVisit`, and
     rows, columns : phases of the two axes; a row is a block of one.
+    pitch, places : places for sums between a row of a phase and the next, and of a whole phase.
     """
 
     pause = 0
@@ -139,23 +169,24 @@ class WeightVisit:
         self.unit_rows = node.y.output
         self.needs = [Needs(node.y.size, node.y.size)]
         self.rows, self.columns = phases(node.y, 1), phases(node.x, schedule.p)
+        self.pitch = max(len(phase.blocks) for phase in self.columns)
+        self.places = self.pitch * max(len(phase.blocks) for phase in self.rows)
+
+    @cached_property
+    def _sizes(self) -> tuple[PhaseSizes, PhaseSizes]:
+        node = self.schedule.node
+        return PhaseSizes.of(self.rows, node.y.kernel), PhaseSizes.of(self.columns, node.x.kernel)
 
     @cached_property
     def tiles(self) -> np.ndarray:
         """Issues of every tile (co tile, phase of rows, of columns). A tile without any tap has one issue that loads zero."""
-        node = self.schedule.node
-        rows, columns = (
-            np.stack([_incidence(axis.kernel, [[t.k for t in b.taps] for b in phase.blocks]).sum(0) for phase in found])
-            for axis, found in ((node.y, self.rows), (node.x, self.columns))
-        )
-        issues = np.einsum("yk,tkx,bx->tyb", rows, self.schedule.tap_issues, columns, optimize=True)
-        return np.maximum(issues, 1)
+        return tile_issues(*self._sizes, self.schedule.tap_issues)
 
     @cached_property
     def drains(self) -> np.ndarray:
         """Cycles in which the epilogue empties every tile, shape as `tiles`."""
-        rows, columns = (np.array([len(phase.blocks) for phase in found]) for found in (self.rows, self.columns))
-        steps = np.outer(rows, columns) * self.schedule.p * self.schedule.chunks
+        rows, columns = self._sizes
+        steps = np.outer(rows.blocks, columns.blocks) * self.schedule.p * self.schedule.chunks
         return np.broadcast_to(steps, self.tiles.shape)
 
     @property
@@ -177,28 +208,28 @@ class WeightVisit:
         The last issue of a tile waits until the tile before has been emptied, so an image takes the larger one, counted
         from where it starts.
         """
-        issues, drains = self.tiles.reshape(-1), self.drains.reshape(-1)
-        rest = int(np.maximum(issues[1:], drains[:-1]).sum())
-        return int(issues[0]) + rest, int(drains[-1]) + rest
+        return spans(self.tiles, self.drains)
 
     @property
     def unit_costs(self) -> list[int]:
         return [max(self.spans)]
 
     @cached_property
-    def passes(self) -> list[list[tuple[int, int]]]:
-        """Lane word and issues of every pass, tile by tile; nothing for a tile without any tap."""
-        counts = self.schedule.tap_issues
-        starts = (np.cumsum(counts) - counts.reshape(-1)).reshape(counts.shape).tolist()
-        made = []
-        for first, number in zip(starts, counts.tolist(), strict=True):
-            for rows in self.rows:
-                for columns in self.columns:
-                    made.append([
-                        (first[ky][kx] + word, len(rows.taps[ky]) * len(columns.taps[kx]))
-                        for ky in rows.taps for kx in columns.taps for word in range(number[ky][kx])
-                    ])  # fmt: skip
-        return made
+    def passes(self) -> list[list[int]]:
+        """Issues of every pass, tile by tile; nothing for a tile without any tap."""
+        return [
+            [
+                len(rows.taps[ky]) * len(columns.taps[kx])
+                for ky in rows.taps for kx in columns.taps for _ in range(number[ky][kx])
+            ]
+            for number in self.schedule.tap_issues.tolist() for rows in self.rows for columns in self.columns
+        ]  # fmt: skip
+
+    @cached_property
+    def taps(self) -> list[tuple[int, int]]:
+        """(ky, kx) in the order of their use for a co tile; of a layer in which none exists, the first one."""
+        used = [(ky, kx) for rows in self.rows for columns in self.columns for ky in rows.taps for kx in columns.taps]
+        return used or [(0, 0)]
 
 
 VISITS = {"row": RowVisit, "weight": WeightVisit}

@@ -15,7 +15,7 @@ from organza.geometry import Axis
 from organza.program import Convolve
 from organza.schedule import MOST_WORD_BITS, Schedule, ceil_div
 from organza.visits import row_needs
-from organza_sim.planner import tilings
+from organza_sim.tilings import tilings
 from tests.strategies import random_axis, random_convolve
 
 SEEDS = range(60)

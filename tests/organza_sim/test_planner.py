@@ -17,7 +17,8 @@ from organza.plan import JointPlan, dump_plan, load_plan
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
 from organza_sim.cycles import run_recurrence, simulate_cycles
-from organza_sim.planner import DEFAULT_LANES, choose_tilings, plan_program, tilings
+from organza_sim.planner import DEFAULT_LANES, plan_program
+from organza_sim.tilings import choose_tilings, tilings
 from tests.organza_sim.layer_cases import case
 from tests.strategies import random_convolve, random_program
 

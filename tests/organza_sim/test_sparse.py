@@ -23,9 +23,10 @@ from organza_hw.engine import output_latency
 from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, address_latency, release_latency
 from organza_sim.api import simulate
 from organza_sim.cycles import simulate_cycles
-from organza_sim.planner import plan_program, tilings
+from organza_sim.planner import plan_program
 from organza_sim.pysim import simulate_pipeline
 from organza_sim.rtl import random_stalls
+from organza_sim.tilings import tilings
 from tests.organza_sim.layer_cases import Case
 from tests.plans import plan_of, random_plan
 from tests.strategies import random_code, random_convolve, random_input

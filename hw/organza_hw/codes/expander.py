@@ -1,6 +1,5 @@
 """What makes the fields of a serial code, one after the other."""
 
-import math
 from typing import ClassVar
 
 from amaranth import *
@@ -8,13 +7,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out
 
 from organza.schedule import Schedule
-from organza_hw.lane_walk import lane_places
+from organza_hw.lane_walk import lane_fields, lane_places
 from organza_hw.rom import Rom
 
 
 class Expander(wiring.Component):
-    """Fields of all weights in the order of the lane words, places without a weight left out; then
-    silence.
+    """Fields of all weights in the order of the lane words (`organza_hw.lane_walk`), places without a weight left out; then
+    silence until a reset.
 
     A field takes `interval` cycles, a place without a weight one. The first field is offered in
     cycle `latency` + `interval` - 1, counted from 0 behind the reset. Full back-pressure.
@@ -57,8 +56,7 @@ class Expander(wiring.Component):
     @classmethod
     def load_end(cls, schedule: Schedule) -> int:
         """Cycle that fills the last place of the lane words."""
-        code = schedule.node.code
-        waits = (cls.interval(code) - 1) * math.prod(code.shape)
+        waits = (cls.interval(schedule.node.code) - 1) * sum(lane_fields(schedule))
         return cls.latency + waits + lane_places(schedule) - 1
 
 

@@ -5,7 +5,7 @@ from amaranth import *
 from organza.codes import Hashed
 from organza.codes.xxhash import MASK
 from organza_hw.codes.expander import Expander, read_held
-from organza_hw.lane_walk import LaneWalk
+from organza_hw.lane_walk import LaneWalk, lane_fields
 from organza_hw.rom import Rom
 from organza_hw.xxhash import HashPairs
 
@@ -19,7 +19,7 @@ class HashedExpander(Expander):
     def __init__(self, schedule, *, file=None):
         super().__init__(schedule)
         code = self.code = schedule.node.code
-        self.schedule, self.count = schedule, code.fields().size
+        self.schedule, self.count = schedule, sum(lane_fields(schedule))
         self.rom = Rom(
             width=code.field_bits, words=(code.buckets & ((1 << code.field_bits) - 1)).tolist(),
             file=file and f"{file}_weights.hex",

@@ -5,6 +5,7 @@ from amaranth import *
 from organza.codes import Huffman
 from organza_hw.bit_reader import BitReader
 from organza_hw.codes.expander import Expander, read_held
+from organza_hw.lane_walk import lane_fields
 from organza_hw.rom import Rom
 
 
@@ -21,10 +22,10 @@ class HuffmanExpander(Expander):
     def __init__(self, schedule, *, file=None):
         super().__init__(schedule)
         code = schedule.node.code
-        self.table, self.count = code.table, code.fields().size
+        self.table, self.count = code.table, sum(lane_fields(schedule))
         self.most = self.table.rows[-1][0]
         self.reader = BitReader(
-            code.stream(schedule.ti, schedule.to, schedule.node.groups), most=self.most,
+            code.stream(schedule.ti, schedule.to, schedule.node.groups, schedule.streamed_words), most=self.most,
             file=file and f"{file}_weights.hex",
         )  # fmt: skip
         self.symbols = Rom(

@@ -5,7 +5,7 @@ from amaranth import *
 from organza.codes import MultiHash
 from organza.codes.multihash import BITS, TOP
 from organza_hw.codes.expander import Expander, read_held
-from organza_hw.lane_walk import LaneWalk
+from organza_hw.lane_walk import LaneWalk, lane_fields
 from organza_hw.rom import Rom
 
 
@@ -28,7 +28,7 @@ class MultiHashExpander(Expander):
     def __init__(self, schedule, *, file=None):
         super().__init__(schedule)
         self.schedule, self.code = schedule, schedule.node.code
-        self.count = self.code.fields().size
+        self.size, self.count = self.code.fields().size, sum(lane_fields(schedule))
         self.left, self.right = (
             Rom(
                 width=BITS,
@@ -44,7 +44,7 @@ class MultiHashExpander(Expander):
         m.submodules.walk = walk = LaneWalk(self.schedule)
         m.submodules.left, m.submodules.right = self.left, self.right
         terms, n = self.code.terms, len(self.code.left)
-        columns = self.count // self.code.shape[0]
+        columns = self.size // self.code.shape[0]
         enable, going, first, last = Signal(), Signal(), Signal(), Signal()
         term = Signal(range(max(terms, 2)))
         m.d.comb += [
@@ -67,9 +67,9 @@ class MultiHashExpander(Expander):
                 value = register
             return value
 
-        factor, shift = reciprocal(n, self.count)
+        factor, shift = reciprocal(n, self.size)
         side = Signal(range(max(n, 2)))
-        number = held(walk.row * columns + walk.column, like=Signal(range(max(self.count, 2))))
+        number = held(walk.row * columns + walk.column, like=Signal(range(max(self.size, 2))))
         row = held((number * factor) >> shift, like=side)
         column, row = held(held(number) - row * n, like=side), held(row)
         # First entries of a row of the left and of a column of the right factor, then the term.

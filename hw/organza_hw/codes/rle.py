@@ -5,6 +5,7 @@ from amaranth import *
 from organza.codes import RunLength
 from organza_hw.bit_reader import BitReader
 from organza_hw.codes.expander import Expander
+from organza_hw.lane_walk import lane_fields
 
 
 class RunLengthExpander(Expander):
@@ -23,10 +24,10 @@ class RunLengthExpander(Expander):
         self.run_bits, self.pair_bits, self.count = (
             code.run_bits,
             code.pair_bits,
-            code.fields().size,
+            sum(lane_fields(schedule)),
         )
         self.reader = BitReader(
-            code.stream(schedule.ti, schedule.to, schedule.node.groups), most=self.pair_bits,
+            code.stream(schedule.ti, schedule.to, schedule.node.groups, schedule.streamed_words), most=self.pair_bits,
             file=file and f"{file}_weights.hex",
         )  # fmt: skip
         self.roms = [self.reader.rom]

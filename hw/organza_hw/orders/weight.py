@@ -13,21 +13,14 @@ from organza_hw.table import Table
 
 
 class WeightTables(Tables):
-    """By phase: the rows that have each vertical tap, the blocks that have each horizontal tap. An output unit is an image.
-
-    Attributes
-    ----------
-    pitch : places for sums between a row of a phase and the next. depth : places for the sums of a phase.
-    """
+    """By phase: the rows that have each vertical tap, the blocks that have each horizontal tap. An output unit is an image."""
 
     def __init__(self, ring: RingLayout, *, pixel_beats: int):
         super().__init__(ring, pixel_beats=pixel_beats)
         visit = self.schedule.visit
         assert isinstance(visit, WeightVisit)
         self.visit = visit
-        self.pitch = max(len(phase.blocks) for phase in visit.columns)
-        self.depth = self.pitch * max(len(phase.blocks) for phase in visit.rows)
-        self.tile_fields = {"place": range(max(self.depth, 2))}
+        self.tile_fields = {"place": range(max(visit.places, 2))}
 
     @cached_property
     def repeats(self) -> bool:
@@ -64,7 +57,7 @@ class WeightTables(Tables):
     def rows(self) -> list[dict]:
         """Entries of the phases of rows."""
         return self._entries(self.visit.rows, lambda number, tap: {
-            "slot": 0 if tap is None else tap.position % self.ring.depth, "place": number * self.pitch,
+            "slot": 0 if tap is None else tap.position % self.ring.depth, "place": number * self.visit.pitch,
             "weight": 0 if tap is None else tap.k * self.row_step,
         })  # fmt: skip
 
@@ -77,7 +70,7 @@ class WeightTables(Tables):
     def drain_rows(self) -> list[dict]:
         """One entry a row, phase by phase, for the epilogue: its place among the sums and in the output image."""
         row_words = self.schedule.node.x.output * self.pixel_beats
-        return self._drained(self.visit.rows, self.pitch, row_words)
+        return self._drained(self.visit.rows, self.visit.pitch, row_words)
 
     @cached_property
     def drain_columns(self) -> list[dict]:

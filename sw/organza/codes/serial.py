@@ -52,7 +52,7 @@ class Serial(Code):
         return self.inner.orders(arithmetic)
 
     def memories(self, order: str) -> tuple[str, ...]:
-        return ("expand",)
+        return ("stream", "expand") if order == "weight" else ("expand",)
 
     def sum_cycles(self, arithmetic: str) -> int:
         return self.inner.sum_cycles(arithmetic)

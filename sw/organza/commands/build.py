@@ -52,6 +52,13 @@ def build(
     arithmetic: Annotated[
         str | None, typer.Option(help="Lanes by layer, e.g. layer1=packed,layer2=lut; see docs/codes.md.")
     ] = None,
+    order: Annotated[
+        str | None, typer.Option(help="Loops by layer, e.g. layer0=weight: each weight word is read once an image; others: row.")
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Weights of serial codes by layer: expand (a buffer), or in weight order stream (no buffer)."),
+    ] = None,
     joint_coding: Annotated[
         str, typer.Option(help="Activations between engines: plain, or rle (run lengths of zeros).")
     ] = "plain",
@@ -70,12 +77,11 @@ def build(
             from organza.errors import UserError
             from organza.run_length import CODINGS
 
-            if plan is not None and lanes is not None:
-                raise UserError("--lanes must not be given with --plan, which says it already")
-            if plan is not None and arithmetic is not None:
-                raise UserError("--arithmetic must not be given with --plan, which says it already")
-            if plan is not None and joint_coding != "plain":
-                raise UserError("--joint-coding must not be given with --plan, which says it already")
+            coding = None if joint_coding == "plain" else joint_coding
+            planned = {"lanes": lanes, "arithmetic": arithmetic, "order": order, "memory": memory, "joint-coding": coding}
+            for name, value in planned.items():
+                if plan is not None and value is not None:
+                    raise UserError(f"--{name} must not be given with --plan, which says it already")
             if joint_coding not in CODINGS:
                 raise UserError(f"--joint-coding must be {' or '.join(CODINGS)}, not {joint_coding!r}")
             model = load_model(
@@ -86,7 +92,9 @@ def build(
                 method=method,
                 code=code,
             )
-        chip = make_chip(steps, model, lanes, plan, arithmetic, joint_coding)
+        chip = make_chip(
+            steps, model, lanes, plan, arithmetic=arithmetic, order=order, memory=memory, joint_coding=joint_coding
+        )
         with steps.step("Writing the build folder"):
             report = _write(folder, model, chip)
     if as_json:
@@ -100,12 +108,20 @@ def build(
 
 
 def make_chip(
-    steps: Steps, model: Model, lanes: int | None, plan: Path | None, arithmetic: str | None = None,
+    steps: Steps,
+    model: Model,
+    lanes: int | None,
+    plan: Path | None,
+    *,
+    arithmetic: str | None = None,
+    order: str | None = None,
+    memory: str | None = None,
     joint_coding: str = "plain",
-) -> Chip:  # fmt: skip
+) -> Chip:
     """Plan and generate the accelerator for `model`."""
     with steps.step("Planning"):
         from organza.codes.spec import parse_arithmetic
+        from organza.layer_options import parse_memories, parse_orders
         from organza.plan import load_plan
         from organza_sim import api
         from organza_sim.planner import DEFAULT_LANES, plan_program
@@ -114,9 +130,14 @@ def make_chip(
         if plan is not None:
             chosen = load_plan(plan)
         else:
-            lane_kinds = {} if arithmetic is None else parse_arithmetic(arithmetic, model.program)
+            program = model.program
+            lane_kinds = {} if arithmetic is None else parse_arithmetic(arithmetic, program)
+            orders = {} if order is None else parse_orders(order, program, lane_kinds)
+            memories = {} if memory is None else parse_memories(memory, program, orders)
             budget = DEFAULT_LANES if lanes is None else lanes
-            chosen = plan_program(model.program, budget, arithmetic=lane_kinds, coding=joint_coding)
+            chosen = plan_program(
+                program, budget, arithmetic=lane_kinds, orders=orders, memories=memories, coding=joint_coding
+            )
     with steps.step("Generating Verilog"):
         return api.build(model.program, plan=chosen)
 

@@ -99,13 +99,15 @@ def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
     if plan is not None:
         print()
         table = _table(
-            "layer", "Ti×To×P", "lanes", "beat", "rows", "cycles", "executed", "utilization"
+            "layer", "Ti×To×P", "lanes", "order", "weights", "beat", "rows", "cycles", "executed", "utilization"
         )
         for row in rows:
             table.add_row(
                 Text(row["name"]),
                 f"{row['ti']}×{row['to']}×{row['p']}",
                 str(row["lanes"]),
+                row["order"],
+                row["memory"],
                 str(row["beat"]),
                 str(row["depth"]),
                 f"{row['cycles']:,}",
@@ -133,7 +135,7 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(plan), "lanes": plan.lanes})
         return
-    table = _table("layer", "Ti×To×P", "lanes", "epilogues", "beat", "rows")
+    table = _table("layer", "Ti×To×P", "lanes", "order", "weights", "epilogues", "beat", "rows")
     for engine, joint in zip(plan.engines, plan.joints, strict=False):
         if not engine.layers:
             raise UserError("Plan has an engine without a layer; plan the Program again")
@@ -142,6 +144,8 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
             Text(layer.node),
             f"{engine.Ti}×{layer.To}×{layer.P}",
             str(engine.Ti * engine.C),
+            layer.order,
+            engine.memory,
             str(engine.E),
             str(joint.n),
             str(joint.depth),
@@ -159,7 +163,7 @@ def _table(*columns: str) -> Table:
 
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        left = column in ("layer", "tensor", "taps", "formats", "then", "Ti×To×P")
+        left = column in ("layer", "tensor", "taps", "formats", "then", "Ti×To×P", "order", "weights")
         table.add_column(column, justify="left" if left else "right", no_wrap=True)
     return table
 

@@ -1,0 +1,44 @@
+"""What a user says of single layers before they are planned: ``layer0=weight,layer2=weight``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from organza.codes.spec import parse_layers
+from organza.errors import UserError
+from organza.program import Program
+from organza.visits import VISITS
+
+
+def parse_orders(text: str, program: Program, arithmetic: Mapping[str, str]) -> dict[str, str]:
+    """``layer=order`` pairs as orders by layer name; `arithmetic`, by layer name, are the lanes that were chosen.
+
+    Raises `UserError` as `parse_layers`, and for an order that does not exist, or in which the lanes cannot run.
+    """
+    nodes = {node.name: node for node in program.nodes}
+    made = parse_layers("order", text, list(nodes))
+    for name, order in made.items():
+        if order not in VISITS:
+            raise UserError(f"order of {name} must be one of {', '.join(VISITS)}, not {order!r}")
+        code = nodes[name].code
+        lanes = arithmetic.get(name) or code.lanes_for(nodes[name].input)[0]
+        if order not in code.orders(lanes):
+            raise UserError(f"order of {name} with {lanes} lanes must be {' or '.join(code.orders(lanes))}, not {order!r}")
+    return made
+
+
+def parse_memories(text: str, program: Program, orders: Mapping[str, str]) -> dict[str, str]:
+    """``layer=memory`` pairs as memories by layer name; `orders`, by layer name, are those that were chosen.
+
+    Raises `UserError` as `parse_layers`, and for a memory that the layer's code does not have in its order.
+    """
+    nodes = {node.name: node for node in program.nodes}
+    made = parse_layers("memory", text, list(nodes))
+    for name, memory in made.items():
+        code, order = nodes[name].code, orders.get(name, "row")
+        known = code.memories(order)
+        if memory not in known:
+            raise UserError(
+                f"memory of {name} (a {code.kind} code in {order} order) must be one of {', '.join(known)}, not {memory!r}"
+            )
+    return made
