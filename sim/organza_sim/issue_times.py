@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
+from organza.program import Convolve
 from organza.schedule import Schedule
 from organza.visits import WeightVisit
 from organza_hw.codes import expander_of
 from organza_hw.lane_walk import lane_fields
-from organza_hw.sequencer import address_latency
+from organza_hw.sequencer import ADDRESS_LATENCY, address_latency
 from organza_hw.weight_stream import StreamedWeights
 
 NEVER = -(1 << 60)
@@ -39,8 +43,8 @@ class ImageTimes:
         return earliest, self.end
 
 
-class StreamTimes:
-    """Weight order, lane words from an expander: each pass waits for its word, and the expander for the lanes.
+class StreamedImage:
+    """One image of lanes whose words come from an expander: each pass waits for its word, and the expander for the lanes.
 
     A word is filled a place a cycle; places with a weight take `interval` cycles, the first of an image comes `latency` later.
     When full it moves up, if the word before has been used, and filling goes on in that cycle; a cycle later its pass may begin,
@@ -60,33 +64,78 @@ class StreamTimes:
             (drain, [(schedule.ti * schedule.to - 1 + waits * (next(fields) - 1), issues) for issues in passes])
             for drain, passes in zip(drains, visit.passes, strict=True)
         ]
-        self.end = NEVER  # last issue of the latest tile
-        self.offered = self.restart + waits  # the next field, if nothing holds it up
-        self.moved = self.used = NEVER  # the latest word
+        self.known: dict[StreamState, tuple[int, StreamState]] = {}
 
-    def run(self, number: int, earliest: int) -> tuple[int, int]:
-        """As of `RowTimes`."""
-        begun, at = None, earliest
+    @property
+    def begin(self) -> StreamState:
+        """The state behind the reset, for a first issue in cycle 0."""
+        return StreamState(NEVER, self.restart + self.interval - 1, NEVER, NEVER)
+
+    def run(self, state: StreamState) -> tuple[int, StreamState]:
+        """First issue of an image that may start in cycle 0, and the state behind it."""
+        if state not in self.known:
+            self.known[state] = self._run(*state)
+        return self.known[state]
+
+    def _run(self, end: int, offered: int, moved: int, used: int) -> tuple[int, StreamState]:
+        begun, at = None, 0
         for drain, passes in self.tiles:
-            free = self.end + drain
+            free = end + drain
             for word, (fill, issues) in enumerate(passes, 1):
-                filled = max(self.moved, self.offered) + fill
-                self.moved = max(filled + 1, self.used)
-                start = max(at, self.moved + 1)
+                filled = max(moved, offered) + fill
+                moved = max(filled + 1, used)
+                start = max(at, moved + 1)
                 at = start + issues
                 if word == len(passes) and at <= free:  # the last issue waits for the epilogue
                     at = free + 1
                     start = start if issues > 1 else free
-                self.used = start + self.reach
-                self.offered = filled + self.interval
+                used = start + self.reach
+                offered = filled + self.interval
                 begun = start if begun is None else begun
             if not passes:
                 at = max(at, free) + 1
                 begun = at - 1 if begun is None else begun
-            self.end = at - 1
-        self.offered += 1 + self.restart
+            end = at - 1
         assert begun is not None
-        return begun, self.end
+        return begun, StreamState(end, offered + 1 + self.restart, moved, used)
+
+
+class StreamState(NamedTuple):
+    """Last issue of the latest tile; when the next field comes if nothing holds it up; when the latest word moved up, was used."""
+
+    end: int
+    offered: int
+    moved: int
+    used: int
+
+    def later(self, cycles: int) -> StreamState:
+        """The same, counted from a cycle that is so much earlier. What is long ago does not matter."""
+        return StreamState(*(max(value + cycles, NEVER) for value in self))
+
+
+@lru_cache(maxsize=64)
+def _streamed_image(schedule: Schedule) -> StreamedImage:
+    return StreamedImage(schedule)
+
+
+class StreamTimes:
+    """Weight order, lane words as a stream: `StreamedImage`, image after image."""
+
+    def __init__(self, schedule: Schedule):
+        self.image = _streamed_image(schedule)
+        self.state = self.image.begin
+
+    def run(self, number: int, earliest: int) -> tuple[int, int]:
+        """As of `RowTimes`."""
+        begun, state = self.image.run(self.state.later(-earliest))
+        self.state = state.later(earliest)
+        return begun + earliest, self.state.end
+
+
+def least_pass(node: Convolve, ti: int, to: int) -> int:
+    """Fewest cycles of a pass whose word comes as a stream: its places, and the way from one word to the next."""
+    places = ti * to * expander_of(node.code).interval(node.code)
+    return max(places, ADDRESS_LATENCY + StreamedWeights.latency + 1)
 
 
 def engine_cycles(schedule: Schedule) -> int:

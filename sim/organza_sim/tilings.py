@@ -15,7 +15,7 @@ from organza.geometry import Axis
 from organza.program import Convolve, Program
 from organza.schedule import MOST_WORD_BITS, ceil_div
 from organza.visits import PhaseSizes, spans, tile_issues
-from organza_hw.codes import expander_of
+from organza_sim.issue_times import least_pass
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,6 @@ def _row_cycles(
 def _weight_cycles(node: Convolve, memory: str) -> Callable[[int, int, int], int]:
     """`engine_cycles` in weight order by Ti, To, P, for enough epilogue units; of a stream nearly."""
     rows = PhaseSizes.of(phases(node.y, 1), node.y.kernel)
-    interval = expander_of(node.code).interval(node.code) if memory == "stream" else 0
 
     @cache
     def columns(p: int) -> PhaseSizes:
@@ -120,10 +119,12 @@ def _weight_cycles(node: Convolve, memory: str) -> Callable[[int, int, int], int
         across, words = columns(p), taps(ti, to)
         tiles = tile_issues(rows, across, words)
         drains = np.broadcast_to(np.outer(rows.blocks, across.blocks) * p, tiles.shape)
-        # A pass takes as long as filling the next word does.
-        passes = np.outer(rows.with_tap.sum(0), across.with_tap.sum(0))
-        filling = (words * np.where(passes, np.maximum(passes, ti * to * interval), 0)).sum()
-        return max(*spans(tiles, drains), int(filling))
+        found = max(spans(tiles, drains))
+        if memory == "stream":
+            passes = np.outer(rows.with_tap.sum(0), across.with_tap.sum(0))
+            slow = np.where(passes, np.maximum(passes, least_pass(node, ti, to)), 0)
+            found = max(found, int((words * slow).sum()))
+        return found
 
     return cycles
 
