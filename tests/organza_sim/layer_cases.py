@@ -11,7 +11,10 @@ import numpy as np
 from organza.plan import Plan
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
+from organza.visits import WeightVisit
+from organza_hw.orders.weight import WeightTables
 from organza_hw.row_buffer import RingLayout
+from organza_sim.issue_times import engine_cycles
 from tests.plans import random_plan
 from tests.strategies import random_convolve, random_input, random_program
 
@@ -46,11 +49,12 @@ class Case:
 
 @cache
 def case(
-    seed: int, *, layers: int = 1, images: int = 3, max_cycles: int = MOST_CYCLES, code: str | None = "linear"
-) -> Case:
+    seed: int, *, layers: int = 1, images: int = 3, max_cycles: int = MOST_CYCLES, code: str | None = "linear",
+    orders: tuple[str, ...] = ("row",),
+) -> Case:  # fmt: skip
     """Case number `seed`: one layer or a chain, at most 16 lanes each and `max_cycles` cycles in all.
 
-    `code` is the weight code of all layers; None draws one for each.
+    `code` is the weight code of all layers; None draws one for each. `orders` are those to draw one from for each layer.
     """
     rng = np.random.default_rng([layers, seed])
     while True:
@@ -61,8 +65,8 @@ def case(
             program = Program((random_convolve(rng, code=code, **limits),))
             if not wanted(program.nodes[0]):
                 continue
-        plan = random_plan(rng, program)
-        if sum(schedule.cycles for schedule in plan.schedules(program)) <= max_cycles:
+        plan = random_plan(rng, program, orders=orders)
+        if sum(map(engine_cycles, plan.schedules(program))) <= max_cycles:
             return Case(program, plan, random_input(rng, program, images))
 
 
@@ -96,9 +100,28 @@ def features(case: Case) -> set[str]:
             "n out with padding": node.co % after.n,
             "writes over a beat's end": schedule.e > 1 and after.n % schedule.e,
             "channel by channel writes": ring.width < min(before.n, schedule.ti),
+            f"{schedule.order} order": True,
+            **_weight_order(schedule, ring),
         }
         found |= {name for name, holds in flags.items() if holds}
     return found
+
+
+def _weight_order(schedule: Schedule, ring: RingLayout) -> dict[str, bool]:
+    visit = schedule.visit
+    if not isinstance(visit, WeightVisit):
+        return {}
+    phases = [(rows, columns) for rows in visit.rows for columns in visit.columns]
+    frames = ring.depth / schedule.node.y.size
+    return {
+        "several phases": len(phases) > 1,
+        "unbalanced phases": len({len(rows.taps) * len(columns.taps) for rows, columns in phases}) > 1,
+        "phase without a tap": any(not (rows.taps and columns.taps) for rows, columns in phases),
+        "tile waits for the epilogue": visit.waits,
+        "sums added to at once": WeightTables(ring, pixel_beats=1).repeats,
+        "one frame": frames == 1, "part of a second frame": 1 < frames < 2, "two frames": frames == 2,
+        "streamed": schedule.streams,
+    }  # fmt: skip
 
 
 def _geometry(node: Convolve) -> set[str]:
@@ -145,4 +168,9 @@ EVERYTHING = {
     "table", "signed input", "unsigned input",
     "K mod S", "K below S", "K below down", "up and down", "asymmetric crops", "negative crop", "output padding",
     "position without a tap", "one position", "one output",
+}  # fmt: skip
+# What is there in weight order only; streams need a serial code.
+WEIGHT_ORDER = {
+    "several phases", "unbalanced phases", "phase without a tap", "tile waits for the epilogue", "sums added to at once",
+    "one frame", "part of a second frame", "two frames",
 }  # fmt: skip
