@@ -229,7 +229,7 @@ class Engine(wiring.Component):
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
             accumulators.sums.eq(lanes.sums),
-            *(accumulators.tile[name].eq(issue[name]) for name in tables.tile_fields),
+            *(accumulators.tile[name].eq(issue[name]) for name in accumulators.tile.shape().members),
         ]  # fmt: skip
 
         # Epilogue: constants are read while the sums wait one cycle.

@@ -50,7 +50,7 @@ class PartialSums(wiring.Component):
         super().__init__({
             "valid": In(1), "first": In(1), "last": In(1),
             "sums": In(data.ArrayLayout(data.ArrayLayout(signed(bits), self.to), self.p)),
-            "tile": In(data.StructLayout(tables.tile_fields)),
+            "tile": In(data.StructLayout(tables.issue_fields)),
             "o_valid": Out(1),
             "o_sums": Out(data.ArrayLayout(signed(bits), self.e)),
             "o_chunk": Out(range(max(self.chunks, 2))),

@@ -74,11 +74,12 @@ class Sequencer(wiring.Component):
             "valid": 1,
             "first": 1,  # load the sums
             "last": 1,  # they are complete
+            "unit_end": 1,  # last issue of an output unit
             "turn": range(max(self.ring.banks, 2)),
             "mask": data.ArrayLayout(1, self.schedule.p),
             "partial": 1,  # last input-channel tile of a group, where they follow each other
             "word": 1,  # the first one with its lane word, in weight order
-            **tables.tile_fields,
+            **tables.issue_fields,
         })  # fmt: skip
         words = int(self.schedule.tap_issues.sum())
         super().__init__({
@@ -133,9 +134,9 @@ class Sequencer(wiring.Component):
         slot, from_origin = Signal.like(at.slot), Signal.like(origin)
         place, word = Signal.like(at.address), Signal.like(at.channel)
         m.d.sync += [
-            one.valid.eq(fire),
+            one.valid.eq(fire), one.unit_end.eq(at.end),
             *(one[name].eq(at[name]) for name in ("first", "last", "word", "turn", "mask", "partial")),
-            *(one[name].eq(at.sums[name]) for name in self.tables.tile_fields),
+            *(one[name].eq(at.sums[name]) for name in self.tables.issue_fields),
             weight_row.eq(at.tile + at.row if self.tables.uniform else at.tile | at.row),
             weight_column.eq(at.column + at.number if self.tables.uniform else at.column),
             slot.eq(at.slot), from_origin.eq(origin), place.eq(at.address), word.eq(at.channel),

@@ -151,7 +151,7 @@ def resources(schedules: list[Schedule], joints: list[JointPlan]) -> dict[str, i
         ring += layout.banks * layout.bank_words * layout.lanes * node.input.bits
         rows += OUTPUT_UNITS * schedule.visit.unit_rows * node.x.output * node.co * node.output.bits
         if isinstance(schedule.visit, WeightVisit):
-            sums += 2 * schedule.visit.places * schedule.p * schedule.to * node.accumulator_bits
+            sums += 2 * schedule.visit.places * schedule.p * schedule.to * node.dot_bits
         weights += node.code.stored_bits
         if before.coding == "rle":
             coders += memory_bits(wire_shape(node.input), before.n)

@@ -9,11 +9,13 @@ from organza_hw.orders import tables_of
 from organza_hw.row_buffer import RingLayout
 from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, Sequencer
 from organza_sim.pysim import trace_cycles
+from tests.organza.test_visits import walk
 from tests.organza_hw.patterns import PATTERNS
 from tests.organza_sim.layer_cases import case
+from tests.plans import ORDERS
 
 IMAGES = 3
-SEEDS = range(21)
+SEEDS = [(seed, "row") for seed in range(21)] + [(seed, "weight") for seed in range(10)]
 
 
 def tap(axis, position, k):
@@ -33,7 +35,11 @@ def blocks_of(axis, p):
 
 
 def expected(schedule, beats):
-    """Every issue of one image: (kind of step, what each pixel lane reads), by the definition alone."""
+    """Every issue of one image by the definition alone: fields of the issue, lane word, what each pixel lane reads."""
+    yield from (in_row_order(schedule, beats) if schedule.order == "row" else in_weight_order(schedule))
+
+
+def in_row_order(schedule, beats):
     node = schedule.node
     ci_tiles = math.ceil(node.ci // node.groups / schedule.ti)
     co_tiles = math.ceil(node.co // node.groups / schedule.to)
@@ -57,10 +63,39 @@ def expected(schedule, beats):
                 if not issues:
                     issues = [(None, [None] * schedule.p)]
                 for number, (word, lanes) in enumerate(issues):
-                    row.append({"first": number == 0, "last": number == len(issues) - 1, "unit_end": False, "tile": tile,
-                                "pixel": columns[0] * beats, "pixels": len(columns), "word": word, "lanes": lanes})  # fmt: skip
-        row[-1]["unit_end"] = True
+                    fields = {"first": number == 0, "last": number == len(issues) - 1, "unit_end": False, "word": False,
+                              "constant": tile * schedule.chunks, "pixel": columns[0] * beats, "pixels": len(columns)}  # fmt: skip
+                    row.append({"fields": fields, "word": word, "lanes": lanes})
+        row[-1]["fields"]["unit_end"] = True
         yield from row
+
+
+def in_weight_order(schedule):
+    node = schedule.node
+    ci_tiles = math.ceil(node.ci // node.groups / schedule.ti)
+    y_period, x_period = min(node.y.phases, node.y.output), min(node.x.phases, node.x.output)
+    widest = math.ceil(math.ceil(node.x.output / x_period) / schedule.p)  # blocks of the first phase of columns
+    found, loaded = [], set()
+    for number, (tile, (py, px), word, y, columns) in enumerate(walk(schedule)):
+        fields = {"first": True, "last": False, "unit_end": False, "word": False}
+        lanes = [None] * schedule.p
+        if word is not None:
+            ky, kx = divmod(word // ci_tiles % (node.y.kernel * node.x.kernel), node.x.kernel)
+            channel = tile // (schedule.co_tiles // node.groups) * ci_tiles + word % ci_tiles
+            for lane, x in enumerate(columns):
+                column = tap(node.x, x, kx)
+                lanes[lane] = None if column is None else (tap(node.y, y, ky), column, channel)
+            place = y // y_period * widest + columns[0] // x_period // schedule.p
+            sums = tile, py, px, place
+            fields |= {"first": sums not in loaded, "word": not found or found[-1]["word"] != word, "place": place}
+            loaded.add(sums)
+        if found and (tile, py, px) != at:
+            found[-1]["fields"]["last"] = True
+        at = tile, py, px
+        found.append({"fields": fields, "word": word, "lanes": lanes})
+        assert number + 1 == len(found)
+    found[-1]["fields"] |= {"last": True, "unit_end": True}
+    yield from found
 
 
 def closed_form(schedule):
@@ -78,10 +113,9 @@ def play(chosen, idle, pressure):
     """Run the sequencer with rows that arrive and leave by the patterns; what it did in every cycle."""
     schedule = chosen.schedules[0]
     ring = RingLayout(schedule, n=1, depth=chosen.plan.joints[0].depth)
-    component = Sequencer(tables_of(ring, pixel_beats=3), weight_words=len(
-        schedule.node.code.words(schedule.ti, schedule.to, schedule.node.groups)))  # fmt: skip
+    component = Sequencer(tables_of(ring, pixel_beats=3))
     seen: list[tuple] = []
-    rows_in, rows_out = schedule.node.y.size * IMAGES, schedule.node.y.output * IMAGES
+    rows_in, units_out = schedule.node.y.size * IMAGES, schedule.units * IMAGES
 
     def drive():
         arrived = released = ended = freed = 0
@@ -93,12 +127,12 @@ def play(chosen, idle, pressure):
                 issue, release = seen[-1][0], seen[-1][1]
                 released += release
                 ended += issue.valid & issue.unit_end
-                quiet = 0 if issue.valid or ended < rows_out else quiet + 1
+                quiet = 0 if issue.valid or ended < units_out else quiet + 1
             arrives = arrived < rows_in and arrived - released < ring.depth and not idle[cycle % len(idle)]
             leaves = freed < ended and not pressure[cycle % len(pressure)]
             arrived, freed = arrived + arrives, freed + leaves
             yield {"row_written": arrives, "unit_freed": leaves}
-        assert (released, freed) == (rows_in, rows_out)
+        assert (released, freed) == (rows_in, units_out)
 
     trace_cycles(component, drive(), ["issue", "release", "ring_addr", "weight_addr"], seen)
     return schedule, ring, seen
@@ -118,62 +152,61 @@ def decode(ring, issue, addresses, pitch):
     return lanes
 
 
-def check(seed, idle, pressure):
-    chosen = case(seed)
+def check(seed, idle, pressure, order="row"):
+    chosen = case(seed, orders=(order,))
     schedule, ring, seen = play(chosen, idle, pressure)
     node = schedule.node
     issued = [(issue, addresses, word) for issue, _, addresses, word in seen if issue.valid]
     image = list(expected(schedule, 3))
-    assert len(image) == closed_form(schedule)
+    assert order == "weight" or len(image) == closed_form(schedule)
     assert len(issued) == IMAGES * len(image)  # and not one more in 100 cycles
     for number, (issue, addresses, word) in enumerate(issued):
         wanted = image[number % len(image)]
         rows_before = number // len(image) * node.y.size
-        assert {name: getattr(issue, name) for name in ("first", "last", "unit_end", "pixel", "pixels")} == {
-            name: wanted[name] for name in ("first", "last", "unit_end", "pixel", "pixels")}  # fmt: skip
-        assert issue.constant == wanted["tile"] * schedule.chunks
+        assert {name: getattr(issue, name) for name in wanted["fields"]} == wanted["fields"]
         assert wanted["word"] is None or word == wanted["word"]
         lanes = [lane and ((rows_before + lane[0]) % ring.depth, *lane[1:]) for lane in wanted["lanes"]]
         assert decode(ring, issue, addresses, node.x.pitch) == lanes
     return schedule, seen
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_every_existing_tap_once_and_no_other(seed):
+@pytest.mark.parametrize("seed, order", SEEDS)
+def test_every_existing_tap_once_and_no_other(seed, order):
     names = list(PATTERNS)
-    check(seed, PATTERNS[names[seed % 4]], PATTERNS[names[seed // 4 % 4]])
+    check(seed, PATTERNS[names[seed % 4]], PATTERNS[names[seed // 4 % 4]], order)
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("idle", PATTERNS)
 @pytest.mark.parametrize("pressure", PATTERNS)
-def test_patterns_crossed(idle, pressure):
-    check(2, PATTERNS[idle], PATTERNS[pressure])
+def test_patterns_crossed(idle, pressure, order):
+    check(2, PATTERNS[idle], PATTERNS[pressure], order)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_no_gap_inside_a_row_and_exact_latency(seed):
-    schedule, seen = check(seed, PATTERNS["never"], PATTERNS["never"])
-    cycles, rows = [], []
+@pytest.mark.parametrize("seed, order", SEEDS)
+def test_no_gap_inside_a_unit_and_exact_latency(seed, order):
+    schedule, seen = check(seed, PATTERNS["never"], PATTERNS["never"], order)
+    cycles, units = [], []
     for cycle, (issue, release, _, _) in enumerate(seen):
         if issue.valid:
             cycles.append(cycle)
             if issue.unit_end:
-                rows.append((cycles[0], cycle))
+                units.append((cycles[0], cycle))
                 cycles = []
         if release:
             # RELEASE_LATENCY - 1 cycles after the issue, which shows at `valid` ADDRESS_LATENCY cycles after it.
-            assert cycle == rows_end_of(seen, cycle) - ADDRESS_LATENCY + RELEASE_LATENCY - 1
+            assert cycle == unit_end_near(seen, cycle) - ADDRESS_LATENCY + RELEASE_LATENCY - 1
     costs = schedule.unit_costs * IMAGES
     if schedule.issues == schedule.cycles:
-        assert [end - begin + 1 for begin, end in rows] == costs
+        assert [end - begin + 1 for begin, end in units] == costs
     else:  # the last issue of a short first tile waits for the epilogue
-        assert all(end - begin < cost for (begin, end), cost in zip(rows, costs, strict=True))
-    # One row written in cycle 0 lets the first row start in cycle 1 if it needs no more.
-    if schedule.needs[0].window == 1 and schedule.issues == schedule.cycles:
-        assert rows[0][0] == 1 + ADDRESS_LATENCY
+        assert all(end - begin < cost for (begin, end), cost in zip(units, costs, strict=True))
+    # Rows written from cycle 0 on let the first unit start in the cycle after the last one that it needs.
+    if schedule.issues == schedule.cycles:
+        assert units[0][0] == schedule.needs[0].window + ADDRESS_LATENCY
 
 
-def rows_end_of(seen, cycle):
-    """The cycle near `cycle` in which the last issue of a row shows."""
+def unit_end_near(seen, cycle):
+    """The cycle near `cycle` in which the last issue of a unit shows."""
     near = range(max(cycle - 2, 0), cycle + 3)
     return next(k for k in near if seen[k][0].valid and seen[k][0].unit_end)

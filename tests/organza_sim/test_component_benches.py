@@ -435,21 +435,17 @@ def test_wrong_row_buffers_are_found(fault, message):
 
 
 @cache
-def sequencer(seed, images=2):
+def sequencer(seed, order="row", images=2):
     """Verilog and parameters for a layer of the geometry matrix: what its definition demands."""
-    chosen = case(seed)
+    chosen = case(seed, orders=(order,))
     schedule = chosen.schedules[0]
     node = schedule.node
     ring = RingLayout(schedule, n=1, depth=chosen.plan.joints[0].depth)
-    weights = len(node.code.words(schedule.ti, schedule.to, node.groups))
-    component = Sequencer(tables_of(ring, pixel_beats=3), weight_words=weights)
+    component = Sequencer(tables_of(ring, pixel_beats=3))
     issues = []
     for image in range(images):
         for wanted in expected(schedule, 3):
-            fields = {
-                name: int(wanted[name]) for name in ("first", "last", "unit_end", "pixel", "pixels")
-            }
-            fields["constant"] = wanted["tile"] * schedule.chunks
+            fields = {name: int(value) for name, value in wanted["fields"].items()}
             lanes = []
             for lane in wanted["lanes"]:
                 if lane is None:
@@ -478,9 +474,11 @@ def sequencer(seed, images=2):
     }
 
 
-@pytest.mark.parametrize("seed", [26, pytest.param(25, marks=FULL)])
-def test_sequencer(seed):
-    verilog, parameters = sequencer(seed)
+@pytest.mark.parametrize("seed, order", [
+    (26, "row"), (11, "weight"), pytest.param(25, "row", marks=FULL), pytest.param(23, "weight", marks=FULL),
+])  # fmt: skip
+def test_sequencer(seed, order):
+    verilog, parameters = sequencer(seed, order)
     names = run(verilog, "sequencer", parameters)
     assert len(names) == 4 and names[0] == "free"
 

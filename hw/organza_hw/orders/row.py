@@ -16,7 +16,7 @@ class RowTables(Tables):
 
     def __init__(self, ring: RingLayout, *, pixel_beats: int):
         super().__init__(ring, pixel_beats=pixel_beats)
-        self.tile_fields = self.finished_fields
+        self.issue_fields = {name: shape for name, shape in self.finished_fields.items() if name != "unit_end"}
 
     @cached_property
     def rows(self) -> list[dict]:
@@ -53,7 +53,7 @@ class RowTables(Tables):
         return RowWalk(self)
 
     def accumulators(self, **options):
-        schedule, layout = self.schedule, data.StructLayout(self.tile_fields)
+        schedule, layout = self.schedule, data.StructLayout(self.finished_fields)
         return Accumulators(to=schedule.to, p=schedule.p, e=schedule.e, tile_layout=layout, **options)
 
 
@@ -136,7 +136,7 @@ class RowWalk(Walk):
             at.mask.eq(Mux(row.none, 0, column.mask.as_value())),
             at.channel.eq(group_word if gathers else group_word + number), at.partial.eq(0 if gathers else tap_last),
             at.tile.eq(weight), at.row.eq(row.weight), at.column.eq(column.weight), at.number.eq(number),
-            at.sums.unit_end.eq(end), at.sums.constant.eq(constant),
+            at.sums.constant.eq(constant),
             at.sums.pixel.eq(column.first), at.sums.pixels.eq(column.pixels),
         ]  # fmt: skip
         return m

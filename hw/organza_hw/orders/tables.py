@@ -23,12 +23,12 @@ class Tables(ABC):
 
     Attributes
     ----------
-    tile_fields : by name the shapes of what an issue tells the accumulators.
+    issue_fields : by name the shapes of what an issue says of its sums, in this order only.
     finished_fields : of what the accumulators tell the epilogue of the sums that leave: last of an output unit, first constant
         word, place of the first pixel in the unit, pixels.
     """
 
-    tile_fields: dict
+    issue_fields: dict
 
     def __init__(self, ring: RingLayout, *, pixel_beats: int):
         self.ring, self.schedule, self.pixel_beats = ring, ring.schedule, pixel_beats
@@ -106,7 +106,7 @@ class Walk(wiring.Component):
         slot, address, turn, mask, channel, partial : ring row, words by bank, first bank, pixel lanes, word inside the
             pixel; last input-channel tile of a group, where they follow each other.
         tile, row, column, number : parts of the place of its lane word.
-        sums : what the accumulators are told, `Tables.tile_fields`.
+        sums : `Tables.issue_fields`.
     """
 
     may: Signal
@@ -124,7 +124,7 @@ class Walk(wiring.Component):
                 "mask": data.ArrayLayout(1, self.schedule.p),
                 "channel": range(max(self.ring.pixel_words, 2)), "partial": 1,
                 "tile": weights, "row": weights, "column": weights, "number": range(max(tables.most_issues, 2)),
-                "sums": data.StructLayout(tables.tile_fields),
+                "sums": data.StructLayout(tables.issue_fields),
             })),
         })  # fmt: skip
 

@@ -20,7 +20,7 @@ class WeightTables(Tables):
         visit = self.schedule.visit
         assert isinstance(visit, WeightVisit)
         self.visit = visit
-        self.tile_fields = {"place": range(max(visit.places, 2))}
+        self.issue_fields = {"place": range(max(visit.places, 2))}
 
     @cached_property
     def repeats(self) -> bool:

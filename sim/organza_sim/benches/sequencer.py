@@ -89,7 +89,7 @@ async def _run(dut, stall_in: float, stall_out: float) -> Recorder:
     await start(dut)
     recorder = Recorder(dut)
     await recorder.run(stall_in, stall_out)
-    begun, row_begins, releases = 0, True, []
+    begun, unit_begins, releases = 0, True, []
     pairs = zip(recorder.issues, given["issues"], strict=False)
     for number, ((cycle, issue, ring, word), wanted) in enumerate(pairs):
         for name, value in wanted["fields"].items():
@@ -102,10 +102,10 @@ async def _run(dut, stall_in: float, stall_out: float) -> Recorder:
         for row in {place[0] for place in wanted["lanes"] if place}:
             assert row < recorder.arrived[known], f"issue {number} reads a row before it is there"
             assert row >= recorder.released[cycle - 1], f"issue {number} reads a released row"
-        begun += row_begins
-        row_begins = bool(wanted["fields"]["unit_end"])
-        assert begun - recorder.sent[known] <= OUTPUT_UNITS, f"issue {number} has no output row"
-        if row_begins:
+        begun += unit_begins
+        unit_begins = bool(wanted["fields"]["unit_end"])
+        assert begun - recorder.sent[known] <= OUTPUT_UNITS, f"issue {number} has no output unit"
+        if unit_begins:
             releases.append(known + given["release"])
     assert len(recorder.issues) == len(given["issues"]), (
         f"{len(recorder.issues)} issues instead of {len(given['issues'])}"
@@ -121,7 +121,7 @@ async def _run(dut, stall_in: float, stall_out: float) -> Recorder:
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def free(dut):
-    """Rows as early as may be: no gap inside an output row, if the layer needs none."""
+    """Rows as early as may be: no gap inside an output unit, if the layer needs none."""
     recorder = await _run(dut, 0.0, 0.0)
     cycles = [cycle for cycle, *_ in recorder.issues]
     inside = [not wanted["fields"]["unit_end"] for wanted in parameters()["issues"]]
