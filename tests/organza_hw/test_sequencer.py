@@ -75,11 +75,11 @@ def in_weight_order(schedule):
     ci_tiles = math.ceil(node.ci // node.groups / schedule.ti)
     y_period, x_period = min(node.y.phases, node.y.output), min(node.x.phases, node.x.output)
     widest = math.ceil(math.ceil(node.x.output / x_period) / schedule.p)  # blocks of the first phase of columns
-    found, loaded = [], set()
-    for number, (tile, (py, px), word, y, columns) in enumerate(walk(schedule)):
+    found, loaded, at = [], set(), None
+    for tile, (py, px), word, y, columns in walk(schedule):
         fields = {"first": True, "last": False, "unit_end": False, "word": False}
-        lanes = [None] * schedule.p
-        if word is not None:
+        lanes: list = [None] * schedule.p
+        if word is not None and columns is not None:
             ky, kx = divmod(word // ci_tiles % (node.y.kernel * node.x.kernel), node.x.kernel)
             channel = tile // (schedule.co_tiles // node.groups) * ci_tiles + word % ci_tiles
             for lane, x in enumerate(columns):
@@ -93,7 +93,6 @@ def in_weight_order(schedule):
             found[-1]["fields"]["last"] = True
         at = tile, py, px
         found.append({"fields": fields, "word": word, "lanes": lanes})
-        assert number + 1 == len(found)
     found[-1]["fields"] |= {"last": True, "unit_end": True}
     yield from found
 
