@@ -11,6 +11,7 @@ anyway.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -148,11 +149,9 @@ def quantize(
 
 def _output_format(layer: FloatLayer) -> Any:
     """Bits and sign of a layer's results; the scale of tanh and sigmoid is known, others get 1."""
-    if layer.activation.kind == "tanh":
-        return Fixed(ACTIVATION_BITS, True, 1 / 127)
-    if layer.activation.kind == "sigmoid":
-        return Fixed(ACTIVATION_BITS, False, 1 / 255)
-    return Fixed(layer.bits or ACTIVATION_BITS, not layer.activation.unsigned, 1.0)
+    signed = not layer.activation.unsigned
+    made = Fixed(layer.bits or ACTIVATION_BITS, signed, 1.0)
+    return made if layer.activation.kind == "slope" else dataclasses.replace(made, scale=1 / made.high)
 
 
 def _wants_flex(layers: Sequence[FloatLayer], specs: Sequence[CodeSpec], index: int) -> bool:
@@ -339,8 +338,9 @@ def _steps(
         return output.low, output.high, output.scale, None
     half = 1 << (TABLE_BITS - 1)
     tanh = layer.activation.kind == "tanh"
-    # Where the rounded function no longer changes: atanh(126.5 / 127), logit(254.5 / 255).
-    saturation = 3.12 if tanh else 6.24
+    # Where the rounded function no longer changes: for 8 bits atanh(126.5 / 127) = 3.12, logit(254.5 / 255) = 6.24.
+    edge = 1 - min(output.scale, 1.0) / 2
+    saturation = math.ceil(100 * (math.atanh(edge) if tanh else math.log(edge / (1 - edge)))) / 100
     # Other inputs may reach a little further than the calibration's.
     reach = min(max(1.1 * float(np.abs(sums).max()), 2.0**-10), saturation)
     step = reach / (half - 1)

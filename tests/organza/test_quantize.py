@@ -230,6 +230,20 @@ def test_extreme_ranges(scale, kind):
     assert np.abs(got - wanted).mean() <= 0.02 * peak
 
 
+@pytest.mark.parametrize("kind, reach", [("tanh", 5.9), ("sigmoid", 11.7)])
+def test_tables_may_have_more_bits(kind, reach):
+    layer = dataclasses.replace(_layer(np.eye(3) * 4, np.zeros(3), activation=Activation(kind)), bits=16)
+    x = np.random.default_rng(1).normal(0, 2, (256, 3, 1, 1))
+    program = quantize([layer], x)
+    assert program.output == Fixed(16, kind == "tanh", 1 / (32767 if kind == "tanh" else 65535))
+    table = program.nodes[0].epilogue.table
+    assert table is not None and table.max() == program.output.high and len(np.unique(table)) > 1200
+    got = program.dequantize(program.run(program.quantize(x)))
+    wanted = float_run([layer], program.quantize(x) * program.input.scale, torch.float64).numpy()
+    step = reach / 1023  # of the argument; the slope is at most 1
+    assert np.abs(got - wanted).max() < 0.6 * step
+
+
 def test_tables_are_the_function_at_every_entry():
     x = np.random.default_rng(0).uniform(-4, 4, (100, 1, 1, 1))
     for kind, function in (("tanh", np.tanh), ("sigmoid", lambda v: 1 / (1 + np.exp(-v)))):
