@@ -240,8 +240,8 @@ def test_tables_may_have_more_bits(kind, reach):
     assert table is not None and table.max() == program.output.high and len(np.unique(table)) > 1200
     got = program.dequantize(program.run(program.quantize(x)))
     wanted = float_run([layer], program.quantize(x) * program.input.scale, torch.float64).numpy()
-    step = reach / 1023  # of the argument; the slope is at most 1
-    assert np.abs(got - wanted).max() < 0.6 * step
+    step = reach / 1023  # of the argument; the slope is at most 1, and the sums end half a step beside an entry
+    assert np.abs(got - wanted).max() < 1.1 * step
 
 
 def test_tables_are_the_function_at_every_entry():
