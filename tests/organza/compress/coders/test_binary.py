@@ -44,3 +44,24 @@ def test_zeros_count_as_positive():
     coder = ready("binary", {}, torch.zeros(SHAPE))
     assert (coder.coded(torch.zeros(SHAPE), None).code.integers() == 1).all()
     assert real(coder, torch.zeros(SHAPE), None).abs().max() < 1e-29
+
+
+@pytest.mark.parametrize("ti, wanted", [(8, 4), (3, 3)])
+def test_the_chip_may_add_approximately(ti, wanted):
+    weight = weights("normal", SHAPE)
+    coder = ready("binary", {"adder": "loa3", "ti": ti}, weight)
+    code, _ = coder.code(weight, None)
+    assert str(code.adder) == "loa3" and code.ti == wanted
+    assert str(coder.spec()).startswith("binary:loa3")
+    with pytest.raises(ValueError, match="^binary adder must be exact for pruned weights, not loa3$"):
+        coder.code(weight * (weight > 0), weight > 0)
+
+
+@pytest.mark.parametrize("options, error, message", [
+    ({"adder": "ripple"}, ValueError, "^adder must be one of exact, loa, notcarry, not 'ripple'$"),
+    ({"adder": 3}, TypeError, "^adder must be text, not 3$"),
+    ({"ti": 0}, ValueError, "^binary ti must be between 1 and"),
+])  # fmt: skip
+def test_wrong_options(options, error, message):
+    with pytest.raises(error, match=message):
+        BinaryCoder(SHAPE, 1, **options)
