@@ -16,6 +16,8 @@ from organza.compress.activations import ActivationGrid, Grid
 from organza.compress.coders.checks import check_choice
 from organza.float_layers import Coded
 
+LEAST_SCALE = 2.0**-100  # what is smaller is not divided by
+
 
 class Coder(nn.Module):
     """Weights of one layer in a code while they are trained.
@@ -123,6 +125,17 @@ class Coder(nn.Module):
             return getattr(values, "sum" if by == "sum" else "max")().reshape(1)
         rows = getattr(values, by)((2, 3)).reshape(self.groups, -1, self.shape[1])
         return getattr(rows, by)(1).reshape(-1)
+
+    def sizes(self, weight: Tensor, mask: Tensor | None) -> Tensor:
+        """Root mean squares of the output channels over that of the tensor, (co,); 1 for none.
+
+        What weights are divided by to be of one size, while what is trained keeps the size of the weights: optimisers step alike.
+        """
+        square = weight.square() if mask is None else weight.square() * mask
+        amount = float(weight.numel()) if mask is None else mask.sum().clamp_min(1).to(weight)
+        kept = weight.numel() / self.co if mask is None else self.by_channel(mask.to(weight)).sum(1).clamp_min(1)
+        size = (self.by_channel(square).sum(1) / kept).sqrt() / (square.sum() / amount).sqrt().clamp_min(LEAST_SCALE)
+        return torch.where(size > 0, size, 1.0)
 
     def means(self, values: Tensor, mask: Tensor | None) -> Tensor:
         """Means of kept `values` (0 where the mask is False), as `reduce`; 0 for none."""

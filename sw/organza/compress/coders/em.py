@@ -14,7 +14,8 @@ from organza.codes.affine import FRACTION, MAX_OFFSET_BITS
 from organza.codes.line import best_line, fit_line, mean_error, nearest_levels, range_line
 from organza.codes.spec import CodeSpec
 from organza.compress.coders.checks import check_integer
-from organza.compress.coders.rounding import LEAST_SCALE, RoundingCoder, kept
+from organza.compress.coders.coder import LEAST_SCALE
+from organza.compress.coders.rounding import RoundingCoder, kept
 
 ONE = 1 << FRACTION
 SETTLE = 10
@@ -82,7 +83,7 @@ class LineCoder(RoundingCoder):
         if weight is None:
             return
         if self.granularity == "channel":
-            self.unit.copy_(self.means(weight.square(), mask).sqrt().clamp_min(LEAST_SCALE))
+            self.unit.copy_(self.sizes(weight, mask))
             weight = weight / self.spread(self.unit)
         self.fit([weight], [mask])
 

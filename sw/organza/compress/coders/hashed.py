@@ -64,8 +64,7 @@ class BucketCoder(Coder):
         """Take over weights, once."""
         if weight is None or self.start == "random":
             return
-        size = self.by_channel(weight).square().mean(1).sqrt()
-        self.unit.copy_(torch.where(size > 0, size, 1.0))
+        self.unit.copy_(self.sizes(weight, None))
         # weight ≈ sign · bucket · unit, so a bucket's best value is a weighted mean.
         unit = self.spread(self.unit).expand(self.shape).double()
         total, share = (

@@ -57,8 +57,7 @@ class KMeansCoder(Coder):
         if weight is None:
             return
         if self.granularity == "channel":
-            self.unit.copy_(self.means(weight.square(), mask).sqrt())
-            self.unit.copy_(torch.where(self.unit > 0, self.unit, 1.0))
+            self.unit.copy_(self.sizes(weight, mask))
             weight = weight / self.spread(self.unit)
         free = int(mask is not None)
         values = weight.double().numpy()

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from organza.codes import Binary, Code, Ternary
-from organza.compress.coders.coder import Coder
+from organza.compress.coders.coder import LEAST_SCALE, Coder
 from organza.compress.gradients import straight_through
-
-LEAST_SCALE = 2.0**-100
 
 
 class RoundingCoder(Coder):

@@ -12,9 +12,8 @@ from organza.codes import Code, Codebook
 from organza.codes.kmeans import lloyd
 from organza.codes.spec import CodeSpec
 from organza.compress.coders.checks import check_choice, check_integer, check_number
-from organza.compress.coders.coder import Coder
+from organza.compress.coders.coder import LEAST_SCALE, Coder
 from organza.compress.coders.mixture import MixtureLoss, likeliest, merged
-from organza.compress.coders.rounding import LEAST_SCALE
 from organza.compress.coders.shared_values import rounded_values
 from organza.compress.gradients import straight_through
 

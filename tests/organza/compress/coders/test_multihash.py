@@ -14,7 +14,7 @@ SHAPE = (8, 6, 3, 4)
 @pytest.mark.parametrize("factor", [2, 8, 32])
 def test_products_have_unit_deviation_and_the_layer_its_usual_one(factor):
     coder = MultiHashCoder((64, 32, 4, 4), 1, factor=factor, start="random", seed=3)
-    products = (coder.left @ coder.right).detach()
+    products = (coder.base * (coder.left @ coder.right)).detach()
     assert products.std().item() == pytest.approx(1, abs=0.06)
     assert coder.scale.item() == pytest.approx((3 * 64 * 16) ** -0.5)
     assert coder(None, None).detach().std().item() == pytest.approx((3 * 64 * 16) ** -0.5, rel=0.1)
@@ -31,8 +31,10 @@ def test_it_starts_with_the_largest_singular_values():
     u, s, v = np.linalg.svd(scaled.reshape(24, 24))
     m = coder.left.shape[1]
     best = (u[:, :m] * s[:m]) @ v[:m]
-    assert (coder.left @ coder.right).detach().numpy() == pytest.approx(best, abs=1e-5)
-    torch.testing.assert_close(coder.unit, weight.square().mean((0, 2, 3)).sqrt())
+    assert (coder.scale * coder.base * (coder.left @ coder.right)).detach().numpy() == pytest.approx(best, abs=1e-4)
+    torch.testing.assert_close(coder.unit, (weight.square().mean((0, 2, 3)) / weight.square().mean()).sqrt())
+    entries = torch.cat([coder.left.detach().reshape(-1), coder.right.detach().reshape(-1)])
+    assert entries.square().mean().sqrt().item() == pytest.approx(weight.square().mean().sqrt().item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("learn", [True, False])
@@ -43,7 +45,7 @@ def test_gradients_are_those_of_the_product(learn):
     outer = weights("normal", SHAPE, 1)
     coder(None, None).backward(outer)
     left, right, scale = (p.detach().double().requires_grad_() for p in (coder.left, coder.right, coder.scale))
-    product = (left @ right).reshape(-1)[:576].reshape(SHAPE) * coder.unit.double().reshape(1, 6, 1, 1) * scale
+    product = (left @ right).reshape(-1)[:576].reshape(SHAPE) * coder.unit.double().reshape(1, 6, 1, 1) * scale * coder.base.double()
     product.backward(outer.double())
     torch.testing.assert_close(coder.left.grad.double(), left.grad, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(coder.right.grad.double(), right.grad, rtol=1e-4, atol=1e-4)
@@ -55,6 +57,7 @@ def test_gradients_are_those_of_the_product(learn):
 def test_the_chips_rounding_stays_near_the_product():
     coder = ready("multihash", {"factor": 2}, weights("normal", (16, 12, 4, 4)))
     real = (coder.left @ coder.right).detach().reshape(-1)[:3072].reshape(16, 12, 4, 4) * coder.spread(coder.unit)
+    real *= (coder.scale * coder.base).detach()
     wrong = (coder(None, None) - real).square().mean() / real.square().mean()
     assert wrong < 0.005
     assert isinstance(coder.code(None, None)[0], MultiHash)
@@ -62,10 +65,10 @@ def test_the_chips_rounding_stays_near_the_product():
 
 def test_a_scale_may_turn():
     coder = ready("multihash", {}, weights("normal", SHAPE))
-    before = coder(None, None).detach()
-    for scale, sign in ((-1.0, -1), (0.0, 0)):
+    before, scale = coder(None, None).detach(), coder.scale.detach().clone()
+    for sign in (-1, 0):
         with torch.no_grad():
-            coder.scale.fill_(scale)
+            coder.scale.copy_(sign * scale)
         torch.testing.assert_close(coder(None, None).detach(), sign * before, rtol=1e-5, atol=1e-25)
         assert (coder.coded(None, None).scales != 0).all()
 
