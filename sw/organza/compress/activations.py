@@ -77,6 +77,3 @@ class ActivationGrid(Grid):
         assert isinstance(form, Fixed)
         made = (v / form.scale + 0.5).floor().clamp(form.low, form.high) * form.scale
         return straight_through(made, v.clamp(form.low * form.scale, form.high * form.scale))
-
-
-GRIDS: dict[str, type[Grid]] = {grid.kind: grid for grid in (ActivationGrid,)}

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from organza.checkpoint import FORMAT, load_checkpoint, load_into, save_checkpoint
-from organza.compress.activations import GRIDS
 from organza.compress.chain import Chain, ChainLayer
 from organza.compress.coders import CODERS
+from organza.compress.grids import GRIDS
 from organza.compress.storage import Storage
 from organza.float_layers import FloatLayer
 from organza.geometry import Axis

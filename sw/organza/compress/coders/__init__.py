@@ -5,6 +5,7 @@ from __future__ import annotations
 from organza.compress.coders.binary import BinaryCoder
 from organza.compress.coders.coder import Coder
 from organza.compress.coders.em import EmCoder, MinMaxCoder
+from organza.compress.coders.flexpoint import FlexpointCoder
 from organza.compress.coders.floats import BFloat16Coder, Float16Coder, Float32Coder
 from organza.compress.coders.hashed import BlockHashCoder, HashedCoder
 from organza.compress.coders.jacob import JacobCoder
@@ -20,7 +21,7 @@ CODERS: dict[str, type[Coder]] = {
     coder.kind: coder
     for coder in (
         UniformCoder, MinMaxCoder, LogCoder, TanhCoder, JacobCoder, EmCoder, QmganCoder, SlimmingCoder, BinaryCoder,
-        TernaryCoder, KMeansCoder, SoftCoder, HashedCoder, BlockHashCoder, MultiHashCoder,
+        TernaryCoder, FlexpointCoder, KMeansCoder, SoftCoder, HashedCoder, BlockHashCoder, MultiHashCoder,
         Float32Coder, Float16Coder, BFloat16Coder,
     )
 }  # fmt: skip

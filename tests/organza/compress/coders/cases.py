@@ -22,6 +22,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("ternary", {}), ("ternary", {"threshold": "mean", "granularity": "channel", "scale": "learned"}),
     ("ternary", {"threshold": "sparsity", "sparsity": 0.7, "granularity": "channel", "per_byte": 5}),
     ("ternary", {"threshold": "sparsity", "granularity": "network"}), ("ternary", {"scale": "learned"}),
+    ("flexpoint", {}), ("flexpoint", {"exponents": "managed", "gradients": False}),
     ("kmeans", {"centroids": 2}), ("kmeans", {"granularity": "channel"}), ("kmeans", {"centroids": 256}),
     ("soft", {}), ("soft", {"components": 4, "zero_share": 0.3, "rate": 20.0, "start": "range"}),
     ("hashed", {"factor": 4, "seed": 3}), ("hashed", {"factor": 1, "start": "random", "rescale": True}),
