@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from organza.commands.verify import print_verdict
 from organza.program import Program
 from organza_sim import api
 from organza_sim.cycles import simulate_cycles
@@ -33,7 +34,7 @@ from organza_sim.report import (
     unit_range,
     write_report,
 )
-from organza_sim.verify import Difference, ImageVerdict, LayerVerdict, Verification
+from organza_sim.verify import Difference, ExponentDifference, ExponentVerdict, ImageVerdict, LayerVerdict, Verification
 from tests.tiny import LANES, tiny_inputs, tiny_program
 
 KEYS = [
@@ -96,6 +97,7 @@ def named(name: str) -> Program:
 
 def verified(program: Program, simulation: api.Simulation | None, *, right: bool) -> Verification:
     difference = None if right else Difference(program.nodes[0].name, 1, 2, 0, 1, 5, 4)
+    exponent = ExponentDifference(program.nodes[0].name, 1, "peak", 7, None)
     ends = [100, 200, 300] if simulation is None else [int(end) for end in simulation.image_ends]
     return Verification(
         images=tuple(ImageVerdict(k, right or k != 1, end, end) for k, end in enumerate(ends)),
@@ -103,6 +105,7 @@ def verified(program: Program, simulation: api.Simulation | None, *, right: bool
             LayerVerdict(node.name, node.code.label, 81, int(not right), difference) for node in program.nodes
         ),
         stopped=None,
+        exponents=(ExponentVerdict(program.nodes[0].name, len(ends), -31, -29, 2, 5 * int(not right), None if right else exponent),),
         simulation=simulation,
     )
 
@@ -217,8 +220,18 @@ def test_page_of_a_failed_verification_says_where() -> None:
     assert Page(text)
     assert "✗ not bit-exact" in text and "What is wrong" in text
     assert "layer net.0, image 1, channel 2, y 0, x 1: expected 5, got 4" in text
+    assert "First wrong value: layer net.0, image 1, peak of its exponents: expected 7, got nothing." in text
     assert EVIL not in text
     assert report["bit_exact"] is False and report["cycles"] is None
+
+
+def test_exponents_are_shown(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the page and on the terminal: range, overflows, and what is wrong."""
+    assert "<td>-31</td><td>-29</td><td>2</td>" in (page / "report.html").read_text()
+    print_verdict(verified(tiny_program(), None, right=False))
+    shown = capsys.readouterr().out
+    assert re.search(r"net\.0 +-31 +-29 +2 +5 +image 1, peak of its exponents: expected 7, got nothing", shown)
+    assert "first difference: layer net.0, image 1, peak" in shown
 
 
 def test_drawings_are_xml_and_show_every_engine() -> None:
