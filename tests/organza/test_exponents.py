@@ -66,7 +66,7 @@ def test_excess_is_the_width_beyond_a_mantissa(width):
     assert excess_bits(-1, (1 << width) - 1) == excess_bits(-(1 << width), 0) == max(width - 15, 0)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(RULES, st.lists(st.fractions(-(2**20), 2**20, max_denominator=2**31), min_size=1, max_size=12))
 def test_it_is_the_ideal_rule_on_what_was_seen(rule, reals):
     """The exponent asked for is the smallest with that headroom, of every image as it was rounded, clamped or not."""

@@ -28,11 +28,11 @@ from tests.organza_sim.test_cycles import check_free, check_stalled
 from tests.plans import plan_of, random_plan
 from tests.strategies import random_convolve, random_input, random_managed
 
-PIPELINES = 8
-MOST_CYCLES = 1200
+PIPELINES = 7
+MOST_CYCLES = 800
 
 
-def managed_case(seed: int, images: int = 7) -> Case:
+def managed_case(seed: int, images: int = 6) -> Case:
     """Two or three layers; those that read managed tensors are flexpoint, or any code in even cases."""
     rng = np.random.default_rng([seed, 5])
     while True:
@@ -46,10 +46,10 @@ def managed_case(seed: int, images: int = 7) -> Case:
 def test_pipelines(seed):
     chosen = managed_case(seed)
     check_free(chosen)
-    check_stalled(chosen, seed, images=7)
+    check_stalled(chosen, seed, images=6)
 
 
-@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_weight_order(seed):
     """Every layer that can in weight order: an image is one output unit, and still two of them are on their way."""
     chosen = managed_case(seed)
@@ -60,7 +60,7 @@ def test_weight_order(seed):
               for joint, schedule in zip(chosen.plan.joints, schedules, strict=False)]  # fmt: skip
     turned = Case(chosen.program, plan_of(chosen.program, schedules, [*joints, chosen.plan.joints[-1]]), chosen.x)
     check_free(turned)
-    check_stalled(turned, seed, images=7)
+    check_stalled(turned, seed, images=6)
 
 
 def test_the_pipelines_cover_what_exponents_do():
