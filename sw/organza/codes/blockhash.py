@@ -91,7 +91,7 @@ class BlockHash(Code):
     def places(
         size: tuple[int, ...], groups: int, factor: int, ti: int, to: int
     ) -> tuple[tuple[int, int, int], np.ndarray, np.ndarray]:
-        """Shape of `rows` for about `factor` weights a bucket, and of every weight the bucket among all rows in a row and the sign.
+        """Shape of `rows` for about `factor` weights a bucket; bucket, among all rows, and sign of every weight.
 
         Bucket and sign are int64 of `size`; `ti` and `to` end at the channels there are.
         """
@@ -176,9 +176,8 @@ class BlockHash(Code):
         unit = np.sqrt((rows**2).mean(1))
         scale = from_channels(np.broadcast_to(unit[:, None], rows.shape), weights.shape, groups)
         part = from_channels(cost, weights.shape, groups) * scale
-        total, share = (
-            np.bincount(bucket.reshape(-1), (part * value).reshape(-1), np.prod(shape)) for value in (sign * weights, scale)
-        )
+        bucket, count = bucket.reshape(-1), np.prod(shape)
+        total, share = (np.bincount(bucket, (part * value).reshape(-1), count) for value in (sign * weights, scale))
         values = np.where(share > 0, total / np.where(share > 0, share, 1), 0)
         step = np.abs(values).max() / 127 or 1.0
         made = np.round(values / step).astype(np.int64).reshape(shape)

@@ -1,4 +1,4 @@
-"""k-means of numbers on a line: sorted once, a step of Lloyd's algorithm costs a search for every edge between clusters."""
+"""k-means of numbers on a line: once they are sorted, a step is a search for every edge between clusters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ STEPS = 300
 def lloyd(values: np.ndarray, count: int, steps: int = STEPS) -> np.ndarray:
     """Ascending centroids, float64 (count,), of `values` in a row.
 
-    Start: equal steps from the smallest to the largest value (Han et al., Deep Compression, ICLR 2016). A cluster without members
-    keeps its centroid. Ends when no member changes, or after `steps`.
+    Start: equal steps from the smallest to the largest value (Han et al., Deep Compression, ICLR 2016). A cluster
+    without members keeps its centroid. Ends when no member changes, or after `steps`.
     """
     values = np.sort(values)
     sums = np.concatenate([[0.0], np.cumsum(values)])

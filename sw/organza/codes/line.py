@@ -1,7 +1,7 @@
-"""The line alpha · z + beta of least squared error through weights on unsigned levels z: QGAN's expectation maximisation.
+"""The line alpha · z + beta of least squared error through weights on levels z: QGAN's expectation maximisation.
 
-Wang et al., QGAN, arXiv:1901.08263 (best reading of the abstract and of a survey). E-step: the nearest level for every weight.
-M-step: the least-squares line for these levels. Neither can raise the squared error.
+Wang et al., QGAN, arXiv:1901.08263 (best reading of the abstract and of a survey). E-step: the nearest level for every
+weight. M-step: the least-squares line for these levels. Neither can raise the squared error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def mean_error(w: np.ndarray, alpha: float, beta: float, top: int) -> float:
 
 
 def fit_line(w: np.ndarray, alpha: float, beta: float, top: int, steps: int = STEPS) -> tuple[float, float, float]:
-    """(mean squared error, alpha, beta) after at most `steps` steps from the given line, fewer where the error stays."""
+    """(mean squared error, alpha, beta) after at most `steps` steps from a line, fewer where the error stays."""
     best = (np.inf, alpha, beta)
     for step in range(steps + 1):
         z = nearest_levels(w, alpha, beta, top)

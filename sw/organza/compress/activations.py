@@ -34,9 +34,9 @@ class Grid(nn.Module):
 class ActivationGrid(Grid):
     """Values on the integers of a `Fixed` or `Sign` format.
 
-    The scale of `Fixed` follows the largest magnitude of a batch (exponential mean, `momentum`) while training, as Jacob et
-    al. (CVPR 2018) do; a sign's follows the mean magnitude. Gradients pass where nothing clips; for signs where |v| ≤ 1
-    scale.
+    The scale of `Fixed` follows the largest magnitude of a batch (exponential mean, `momentum`) while training, as
+    Jacob et al. (CVPR 2018) do; a sign's follows the mean magnitude. Gradients pass where nothing clips; for signs
+    where |v| ≤ 1 scale.
 
     Parameters
     ----------

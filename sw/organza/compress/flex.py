@@ -1,4 +1,4 @@
-"""Flexpoint in training: every tensor, forward and backward, is rounded to mantissas with an exponent that Autoflex predicts."""
+"""Flexpoint in training: tensors, forward and backward, are rounded to mantissas with exponents of Autoflex."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class PrecisionSearch:
-    """Result of `search_precision`: bits that were found (None: floats, no number of bits was good enough), all trials in order."""
+    """Result of `search_precision`: the bits (None: floats, as no bits were good enough), all trials in order."""
 
     generator: int | None
     discriminator: int | None
@@ -31,10 +31,10 @@ class PrecisionSearch:
 
 
 def search_precision(evaluate: Evaluate, tolerance: float, bits: Sequence[int] = BITS) -> PrecisionSearch:
-    """QGAN's multi-precision search (Wang et al., arXiv:1901.08263; best reading: the discriminator is the more sensitive one).
+    """QGAN's search for two precisions (Wang et al., arXiv:1901.08263; best reading: discriminators need more).
 
-    First the fewest bits of the discriminator with a float generator, then the fewest of the generator with that discriminator;
-    few enough is what makes the quality (FID, for example) at most 1 + `tolerance` times that of floats.
+    First the fewest bits of the discriminator with a float generator, then the fewest of the generator with that
+    discriminator; few enough is what makes the quality (FID, for example) at most 1 + `tolerance` times that of floats.
 
     Raises ValueError for bits that do not rise, or a tolerance below 0.
     """
@@ -58,7 +58,7 @@ def search_precision(evaluate: Evaluate, tolerance: float, bits: Sequence[int] =
 
 
 def knee(curve: dict[int, float], loss: float) -> int:
-    """The fewest bits of a `curve` of PSNR (or another quality, the larger the better) that lose at most `loss` against the most.
+    """The fewest bits of a `curve` of PSNR, or what else is good when large, that lose at most `loss` against the most.
 
     For QMGAN's sweep over `SWEEP` (Deng et al., 2019). Raises ValueError for an empty curve.
     """

@@ -1,7 +1,7 @@
-"""ApGAN on chains: which layers to binarise, signs between layers, and a regulariser that keeps a discriminator's signs diverse.
+"""ApGAN on chains: which layers to binarise, signs between layers, and what keeps a discriminator's signs diverse.
 
-Roohi et al., ApGAN, IEEE TC 2020 (best reading of abstract and survey); Cao et al., Improving GAN Training via Binarized
-Representation Entropy Regularization, ICLR 2018.
+Roohi et al., ApGAN, IEEE TC 2020 (best reading of abstract and survey); Cao et al., Improving GAN Training via
+Binarized Representation Entropy Regularization, ICLR 2018.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SOFTNESS = 0.001
 
 
 def redundant_layers(chain: Chain) -> list[ChainLayer]:
-    """The layers with weights whose inputs have more channels than places (redundancy c − h · w > 0): ApGAN's to binarise."""
+    """ApGAN's layers to binarise: those whose inputs have more channels than places (redundancy c − h · w > 0)."""
     return [
         layer for layer in chain.list
         if not layer.passthrough and binarise_by_redundancy(layer.shape[0], layer.y.size, layer.x.size)
@@ -27,7 +27,7 @@ def redundant_layers(chain: Chain) -> list[ChainLayer]:
 
 
 def make_signs(layer: ChainLayer, grid: Grid) -> None:
-    """Let `layer` give signs: `grid`, of one bit, takes the place of its activation, behind which all might be positive."""
+    """Let `layer` give signs: `grid`, of one bit, instead of its activation, behind which all might be positive."""
     layer.kind = "slope"
     layer.slopes = nn.Parameter(torch.ones(layer.co), requires_grad=False)
     layer.grid = grid
@@ -36,8 +36,8 @@ def make_signs(layer: ChainLayer, grid: Grid) -> None:
 def representation_entropy(h: Tensor) -> Tensor:
     """BRE of pre-activations `h` (samples, units): how far their signs are from independent coins; 0 at best.
 
-    With a = h / (|h| + ε), ε = 0.001 · mean|h|: the mean square over units of the mean of a over samples, plus the mean over pairs
-    of samples of max(0, |a_i · a_j| / units − 3 / √units).
+    With a = h / (|h| + ε), ε = 0.001 · mean|h|: the mean square over units of the mean of a over samples, plus the mean
+    over pairs of samples of max(0, |a_i · a_j| / units − 3 / √units).
     """
     units, samples = h.shape[1], len(h)
     a = h / (h.abs() + SOFTNESS * h.detach().abs().mean() + torch.finfo(h.dtype).tiny)

@@ -18,20 +18,22 @@ from organza.compress.coders.rounding import MeasuringCoder, signs, store_signs
 class BinaryCoder(MeasuringCoder):
     """w ≈ sign(w) · mean|w| (Roohi et al., ApGAN, IEEE TC 2020); no gradient beyond |w| = 1.
 
-    Which layers to take, and signs as activations (W1A1), is in `organza.compress.signs`. Binary weights have no zero, so with
-    a mask they are ternary ones. Training adds exactly; approximate adders are the chip's.
+    Which layers to take, and signs as activations (W1A1), is in `organza.compress.signs`. Binary weights have no zero,
+    so with a mask they are ternary ones. Training adds exactly; approximate adders are the chip's.
 
     Parameters
     ----------
-    adder : "exact", "loaN" or "notcarryN" (`organza.adders`). ti : lanes of an approximate tree, fewer if a group has fewer.
+    adder : "exact", "loaN" or "notcarryN" (`organza.adders`). ti : lanes of an approximate tree, fewer if a group has
+        fewer.
     granularity : "tensor" is the paper's; "channel", "network".
     """
 
     kind = "binary"
 
     def __init__(
-        self, shape: tuple[int, int, int, int], groups: int, *, adder: str = "exact", ti: int = TI, granularity: str | None = None
-    ) -> None:
+        self, shape: tuple[int, int, int, int], groups: int, *, adder: str = "exact", ti: int = TI,
+        granularity: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(shape, groups, granularity=granularity)
         self.adder = Adder.parse(adder)
         self.ti = check_integer("binary ti", ti, 1, 1 << 12)

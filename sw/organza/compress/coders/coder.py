@@ -26,14 +26,15 @@ class Coder(nn.Module):
     float32 has, `integers() * scales` of the code that `code` returns: what was trained is what the chip computes.
     Methods whose weights are in a code only at the end of training keep that in evaluation, and always after `finish`.
 
-    In all methods `weight` is (ci, co // groups, ky, kx), masked already, or None where the coder has parameters of its own
-    instead; `mask` is True for weights that are kept, None for all. Integers are 0 where it is False.
+    In all methods `weight` is (ci, co // groups, ky, kx), masked already, or None where the coder has parameters of its
+    own instead; `mask` is True for weights that are kept, None for all. Integers are 0 where it is False.
 
     Parameters
     ----------
-    shape : of the weights. groups : channel groups. Subclasses take the options of a recipe's `quantize` table by keyword and
-        raise TypeError / ValueError for wrong ones. granularity : one of `granularities`: what has its own levels, an output
-        channel, the tensor, or all layers of a chain that have the same options (`Chain.refit` fits them together).
+    shape : of the weights. groups : channel groups. Subclasses take the options of a recipe's `quantize` table by
+        keyword and raise TypeError / ValueError for wrong ones. granularity : one of `granularities`: what has its own
+        levels, an output channel, the tensor, or all layers of a chain that have the same options (`Chain.refit` fits
+        them together).
     """
 
     kind: ClassVar[str]
@@ -89,7 +90,7 @@ class Coder(nn.Module):
         """Coders of a chain with the same key are fitted together; None: this one by itself."""
         return json.dumps([self.kind, self.options()], sort_keys=True) if self.granularity == "network" else None
 
-    def finish(self, weight: Tensor | None, mask: Tensor | None) -> None:  # noqa: B027 - most are in a code all the time
+    def finish(self, weight: Tensor | None, mask: Tensor | None) -> None:  # noqa: B027 - most do nothing
         """The end of training, before normalisation is measured again."""
 
     def penalty(self, weight: Tensor | None, mask: Tensor | None) -> Tensor | None:
@@ -129,7 +130,8 @@ class Coder(nn.Module):
     def sizes(self, weight: Tensor, mask: Tensor | None) -> Tensor:
         """Root mean squares of the output channels over that of the tensor, (co,); 1 for none.
 
-        What weights are divided by to be of one size, while what is trained keeps the size of the weights: optimisers step alike.
+        What weights are divided by to be of one size, while what is trained keeps the size of the weights: optimisers
+        step alike.
         """
         square = weight.square() if mask is None else weight.square() * mask
         amount = float(weight.numel()) if mask is None else mask.sum().clamp_min(1).to(weight)

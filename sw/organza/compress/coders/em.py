@@ -1,4 +1,4 @@
-"""Affine quantisation alpha · z + beta with unsigned levels z (QGAN): by expectation maximisation, or from smallest to largest."""
+"""Affine quantisation alpha · z + beta with unsigned levels z: by expectation maximisation (QGAN), or by the range."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class LineCoder(RoundingCoder):
 
     Parameters
     ----------
-    bits : k, 1…8. granularity : "tensor" and "network" have one line; "channel" has one for weights over the root of their
-        channel's mean square, because the chip has one zero point for a layer.
+    bits : k, 1…8. granularity : "tensor" and "network" have one line; "channel" has one for weights over the root of
+        their channel's mean square, because the chip has one zero point for a layer.
     """
 
     step: Tensor  # alpha / 2**FRACTION
@@ -106,7 +106,7 @@ class LineCoder(RoundingCoder):
         """alpha and beta for weights, float64 in a row."""
 
     def settle(self, w: np.ndarray, alpha: float, beta: float, whole: bool) -> tuple[float, float, float]:
-        """(mean squared error, alpha, zero point) that the chip can have: the nearest zero point, then the best alpha for it."""
+        """(mean squared error, alpha, zero point) for the chip: its nearest zero point, then the best alpha."""
         limit = ((1 << MAX_OFFSET_BITS) - 1) / ONE
         zero = min(max(-beta / alpha, 0), self.top) if whole else min(max(-beta / alpha, -limit), limit)
         zero = float(np.round(zero)) if whole else float(np.round(zero * ONE)) / ONE
@@ -127,8 +127,8 @@ class LineCoder(RoundingCoder):
 class EmCoder(LineCoder):
     """QGAN's expectation maximisation (Wang et al., arXiv:1901.08263; best reading: `organza.codes.line`).
 
-    The first fit runs to its end, every refit is a few steps from where the line is and never raises the squared error. The
-    line that goes on is not rounded: steps smaller than those of the chip's zero point would come to nothing.
+    The first fit runs to its end, every refit is a few steps from where the line is and never raises the squared error.
+    The line that goes on is not rounded: steps smaller than those of the chip's zero point would come to nothing.
 
     Parameters
     ----------
@@ -140,8 +140,9 @@ class EmCoder(LineCoder):
     real: Tensor  # alpha and beta
 
     def __init__(
-        self, shape: tuple[int, int, int, int], groups: int, *, bits: int = 4, granularity: str = "tensor", steps: int = 3
-    ) -> None:
+        self, shape: tuple[int, int, int, int], groups: int, *, bits: int = 4, granularity: str = "tensor",
+        steps: int = 3,
+    ) -> None:  # fmt: skip
         super().__init__(shape, groups, bits=bits, granularity=granularity)
         self.steps = check_integer("em steps", steps, 1, 100)
         self.register_buffer("real", torch.zeros(2, dtype=torch.float64))

@@ -26,12 +26,13 @@ COMPAT_SEED = 1691
 class BucketCoder(Coder):
     """w = ξ · bucket[h], h and ξ = ±1 given by the weight's place; ∂L/∂bucket is the sum over its places of ξ · ∂L/∂w.
 
-    Buckets are stored as integers of 8 bits. There are no weights to prune: every bucket serves places all over the layer.
+    Buckets are stored as integers of 8 bits. There are no weights to prune: every bucket serves places all over the
+    layer.
 
     Parameters
     ----------
-    start : "weights": buckets of least squared error for the weights there are, each over the root of its channel's mean
-        square; "random": uniform within ±1/√(inputs of an output), from `seed`.
+    start : "weights": buckets of least squared error for the weights there are, each over the root of its channel's
+        mean square; "random": uniform within ±1/√(inputs of an output), from `seed`.
     rescale : divide a bucket's gradient by the number of its places, as the authors' code can.
     """
 
@@ -93,7 +94,7 @@ class BucketCoder(Coder):
 
 
 class HashedCoder(BucketCoder):
-    """HashedNets (Chen et al., ICML 2015) with the hash of `organza.codes.hashed`: xxHash32 of (input channel, rest of the place).
+    """HashedNets (Chen et al., ICML 2015) with the hash of `organza.codes.hashed`: xxHash32 of a weight's place.
 
     Parameters
     ----------
@@ -110,7 +111,8 @@ class HashedCoder(BucketCoder):
         self.factor = check_integer("hashed factor", factor, 1, 1 << 20)
         self.seed = check_integer("hashed seed", seed, 0, (1 << 32) - 1)
         count = -(-int(np.prod(shape)) // factor)
-        super().__init__(shape, groups, count, *places(tuple(shape), count, seed), start=start, rescale=rescale, seed=seed)
+        index, sign = places(tuple(shape), count, seed)
+        super().__init__(shape, groups, count, index, sign, start=start, rescale=rescale, seed=seed)
 
     def options(self) -> dict[str, Any]:
         return {"factor": self.factor, "seed": self.seed, "start": self.start, "rescale": self.rescale}
@@ -123,13 +125,15 @@ class HashedCoder(BucketCoder):
 
 
 class BlockHashCoder(BucketCoder):
-    """Blocked hashing (Zhu et al., BHNN, ASP-DAC 2017; best reading of the abstract): a hash chooses the stored row of a lane word.
+    """Blocked hashing: a hash chooses the row of a lane word (Zhu et al., BHNN, ASP-DAC 2017; best reading of the
+    abstract).
 
     Made for engines of `ti` × `to` lanes, see `organza.codes.blockhash`.
 
     Parameters
     ----------
-    factor : about how many weights share a bucket; rows are a power of two. ti, to : lanes, or the layer's channels if fewer.
+    factor : about how many weights share a bucket; rows are a power of two. ti, to : lanes, or the layer's channels if
+        fewer.
     Others as `BucketCoder`; seed : of the random start.
     """
 
@@ -160,10 +164,11 @@ class BlockHashCoder(BucketCoder):
 
 
 def compat_places(outputs: int, inputs: int, buckets: int, seed: int = COMPAT_SEED) -> tuple[np.ndarray, np.ndarray]:
-    """Bucket (0…) and sign of the weights (outputs, inputs) of a matrix as the authors of HashedNets choose them, int64.
+    """Bucket (0…) and sign of the weights of a matrix (outputs, inputs) as the authors of HashedNets have it, int64.
 
-    Key of weight (i, j), both from 1: the decimal numbers i, i + 1, i + 2 in a row, "_", j, j + 1, j + 2 in a row, then "idxW" for
-    the bucket, hash mod buckets, and "xi_W" for the sign, − for an even hash. Only to compare with their networks: no chip has it.
+    Key of weight (i, j), both from 1: the decimal numbers i, i + 1, i + 2 in a row, "_", j, j + 1, j + 2 in a row, then
+    "idxW" for the bucket, hash mod buckets, and "xi_W" for the sign, − for an even hash. Only to compare with their
+    networks: no chip has it.
     """
 
     def hashes(suffix: str) -> np.ndarray:

@@ -16,15 +16,16 @@ from organza.compress.coders.rounding import RoundingCoder, steps
 
 
 class JacobCoder(RoundingCoder):
-    """Fake quantisation with ranges that are exponential means (Jacob et al., CVPR 2018), weights within ±(2^(k−1) − 1).
+    """Fake quantisation, ranges are exponential means (Jacob et al., CVPR 2018), weights within ±(2^(k−1) − 1).
 
-    Weights have zero point 0, the choice of the paper's successors, so Z only belongs to activations, whose grids have 0 too:
-    unsigned after ReLU, symmetric otherwise. Scales of channels make the folding of normalisation exact, which the paper
-    imitates with batch statistics. No gradient beyond the range.
+    Weights have zero point 0, the choice of the paper's successors, so Z only belongs to activations, whose grids have
+    0 too: unsigned after ReLU, symmetric otherwise. Scales of channels make the folding of normalisation exact, which
+    the paper imitates with batch statistics. No gradient beyond the range.
 
     Parameters
     ----------
-    bits : 2…16. granularity : "channel" or "tensor". momentum : share of a step's range in the mean, 1 follows the weights.
+    bits : 2…16. granularity : "channel" or "tensor". momentum : share of a step's range in the mean, 1 follows the
+        weights.
     """
 
     kind = "jacob"

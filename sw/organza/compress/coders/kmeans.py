@@ -20,14 +20,14 @@ from organza.compress.gradients import straight_through
 class KMeansCoder(Coder):
     """Every weight is the centroid of its cluster; the clusters stay, centroids are trained (Han et al., ICLR 2016).
 
-    Clusters are those of k-means from centroids in equal steps between the smallest and the largest weight, the start that the
-    paper finds best. ∂L/∂c is the sum over the members of ∂L/∂w. With a mask the first centroid is 0, for all pruned weights and
-    no others, and stays 0. Centroids are stored as integers of 8 bits.
+    Clusters are those of k-means from centroids in equal steps between the smallest and the largest weight, the start
+    that the paper finds best. ∂L/∂c is the sum over the members of ∂L/∂w. With a mask the first centroid is 0, for all
+    pruned weights and no others, and stays 0. Centroids are stored as integers of 8 bits.
 
     Parameters
     ----------
-    centroids : 2…256, of a layer, the 0 of a mask included. granularity : "tensor" is the paper's; "channel" clusters weights
-        over the root of their channel's mean square.
+    centroids : 2…256, of a layer, the 0 of a mask included. granularity : "tensor" is the paper's; "channel" clusters
+        weights over the root of their channel's mean square.
     """
 
     kind = "kmeans"

@@ -63,7 +63,7 @@ def likeliest(w: Tensor, means: Tensor, log_precisions: Tensor, log_mix: Tensor)
 
 
 def merged(means: Tensor, log_precisions: Tensor, nearness: float) -> list[list[int]]:
-    """Components in groups whose Kullback-Leibler distance, in a chain of them, is below `nearness`, by lowest number."""
+    """Components in groups that are chains of Kullback-Leibler distances below `nearness`, by lowest number."""
     precisions = log_precisions.exp()
     ratio = precisions[None] / precisions[:, None]
     distance = 0.5 * (ratio - ratio.log() - 1 + precisions[None] * (means[:, None] - means[None]).square())

@@ -19,18 +19,18 @@ from organza.compress.gradients import straight_through
 
 
 class MultiHashCoder(Coder):
-    """w = s · b · (L · R) in row-major order, s learned (Eban et al., CVPR 2020), with the chip's integers of `organza.codes.MultiHash`.
+    """w = s · b · (L · R) in row-major order, s learned (Eban et al., CVPR 2020), in the integers of `codes.MultiHash`.
 
-    The paper has one pool for all layers; here every layer has its own, which the chip expands by itself. Entries of 8 bits,
-    their products shifted and clamped to 8 bits, and the gradient of the product straight through.
+    The paper has one pool for all layers; here every layer has its own, which the chip expands by itself. Entries of 8
+    bits, their products shifted and clamped to 8 bits, and the gradient of the product straight through.
 
     Parameters
     ----------
     factor : how many times fewer numbers than weights, 1…2^20. learn_scale : s is trained, as in the paper, or stays.
-    start : "weights": the largest singular values of the weights, over the root of their channel's mean square, and s the root of
-        the layer's; "random", from `seed`: normally distributed entries, b · (L · R) has deviation 1, and s = 1/√(3 · inputs of an
-        output). The paper's entries have deviation m^(−1/4); ours have that of weights, so that optimisers step alike, and b is
-        the constant between the two.
+    start : "weights": the largest singular values of the weights, over the root of their channel's mean square, and s
+        the root of the layer's; "random", from `seed`: normally distributed entries, b · (L · R) has deviation 1, and s
+        = 1/√(3 · inputs of an output). The paper's entries have deviation m^(−1/4); ours have that of weights, so that
+        optimisers step alike, and b is the constant between the two.
     """
 
     kind = "multihash"
@@ -96,7 +96,8 @@ class MultiHashCoder(Coder):
             _, _, products, shift, scales = self._integers()
             integers = ((self._shaped(products) + (1 << shift >> 1)) / 2.0**shift).floor().clamp(-TOP, TOP)
             made = integers.float() * self.spread(scales)
-        return straight_through(made, self._shaped(self.left @ self.right) * (self.scale * self.base * self.spread(self.unit)))
+        factor = self.scale * self.base * self.spread(self.unit)
+        return straight_through(made, self._shaped(self.left @ self.right) * factor)
 
     @torch.no_grad()
     def code(self, weight: Tensor | None, mask: Tensor | None) -> tuple[Code, np.ndarray]:

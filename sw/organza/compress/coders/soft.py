@@ -29,19 +29,19 @@ MEAN_RATE = 0.2
 class SoftCoder(Coder):
     """Weights under the prior −τ / n · log p(w), p a mixture of Gaussians (Ullrich et al., ICLR 2017).
 
-    Component 0 has mean 0 and a fixed share: its weights become 0. Priors are those of the authors' tutorial for weights
-    divided so that the largest is 0.6. While training, weights are real; in evaluation, and for good after `finish`, each is
-    the mean of the component that most likely made it, components that have become the same counted together, and further
-    training moves the means. Means are stored as integers of 8 bits.
+    Component 0 has mean 0 and a fixed share: its weights become 0. Priors are those of the authors' tutorial for
+    weights divided so that the largest is 0.6. While training, weights are real; in evaluation, and for good after
+    `finish`, each is the mean of the component that most likely made it, components that have become the same counted
+    together, and further training moves the means. Means are stored as integers of 8 bits.
 
     Parameters
     ----------
-    components : 2…256. start : of the means. "kmeans": centroids of k-means, deviations half of what is usual between them;
-        "range": the authors', equal steps over the weights' range and deviations of 0.25, with which nearly all weights of a
-        generator become 0.
-    zero_share : of component 0, in (0, 1); the authors have 0.99. tau : weight of the prior over the number of weights; the
-        authors have 0.003 over the number of training images. rate : how much faster log precisions and shares move than
-        weights, 6 for the authors, who train for many more steps; means move at a fifth of the weights' rate.
+    components : 2…256. start : of the means. "kmeans": centroids of k-means, deviations half of what is usual between
+        them; "range": the authors', equal steps over the weights' range and deviations of 0.25, with which nearly all
+        weights of a generator become 0.
+    zero_share : of component 0, in (0, 1); the authors have 0.99. tau : weight of the prior over the number of weights;
+        the authors have 0.003 over the number of training images. rate : how much faster log precisions and shares move
+        than weights, 6 for the authors, who train for many more steps; means move at a fifth of the weights' rate.
     """
 
     kind = "soft"
@@ -70,8 +70,8 @@ class SoftCoder(Coder):
 
     def options(self) -> dict[str, Any]:
         return {
-            "components": len(self.slow_precisions), "start": self.start, "zero_share": self.zero_share, "tau": self.tau,
-            "rate": self.rate,
+            "components": len(self.slow_precisions), "start": self.start, "zero_share": self.zero_share,
+            "tau": self.tau, "rate": self.rate,
         }  # fmt: skip
 
     def spec(self) -> CodeSpec:

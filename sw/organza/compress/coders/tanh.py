@@ -18,11 +18,11 @@ LEAST, MOST = 1e-2, 8.0  # arguments between which tanh is neither a line nor 1 
 
 
 class TanhCoder(MeasuringCoder):
-    """tanh(w) / max|tanh(w)| rounded to 2^k equal steps (Zhou et al., DoReFa-Net, arXiv:1606.06160, equation 9), and back.
+    """tanh(w) / max|tanh(w)| in 2^k equal steps (Zhou et al., DoReFa-Net, arXiv:1606.06160, equation 9), and back.
 
-    DoReFa-Net computes with the steps themselves; here, as in Wang et al. (QGAN, arXiv:1901.08263), with the weights that have
-    them as their tanh, which need no training to be near the old ones. Centroids have 8 bits. With a mask 2^k − 1 steps (k = 1:
-    three), one of them 0. The argument of the largest weight is kept within 0.01 … 8.
+    DoReFa-Net computes with the steps themselves; here, as in Wang et al. (QGAN, arXiv:1901.08263), with the weights
+    that have them as their tanh, which need no training to be near the old ones. Centroids have 8 bits. With a mask 2^k
+    − 1 steps (k = 1: three), one of them 0. The argument of the largest weight is kept within 0.01 … 8.
 
     Parameters
     ----------

@@ -25,8 +25,9 @@ class TernaryCoder(RoundingCoder):
     ----------
     threshold : Δ. "max": 0.05 · max|w| (the authors' code); "mean": 0.7 · mean|w| (Li et al., Ternary Weight Networks);
         "sparsity": what leaves the share `sparsity` of the weights 0, found again by every refit.
-    sparsity : 0…0.99, of the weights that a mask keeps. scale : S. "mean": of |w| ≥ Δ; "learned": a parameter that starts there,
-        ∂L/∂S = Σ t · ∂L/∂w. granularity : "tensor", "channel" or "network". per_byte : see `organza.codes.Ternary`.
+    sparsity : 0…0.99, of the weights that a mask keeps. scale : S. "mean": of |w| ≥ Δ; "learned": a parameter that
+        starts there, ∂L/∂S = Σ t · ∂L/∂w. granularity : "tensor", "channel" or "network". per_byte : see
+        `organza.codes.Ternary`.
     """
 
     kind = "ternary"
@@ -55,8 +56,8 @@ class TernaryCoder(RoundingCoder):
 
     def options(self) -> dict[str, Any]:
         return {
-            "threshold": self.threshold, "sparsity": self.sparsity, "scale": self.scale, "granularity": self.granularity,
-            "per_byte": self.per_byte,
+            "threshold": self.threshold, "sparsity": self.sparsity, "scale": self.scale,
+            "granularity": self.granularity, "per_byte": self.per_byte,
         }  # fmt: skip
 
     def spec(self) -> CodeSpec:
@@ -125,7 +126,8 @@ class TernaryCoder(RoundingCoder):
         made = []
         for row, keep in zip(rows, kept_rows, strict=True):
             sizes = (row if keep is None else row[keep]).abs().sort().values
-            made.append(sizes[min(int(round(self.sparsity * len(sizes))), len(sizes) - 1)] if len(sizes) else weight.new_zeros(()))
+            place = min(round(self.sparsity * len(sizes)), len(sizes) - 1)
+            made.append(sizes[place] if len(sizes) else weight.new_zeros(()))
         return torch.stack(made)
 
     def store(self, integers: np.ndarray) -> Code:

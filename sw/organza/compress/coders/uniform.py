@@ -52,10 +52,10 @@ class UniformCoder(MeasuringCoder):
 
 
 class SlimmingCoder(UniformCoder):
-    """The quantiser of GAN slimming (Wang et al., ECCV 2020, as in the authors' code): weights by tensor, activations on [0, 4].
+    """GAN slimming's (Wang et al., ECCV 2020, as in the authors' code): weights by tensor, activations on [0, 4].
 
-    The code has 257 steps of 4/256; here are 256 of 4/255, what 8 bits hold. Signed inputs, which the authors leave as they
-    are, get ±4.
+    The code has 257 steps of 4/256; here are 256 of 4/255, what 8 bits hold. Signed inputs, which the authors leave as
+    they are, get ±4.
     """
 
     kind = "slimming"
@@ -66,7 +66,7 @@ class SlimmingCoder(UniformCoder):
 
 
 class QmganCoder(UniformCoder):
-    """QMGAN's quantiser (Deng et al., 2019; best reading of the survey's paragraph): one scale for the network, 1 bit upwards.
+    """QMGAN's (Deng et al., 2019; best reading of the survey's paragraph): one scale for the network, 1 bit upwards.
 
     k ≥ 2 as `UniformCoder`; k = 1 is sign(w) · mean|w|.
     """
