@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from organza.checkpoint import load_checkpoint, load_generator, save_checkpoint
+from organza.checkpoint import load_checkpoint, load_discriminator, load_generator, save_checkpoint
 from organza.errors import UserError
 from organza.losses import discriminator_loss, generator_loss, gradient_penalty
 from organza.models import GeneratorConfig
@@ -78,7 +78,9 @@ def test_what_a_run_writes(tmp_path: Path) -> None:
     assert [r.step for r in reports] == [3, 6] and [r.epoch for r in reports] == [1, 2]
     assert all(r.images_per_second > 0 for r in reports)
     names = sorted(p.name for p in result.generator.parent.iterdir())
-    assert names == ["generator.safetensors", "log.jsonl", "samples.png", "state.safetensors"]
+    assert names == ["discriminator.safetensors", "generator.safetensors", "log.jsonl", "samples.png", "state.safetensors"]
+    kept, state = load_discriminator(result.generator.with_name("discriminator.safetensors"))[0], tensors(result.generator.parent)
+    assert all(torch.equal(value, state[f"d.{key}"]) for key, value in kept.state_dict().items())
     model, metadata = load_generator(result.generator)
     assert model.config == MODEL and metadata["step"] == 6
     assert TrainConfig.from_dict(metadata["training"]) == config()
