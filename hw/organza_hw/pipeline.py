@@ -28,12 +28,14 @@ class Pipeline(wiring.Component):
     Members
     -------
     i, o : streams of `joint_signature`.
+    error : Out(layers), bit k: the stored weights of layer k are damaged, see `Engine`. Bits stay.
     status{k} : Out, for every joint k with managed exponents, see `ExponentUnit`; inside also the wires ``status{k}_payload``,
         ``status{k}_valid``, ``status{k}_ready``.
     """
 
     i: stream.Interface
     o: stream.Interface
+    error: Signal
 
     def __init__(self, program: Program, plan: Plan, *, files: bool = True):
         self.program, self.plan = program, plan
@@ -49,6 +51,7 @@ class Pipeline(wiring.Component):
         super().__init__({
             "i": In(joint_signature(wire_shape(program.input), plan.joints[0].n)),
             "o": Out(joint_signature(wire_shape(program.output), plan.joints[-1].n)),
+            "error": Out(len(self.engines)),
             **{f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed},
         })  # fmt: skip
 
@@ -72,6 +75,7 @@ class Pipeline(wiring.Component):
             self._joint(m, k, source, engine.i)
             source = engine.o
         self._joint(m, len(self.engines), source, self.o)
+        m.d.comb += self.error.eq(Cat(engine.error for engine in self.engines))
         for k in self.managed:
             engine, port = self.engines[k - 1], getattr(self, f"status{k}")
             payload, valid = Signal(STATUS, name=f"status{k}_payload"), Signal(name=f"status{k}_valid")

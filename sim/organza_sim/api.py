@@ -172,6 +172,7 @@ def run_chip(
             joints=recorded if joints else None,
             folder=folder,
             wave=trace,
+            layers=[node.name for node in chip.program.nodes],
             watchdog=max(WATCHDOG, 4 * chip.plan.cycles),
             limit=limit,
             progress=report,
@@ -198,7 +199,8 @@ def simulate(
     joints : also record what passes between the layers.
 
     Raises ValueError for wrong inputs, `organza_sim.verilator.VerilatorError` when a tool is missing, and
-    `organza_sim.rtl.RtlError` when the Verilog hangs or breaks a stream's protocol.
+    `organza_sim.rtl.RtlError` when the Verilog hangs, breaks a stream's protocol, or reports damaged
+    weights.
     """
     integers = to_integers(chip.program, x)
     run = run_chip(

@@ -1,8 +1,8 @@
 // Drives a generated accelerator from a file of beats and records what comes out, cycle by cycle.
 //
 // organza_sim/rtl.py writes its arguments, reads its files, and writes joints.h with the width
-// IN_BITS of the input's payload and JOINTS(J): one J(name, payload, valid, ready) for every stream
-// between layers.
+// IN_BITS of the input's payload, ERROR_BITS of the output `error` (0: there is none), and JOINTS(J):
+// one J(name, payload, valid, ready) for every stream between layers.
 //
 // A cycle is: inputs change with the falling edge, everything settles, transfers are sampled,
 // rising edge. Cycle 0 is the first one after reset. Payloads in files are little-endian 32-bit
@@ -27,7 +27,7 @@
 
 namespace {
 
-enum Exit { OK = 0, USAGE = 2, PROTOCOL = 3, STUCK = 4, EXTRA = 5, LIMIT = 6 };
+enum Exit { OK = 0, USAGE = 2, PROTOCOL = 3, STUCK = 4, EXTRA = 5, LIMIT = 6, DAMAGED = 7 };
 
 std::unordered_map<std::string, std::string> options;
 
@@ -276,6 +276,17 @@ int main(int argc, char** argv) {
             else
                 message += "\n  no stream offers a beat: one was lost, or was never made";
         }
+#if ERROR_BITS
+        if (status == OK) {
+            uint8_t bits[sizeof(top->error)];
+            std::memcpy(bits, &top->error, sizeof bits);
+            for (size_t k = 0; k < ERROR_BITS; k++)
+                if (bits[k / 8] >> (k % 8) & 1) {
+                    status = DAMAGED;
+                    std::printf("damaged %zu %llu\n", k, static_cast<unsigned long long>(cycle));
+                }
+        }
+#endif
         if (cycle >= limit && status == OK) {
             status = LIMIT;
             message = "not finished after " + str(limit) + " cycles";
@@ -302,6 +313,6 @@ int main(int argc, char** argv) {
 #endif
     std::printf("done %llu %.6f\n", static_cast<unsigned long long>(cycle + 1), time.count());
     std::fflush(stdout);
-    if (status != OK) std::fprintf(stderr, "%s\n", message.c_str());
+    if (!message.empty()) std::fprintf(stderr, "%s\n", message.c_str());
     return status;
 }

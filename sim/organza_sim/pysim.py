@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import ClockDomain, Module, Value
+from amaranth.hdl import ClockDomain, Const, Module, Value
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
@@ -22,7 +22,7 @@ from organza_hw.weights import load_cycles
 
 from .beats import Beat, from_beats, last_flags, to_beats
 from .issue_times import engine_cycles
-from .rtl import Joint, RtlError, RtlRun
+from .rtl import Joint, RtlError, RtlRun, damage
 from .status import STATUS_BEAT
 
 __all__ = ["run", "simulate_pipeline", "trace_cycles"]
@@ -56,7 +56,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     watched |= {f"status{k}": (engines[k - 1].status, STATUS_BEAT) for k in pipeline.managed}
     made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
                stall_out=stall_out, watchdog=watchdog,
-               joints=watched if watch else None)  # fmt: skip
+               joints=watched if watch else None, error=pipeline.error, layers=[node.name for node in program.nodes])  # fmt: skip
     if not np.array_equal(made.last, flags):
         raise RtlError("protocol", "Stream o has its last flag on a wrong beat", made)
     try:
@@ -68,15 +68,16 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
 def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: Beat, o: Beat, outputs: int,
         stall_in: np.ndarray | None = None, stall_out: np.ndarray | None = None,
         joints: Mapping[int | str, tuple[Any, Beat]] | None = None, watchdog: int = 10_000,
-        silence: int = 128) -> RtlRun:
+        silence: int = 128, error: Value | None = None, layers: Sequence[str] = ()) -> RtlRun:
     """Feeds ``beats`` (B, n) with their ``last`` flags into ``component``, and takes ``outputs`` beats.
 
     Stall traces mean what they mean in :func:`organza_sim.rtl.run`: in cycle c the source does not start to offer a
     beat, or the sink does not accept one, if entry c modulo the length is true. While nothing is offered the payload is
-    the complement of the next beat. ``joints`` are streams inside of ``component`` to record, with their formats.
+    the complement of the next beat. ``joints`` are streams inside of ``component`` to record, with their formats. ``error``
+    has a bit for each of the ``layers`` that says that its weights are damaged.
 
     Raises :exc:`RtlError`: an offered beat that is changed or withdrawn ("protocol"), ``watchdog`` cycles without a
-    transfer ("stuck"), or an output beat in the ``silence`` cycles after the last one ("extra").
+    transfer ("stuck"), an output beat in the ``silence`` cycles after the last one ("extra"), or a bit of ``error`` ("damaged").
     """
     stall_in = NO_STALL if stall_in is None else stall_in
     stall_out = NO_STALL if stall_out is None else stall_out
@@ -93,13 +94,17 @@ def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: 
         held: dict[int | str, int | None] = dict.fromkeys(watched)
         signals = [part for stream, _ in watched.values()
                    for part in (stream.valid, stream.ready, Value.cast(stream.payload).as_unsigned())]  # fmt: skip
+        signals.append(Const(0) if error is None else error)
         while quiet < silence or sent < len(words):
             if not offered and sent < len(words):
                 offered = not stall_in[cycle % len(stall_in)]
                 ctx.set(source.payload.as_value(), words[sent] if offered else ~words[sent] & mask)
             ctx.set(source.valid, offered)
             ctx.set(sink.ready, not stall_out[cycle % len(stall_out)])
-            _, _, *values = await ctx.tick().sample(*signals)
+            _, _, *values, found = await ctx.tick().sample(*signals)
+            if found:
+                damaged = [damage(name, k, cycle) for k, name in enumerate(layers) if found >> k & 1]
+                raise RtlError("damaged", "; ".join(damaged))
             still += 1
             for place, (name, transfers) in enumerate(moved.items()):
                 valid, ready, payload = values[3 * place : 3 * place + 3]

@@ -20,7 +20,7 @@ from .verilator import Progress, compile_verilog
 
 __all__ = ["Joint", "RtlError", "RtlRun", "Simulator", "build", "random_stalls", "run"]
 
-KINDS = {3: "protocol", 4: "stuck", 5: "extra", 6: "limit"}
+KINDS = {3: "protocol", 4: "stuck", 5: "extra", 6: "limit", 7: "damaged"}
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,19 @@ class RtlError(Exception):
     """A run did not end as it should. ``run`` holds what was recorded until then, if anything was.
 
     ``kind`` is ``"protocol"`` (a stream changed or withdrew an offered beat), ``"stuck"`` (no beat
-    moved for too long), ``"extra"`` (more output than expected), ``"limit"`` (too many cycles) or
-    ``"crash"``.
+    moved for too long), ``"extra"`` (more output than expected), ``"limit"`` (too many cycles),
+    ``"damaged"`` (a decoder found that stored weights are damaged) or ``"crash"``.
     """
 
     def __init__(self, kind: str, message: str, run: RtlRun | None = None):
         super().__init__(message)
         self.kind = kind
         self.run = run
+
+
+def damage(layer: str, number: int, cycle: int) -> str:
+    """What to say of a layer whose decoder has found an error in ``cycle``."""
+    return f"stored weights of layer {layer} (layer{number}_*.hex) are damaged: its decoder stopped in cycle {cycle}"
 
 
 def random_stalls(probability: float, seed: int, length: int = 4099) -> np.ndarray:
@@ -143,7 +148,9 @@ def build(
             r"\b(?:wire|reg)\s+(?:\[(\d+):0\]\s*)?(joint|status)(\d+)_payload\b", body
         )
     }
-    lines = [f"#define IN_BITS {bits['i']}", "#define JOINTS(J) \\"]
+    error = re.search(r"\boutput\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?error\b", body)
+    errors = int(error[1] or 0) + 1 if error else 0
+    lines = [f"#define IN_BITS {bits['i']}", f"#define ERROR_BITS {errors}", "#define JOINTS(J) \\"]
     lines += [
         f'    J("{name}", '
         + ", ".join(f"{top}__DOT__{name}_{part}" for part in ("payload", "valid", "ready"))
@@ -180,6 +187,7 @@ def run(
     folder: Path | None = None,
     wave: Path | None = None,
     wave_cycles: tuple[int, int] | None = None,
+    layers: Sequence[str] = (),
     watchdog: int = 1_000_000,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -192,11 +200,12 @@ def run(
     the source is always valid and the sink always ready. ``joints`` asks for what passes these
     joints. The Verilog's memory files are looked up in ``folder``. ``wave`` is a VCD file to write,
     of the cycles ``wave_cycles`` (from, to) only if given. The run fails after ``watchdog`` cycles
-    without any transfer, and after ``limit`` cycles. ``progress`` is called with the cycle and the
+    without any transfer, and after ``limit`` cycles. If the output ``error`` rises it fails at once, and
+    says which of the ``layers`` it is. ``progress`` is called with the cycle and the
     number of outputs.
 
-    Raises :exc:`RtlError` if a stream breaks its protocol, if the accelerator hangs, or if there is
-    output beyond ``outputs`` within 128 cycles after the last one. Whether the output is *right* is
+    Raises :exc:`RtlError` if a stream breaks its protocol, if the accelerator hangs or reports
+    damaged weights, or if there is output beyond ``outputs`` within 128 cycles after the last one. Whether the output is *right* is
     for the caller to say.
     """
     for port, beat, bits in (("i", i, simulator.in_bits), ("o", o, simulator.out_bits)):
@@ -269,6 +278,9 @@ def run(
             float(done[1]),
         )
     if status:
+        damaged = [tuple(map(int, line.split()[1:])) for line in lines if line.startswith("damaged ")]
+        names = dict(enumerate(layers))
+        log += [damage(names.get(number, f"{number}"), number, cycle) for number, cycle in damaged]
         raise RtlError(KINDS[status], "\n".join(log), made)
     return made
 

@@ -57,6 +57,7 @@ def write(
     *,
     i: Beat,
     o: Beat,
+    errors: int = 0,
     top: str = "generator",
     watchdog: int = 1_000_000,
 ) -> Testbench:
@@ -64,7 +65,8 @@ def write(
 
     ``sources`` are the names of the accelerator's Verilog files in ``folder``. ``beats`` (B, n)
     with ``last`` (B,) go in, ``expected`` (D, m) with ``expected_last`` (D,) must come out, in the
-    formats ``i`` and ``o``. ``watchdog`` is the number of cycles without any transfer after which
+    formats ``i`` and ``o``. ``errors`` are the bits of the accelerator's output ``error``, 0 if it
+    has none. ``watchdog`` is the number of cycles without any transfer after which
     the testbench gives up.
 
     Raises :exc:`ValueError` if there are no beats, or if they do not fit their formats.
@@ -82,6 +84,8 @@ def write(
         "OUT_BITS": o.bits,
         "IN_BEATS": len(beats),
         "OUT_BEATS": len(expected),
+        "ERROR_BITS": max(errors, 1),
+        "ERROR_PORT": " .error(error)," if errors else "",
         "WATCHDOG": int(watchdog),
     }
     for name, value in values.items():

@@ -17,6 +17,7 @@ module tb;
   localparam OUT_BITS = @OUT_BITS@;
   localparam IN_BEATS = @IN_BEATS@;
   localparam OUT_BEATS = @OUT_BEATS@;
+  localparam ERROR_BITS = @ERROR_BITS@;
   localparam WATCHDOG = @WATCHDOG@;  // cycles without any transfer
   localparam SILENCE = 128;          // cycles to watch after the last beat
 
@@ -41,9 +42,10 @@ module tb;
   wire [OUT_BITS-1:0] o_payload;
   wire i_ready;
   wire o_valid;
+  wire [ERROR_BITS-1:0] error;  // bit k: the stored weights of layer k are damaged
 
   @TOP@ dut (
-    .clk(clk), .rst(rst),
+    .clk(clk), .rst(rst),@ERROR_PORT@
     .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
     .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_ready)
   );
@@ -100,7 +102,11 @@ module tb;
       waiting <= o_valid && !o_ready;
       waits <= o_payload;
 
-      if (o_valid === 1'bx || i_ready === 1'bx) begin
+      if (|error === 1'b1) begin
+        $display("FAIL stored weights are damaged: error is %b, cycle %0d", error, cycle);
+        over <= 1;
+        $finish;
+      end else if (o_valid === 1'bx || i_ready === 1'bx) begin
         $display("FAIL o__valid or i__ready is unknown, cycle %0d", cycle);
         over <= 1;
         $finish;
