@@ -58,7 +58,8 @@ def layer_rows(program: Program, plan: Plan | None = None) -> list[dict[str, obj
             cycles=engine_cycles(schedule),
             issues=schedule.issues,
             macs_issued=issued,
-            buffer_bits=schedule.node.buffer_bits - schedule.node.code.buffer_bits + schedule.buffer_bits,
+            image_bits=schedule.image_bits,
+            buffer_bits=schedule.buffer_bits + schedule.node.constant_bits,
             busy=engine_cycles(schedule) / plan.interval,
             utilization=schedule.node.macs / (schedule.lanes * plan.interval),
         )

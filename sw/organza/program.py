@@ -190,15 +190,17 @@ class Convolve:
     @property
     def stored_bits(self) -> int:
         """Bits the chip must hold: weights, bias, multipliers, shifts and the table."""
-        return self.code.stored_bits + self._constant_bits
+        return self.code.stored_bits + self.constant_bits
 
     @property
     def buffer_bits(self) -> int:
-        """The same with the weights as the lanes read them, after any expansion."""
-        return self.code.buffer_bits + self._constant_bits
+        """The same with the weights as they are after any expansion, for one lane or those that the code is made for."""
+        ti, to = self.code.lane_shape
+        return self.code.buffer_bits(ti or 1, to or 1, self.groups) + self.constant_bits
 
     @property
-    def _constant_bits(self) -> int:
+    def constant_bits(self) -> int:
+        """The part of both that is not weights."""
         e = self.epilogue
         table = 0 if e.table is None else len(e.table) * self.output.bits
         if isinstance(e, ManagedEpilogue):  # base shifts have a sign and 7 bits, and there is one exponent for the biases

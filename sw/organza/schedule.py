@@ -210,6 +210,11 @@ class Schedule:
         return self.ti * self.to * self.node.code.field_bits
 
     @property
+    def image_bits(self) -> int:
+        """Bits of the engine's memory images of weights, to the last place of the last word."""
+        return self.node.code.image_bits(self.ti, self.to, self.node.groups, self.streamed_words)
+
+    @property
     def buffer_bits(self) -> int:
-        """Bits of the weights as the lanes read them; of a stream the two lane words that are held."""
-        return 2 * self.word_bits if self.streams else self.node.code.buffer_bits
+        """Bits of the weights where the lanes read them: the images themselves, a buffer, or the two lane words of a stream."""
+        return 2 * self.word_bits if self.streams else self.node.code.buffer_bits(self.ti, self.to, self.node.groups)

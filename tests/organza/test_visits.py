@@ -126,7 +126,7 @@ def test_a_stream_holds_every_word_that_is_used_once(seed):
     assert streamed.buffer_bits == 2 * 8 * streamed.ti * streamed.to
     expanded = Schedule(node=schedule.node, ti=schedule.ti, to=schedule.to, order="weight", memory="expand")
     assert expanded.streamed_words is None
-    assert expanded.buffer_bits == 8 * expanded.node.code.integers().size
+    assert expanded.buffer_bits == 8 * expanded.ti * expanded.to * expanded.tap_issues.sum()
 
 
 def test_wrong_orders_and_memories():

@@ -68,7 +68,7 @@ def test_memory_image_is_whole_bytes(seed):
 
 def test_the_image_is_what_is_stored_where_words_are_whole_bytes():
     code = Ternary(np.random.default_rng(0).integers(-1, 2, (10, 6, 3, 3)), 5)
-    assert code.stored_bits == code.buffer_bits == 8 * 10 * 6 * 9 // 5
+    assert code.stored_bits == code.image_bits(5, 6, 1) == code.buffer_bits(5, 6, 1) == 8 * 10 * 6 * 9 // 5
     assert 8 * code.byte_words(5, 2, 1).size == code.stored_bits
 
 

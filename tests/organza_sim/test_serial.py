@@ -10,6 +10,7 @@ from organza.codes import CODES, SERIAL
 from organza.program import Program
 from organza_hw.build import memory_words
 from organza_hw.codes import expander_of
+from organza_hw.lane_walk import lane_places
 from organza_hw.pipeline import Pipeline
 from organza_hw.weights import LOAD_LATENCY, load_cycles
 from organza_sim.api import build, simulate
@@ -114,7 +115,7 @@ def test_memories_hold_what_is_stored():
         found = sum(stored)
         assert found == code.image_bits(schedule.ti, schedule.to, schedule.node.groups)
         size = np.prod(code.shape)
-        assert code.buffer_bits == code.field_bits * size
+        assert schedule.buffer_bits == code.field_bits * lane_places(schedule)
         waits = (expander_of(code).interval(code) - 1) * size
         assert load_cycles(schedule) >= expander_of(code).latency + waits + size - 1 + LOAD_LATENCY
 

@@ -149,6 +149,10 @@ class BlockHash(Code):
     def stored_bits(self) -> int:
         return BITS * self.rows.size
 
+    def image_bits(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> int:
+        """Rows, which are as wide as the lanes."""
+        return self.stored_bits
+
     def parameters(self) -> dict[str, Any]:
         return {"size": list(self.size), "groups": self.groups}
 

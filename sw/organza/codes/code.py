@@ -106,17 +106,28 @@ class Code(ABC):
     @property
     @abstractmethod
     def stored_bits(self) -> int:
-        """Everything the chip must hold for the weights: fields, tables, centroids."""
-
-    @property
-    def buffer_bits(self) -> int:
-        """Bits of the weights as the lanes read them: more than is stored only if something expands them."""
-        return self.stored_bits
+        """Everything the chip must hold for the weights, however many lanes it has: fields, positions, `table_bits`."""
 
     @property
     def table_bits(self) -> int:
-        """The part of `stored_bits` that does not grow with the number of weights."""
+        """The part of `stored_bits` that is wires and no memory: centroids, an offset, an exponent, lengths of codes, a seed."""
         return 0
+
+    def image_bits(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> int:
+        """Bits of the memory images for Ti × To lanes: of a code that is read as it is stored, all lane words.
+
+        words : numbers of the lane words in the order in which they are stored, None for all as `words` counts them.
+        """
+        assert words is None, "only serial codes are streamed"
+        return self.lane_bits(ti, to, groups)
+
+    def buffer_bits(self, ti: int, to: int, groups: int) -> int:
+        """Bits of the memories that Ti × To lanes read: the images, or for a serial code what they are expanded into."""
+        return self.image_bits(ti, to, groups)
+
+    def lane_bits(self, ti: int, to: int, groups: int) -> int:
+        """Bits of all lane words, places without a weight included."""
+        return int(self.tap_issues(ti, to, groups).sum()) * ti * to * self.field_bits
 
     @property
     def zero_field(self) -> int | None:

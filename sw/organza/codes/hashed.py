@@ -85,7 +85,11 @@ class Hashed(Serial):
 
     @property
     def stored_bits(self) -> int:
-        return BITS * len(self.buckets) + SEED_BITS
+        return BITS * len(self.buckets) + self.table_bits
+
+    @property
+    def table_bits(self) -> int:
+        return SEED_BITS
 
     def parameters(self) -> dict[str, Any]:
         return {"size": list(self.size), "seed": self.seed}

@@ -153,7 +153,12 @@ class Huffman(Wrapper):
 
     @property
     def stored_bits(self) -> int:
-        return self.image_bits(1, 1, 1) + LONGEST * 16 + self.table_bits
+        return self.image_bits(1, 1, 1) + self.table_bits
+
+    @property
+    def table_bits(self) -> int:
+        """Also how many codes of every length there are, 16 bits each."""
+        return LONGEST * 16 + super().table_bits
 
     def options(self) -> dict[str, Any]:
         return {"longest": self.longest}

@@ -90,7 +90,11 @@ class MultiHash(Serial):
 
     @property
     def stored_bits(self) -> int:
-        return self.image_bits(1, 1, 1) + SHIFT_BITS
+        return self.image_bits(1, 1, 1) + self.table_bits
+
+    @property
+    def table_bits(self) -> int:
+        return SHIFT_BITS
 
     def parameters(self) -> dict[str, Any]:
         return {"size": list(self.size), "shift": self.shift}

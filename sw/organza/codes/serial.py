@@ -26,10 +26,10 @@ class Serial(Code):
 
     @abstractmethod
     def image_bits(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> int:
-        """Bits of the memory images for Ti × To lanes.
+        """As of `Code`; places of a lane word without a weight are not stored."""
 
-        words : numbers of the lane words in the order in which they are stored, None for all as `Code.words` counts them.
-        """
+    def buffer_bits(self, ti: int, to: int, groups: int) -> int:
+        return self.lane_bits(ti, to, groups)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -75,10 +75,6 @@ class Serial(Code):
     def zero_field(self) -> int | None:
         return self.inner.zero_field
 
-    @property
-    def buffer_bits(self) -> int:
-        return self.field_bits * int(np.prod(self.shape))
-
 
 @dataclass(frozen=True, eq=False)
 class Wrapper(Serial):
@@ -107,7 +103,6 @@ class Wrapper(Serial):
 
     @property
     def table_bits(self) -> int:
-        """Bits of the inner code that are no fields: centroids, offsets."""
         return self.inner.table_bits
 
     def ordered(self, ti: int, to: int, groups: int, words: np.ndarray | None = None) -> np.ndarray:

@@ -134,6 +134,13 @@ class Sparse(Code):
             )
         return int(stored) + self.table_bits
 
+    def lane_bits(self, ti: int, to: int, groups: int) -> int:
+        """With the fields of idle lanes, and for every lane word the number of its block."""
+        channels = self.shape[0] // groups
+        blocks = -(-channels // self.span(ti, channels))
+        number = max((blocks - 1).bit_length(), 1)
+        return super().lane_bits(ti, to, groups) + int(self.tap_issues(ti, to, groups).sum()) * number
+
     def to_bits(self) -> np.ndarray:
         """The stored form without tables, uint8 of 0 and 1: by output channel, tap, input
         channel."""

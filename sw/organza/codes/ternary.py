@@ -57,9 +57,10 @@ class Ternary(PlainCode):
         count = self.weights.size
         return BYTE * bytes_of(count) if self.per_byte == TRITS else self.field_bits * count
 
-    @property
-    def buffer_bits(self) -> int:
-        return self.stored_bits
+    def lane_bits(self, ti: int, to: int, groups: int) -> int:
+        if self.per_byte != TRITS:
+            return super().lane_bits(ti, to, groups)
+        return int(self.tap_issues(ti, to, groups).sum()) * BYTE * bytes_of(ti * to)
 
     def check_inside(self, outer: str) -> None:
         if self.per_byte != 4:

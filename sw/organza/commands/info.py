@@ -99,7 +99,7 @@ def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
     if plan is not None:
         print()
         table = _table(
-            "layer", "Ti×To×P", "lanes", "order", "weights", "beat", "rows", "cycles", "executed", "utilization"
+            "layer", "Ti×To×P", "lanes", "order", "weights", "memory kbit", "beat", "rows", "cycles", "executed", "utilization"
         )
         for row in rows:
             table.add_row(
@@ -108,6 +108,7 @@ def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
                 str(row["lanes"]),
                 row["order"],
                 row["memory"],
+                f"{row['image_bits'] / 1000:,.1f}",
                 str(row["beat"]),
                 str(row["depth"]),
                 f"{row['cycles']:,}",

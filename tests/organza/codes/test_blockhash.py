@@ -29,7 +29,7 @@ def test_weights_are_the_rows(seed):
             assert weight in (sign * bucket, 0)  # 0 where there is no weight
             weights += weight == sign * bucket
     assert weights >= 180
-    assert code.stored_bits == code.buffer_bits == 8 * code.rows.size
+    assert code.stored_bits == code.image_bits(ti, to, groups) == code.buffer_bits(ti, to, groups) == 8 * code.rows.size
 
 
 def test_signs_differ_from_lane_to_lane():

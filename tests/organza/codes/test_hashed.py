@@ -51,7 +51,8 @@ def test_weights_are_what_the_hashes_say():
         negative = xxhash.xxh32(key, 77 ^ 0xFFFFFFFF).intdigest() >> 31
         assert weight == (-1) ** negative * code.buckets[bucket]
     assert code.stored_bits == 5 * 8 + 32
-    assert code.buffer_bits == 48 * 8
+    assert code.buffer_bits(1, 1, 1) == 48 * 8
+    assert code.buffer_bits(2, 3, 1) == 2 * 2 * 4 * 6 * 8  # lane words of 6, some of their places empty
 
 
 def test_places_are_spread():

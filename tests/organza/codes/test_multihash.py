@@ -21,7 +21,7 @@ def test_weights_are_the_product(seed):
         exact = np.floor(total / 2**code.shift + (0.5 if code.shift else 0))
         assert weight == np.clip(exact, -127, 127)
     assert code.stored_bits == 8 * 2 * n * code.terms + 5
-    assert code.buffer_bits == 8 * 30
+    assert code.buffer_bits(1, 1, 1) == 8 * 30
 
 
 def test_sides():

@@ -85,7 +85,7 @@ def test_sparse_weights_get_smaller():
     weights = rng.integers(-127, 128, (32, 32, 4, 4)) * (rng.random((32, 32, 4, 4)) < 0.1)
     code = RunLength(Linear(weights))
     assert code.stored_bits < 0.2 * code.inner.stored_bits
-    assert code.buffer_bits == code.inner.stored_bits
+    assert code.buffer_bits(4, 8, 1) == code.inner.buffer_bits(4, 8, 1) == code.inner.stored_bits
 
 
 def test_wrong_codes():
