@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -189,7 +190,6 @@ def test_initialisation_of_something_that_never_settles():
 
 
 def test_numbers_of_any_array_library():
-    torch = pytest.importorskip("torch")
     one, other = Autoflex(-12), Autoflex(-12)
     assert one.update(np.int16(1234)) == other.update(torch.tensor(1234)) == Autoflex(-12).update(1234)
 
