@@ -139,14 +139,14 @@ def _show(report: dict[str, Any], output: Path) -> None:
     from rich.table import Table
 
     stages = report["stages"]
-    scores = [name for name in stages[0] if name.split("-")[0] in ("FID", "IS")]
+    scores = [name for name in stages[-1] if name.split("-")[0] in ("FID", "IS")]
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("after")
     for title in (*scores, "PSNR, dB", "bits", "smaller", "MACs executed", "interval"):
         table.add_column(title, justify="right")
     for row in stages:
-        spread = [f"{row[name]['mean']:.2f} ± {row[name]['deviation']:.2f}" for name in scores]
-        psnr = "–" if row["psnr_db"] is None else f"{row['psnr_db']:.1f}"
+        spread = [f"{row[name]['mean']:.2f} ± {row[name]['deviation']:.2f}" if name in row else "–" for name in scores]
+        psnr = "–" if row.get("psnr_db") is None else f"{row['psnr_db']:.1f}"
         executed = "–" if row["macs_executed"] is None else f"{row['macs_executed']:,}"
         interval = f"{row['interval']:,}" if "interval" in row else "–"
         table.add_row(row["name"], *spread, psnr, f"{row['bits']:,}", f"{row['compression_ratio']:.1f}×", executed, interval)

@@ -41,8 +41,8 @@ class Measuring:
         """The Program of `chain` as it is; None if a baseline has no lanes."""
         return to_program(chain, _latents(chain, *_CALIBRATION)) if on_chip(chain) else None
 
-    def measure(self, chain: Chain, program: Program | None) -> dict[str, Any]:
-        """JSON values. Images are those of `program` if there is one, else of `chain`."""
+    def measure(self, chain: Chain, program: Program | None, *, quality: bool = True) -> dict[str, Any]:
+        """JSON values. Images are those of `program` if there is one, else of `chain`; none are made without `quality`."""
         made: dict[str, Any] = {"images_of": "chain" if program is None else "program"}
         made |= {**self.bits(chain, program), **macs(chain, program)}
         if program is not None and self.cost is not None:
@@ -52,13 +52,19 @@ class Measuring:
                 "cycles": cost.cycles, "interval": cost.interval, "lanes": cost.lanes, "macs_issued": cost.macs_issued,
                 "utilization": program.macs / (cost.lanes * cost.interval),
             }  # fmt: skip
+        if quality:
+            made |= self.quality(chain, program)
+        return made
+
+    def quality(self, chain: Chain, program: Program | None) -> dict[str, Any]:
+        """PSNR to the teacher, None if the images are equal; and the scores."""
         self.progress("PSNR to the teacher", 0.0)
         latents = draw_latents(self.settings.latents, prod(chain.input_shape), _PSNR).numpy()
         produce = producer(chain, program)
         wanted = produce_all(producer(self.teacher, None), latents)
         got = produce_all(produce, latents)
         value = psnr(wanted, got, 255)
-        made["psnr_db"] = value if np.isfinite(value) else None
+        made: dict[str, Any] = {"psnr_db": value if np.isfinite(value) else None}
         if self.scorer is not None:
             made |= self.scores(produce, prod(chain.input_shape))
         return made

@@ -16,7 +16,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -89,12 +89,14 @@ class Report(_Table):
     """`[report]`: how much is measured after every stage.
 
     images : for FID, KID and IS, with each of `seeds` seeds. latents : for PSNR. lanes : multipliers that are planned with.
+    quality : of which stages images are made and scored, "all" or the "last"; bits, MACs and cycles are always told.
     """
 
     images: int = Field(default=10_000, ge=2, le=1 << 20)
     seeds: int = Field(default=3, ge=1, le=100)
     latents: int = Field(default=1000, ge=1, le=1 << 20)
     lanes: int | None = Field(default=None, ge=1)
+    quality: Literal["all", "last"] = "all"
 
 
 class Recipe(_Table):

@@ -31,7 +31,7 @@ def render(folder: Path, report: dict[str, Any]) -> str:
     """The page: one file that needs nothing else."""
     environment = Environment(loader=PackageLoader("organza"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     stages = report["stages"]
-    names = [name for name in stages[0] if name.split("-")[0] in ("FID", "KID", "IS")]
+    names = [name for name in stages[-1] if name.split("-")[0] in ("FID", "KID", "IS")]
     program = report["program"]
     return environment.get_template("compression.html.j2").render(
         title=f"{report['teacher']}, compressed", about=report["about"], explanation=EXPLANATION, facts=_facts(report, names),
@@ -67,7 +67,7 @@ def _facts(report: dict[str, Any], names: list[str]) -> list[dict[str, str]]:
     last, first = report["stages"][-1], report["stages"][0]
     made = [{"name": "smaller than float32", "value": f"{last['compression_ratio']:.1f}×", "about": "everything counted"}]
     made += [
-        {"name": name, "value": _spread(last[name]), "about": f"teacher {_spread(first[name])}"} for name in names if name in last
+        {"name": name, "value": _spread(last[name]), "about": f"teacher {_spread(first.get(name))}"} for name in names
     ]
     if last.get("psnr_db") is not None:
         made.append({"name": "PSNR", "value": f"{last['psnr_db']:.1f} dB", "about": "to the teacher"})

@@ -120,7 +120,7 @@ class _Run:
                 remove_from(self.folder, 0)
             write_stage(path, start, {"digest": digest})
         state = _state(read_networks(path, NETWORKS))
-        self._measure("teacher", None, teacher, measuring, path, floating=True)
+        self._measure("teacher", None, teacher, measuring, path)
         key, waiting = self.key, ()
         program: Program | None = None
         for number, stage in enumerate(self.recipe.stages, 1):
@@ -133,7 +133,7 @@ class _Run:
             else:
                 state = _state(read_networks(path, NETWORKS))
             waiting = () if stage.kind == "finetune" else (*waiting, stage)
-            program = self._measure(stage.kind, record, state.generator, measuring, path)
+            program = self._measure(stage.kind, record, state.generator, measuring, path, last=number == len(self.recipe.stages))
         return self._finish(program, teacher)
 
     def _start(self) -> tuple[str, bool, dict[str, Chain | None]]:
@@ -183,18 +183,20 @@ class _Run:
         return stage_path(self.folder, number - 1, kind)
 
     def _measure(
-        self, name: str, record: dict[str, Any] | None, chain: Chain, measuring: Measuring, path: Path, *, floating: bool = False
+        self, name: str, record: dict[str, Any] | None, chain: Chain, measuring: Measuring, path: Path, *, last: bool = False
     ) -> Program | None:
-        """Append the figures of a stage to the rows; the Program of its generator."""
+        """Append the figures of a stage, or the teacher's without a `record`, to the rows; the Program of its generator."""
         file = path / MEASURED_FILE
+        quality = last or self.recipe.report.quality == "all"
         net = None if measuring.scorer is None else measuring.scorer.net
-        key = _digest(self.key, str((record or {}).get("key")), self.recipe.report.model_dump_json(), str(net), str(measuring.cost is not None))
+        how = self.recipe.report.model_dump_json(), str(net), str(measuring.cost is not None), str(quality)
+        key = _digest(self.key, str((record or {}).get("key")), *how)
         found = read_json(file)
         program = None
         if found is None or found.get("key") != key:
             with self.settings.step(f"Measuring after {name}" if record else "Measuring the teacher") as progress:
-                program = None if floating else measuring.program(chain)
-                values = replace(measuring, progress=progress).measure(chain, program)
+                program = None if record is None else measuring.program(chain)
+                values = replace(measuring, progress=progress).measure(chain, program, quality=quality)
                 found = {"key": key, "values": values}
                 with saving(self.folder):
                     latents = draw_latents(SHOWN, int(np.prod(chain.input_shape)), _SHOWN_SEED).numpy()

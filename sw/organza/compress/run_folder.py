@@ -63,8 +63,9 @@ def _lock(path: Path, lock: IO[str]) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         raise UserError(f"{path}: another run is at work there; wait for it, or choose another output folder") from error
-    for left in path.glob(".*.tmp"):  # of a run that was killed
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    for pattern in (".*.tmp", "*/.*.tmp"):  # stages and files of a run that was killed
+        for left in list(path.glob(pattern)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager

@@ -95,6 +95,18 @@ def test_changed_stages_and_those_behind_them_are_done_again(whole, tmp_path):
     assert not (out / "3-encode").exists()
 
 
+def test_quality_of_the_last_stage_alone(whole, tmp_path):
+    """Intermediate stages keep what costs nothing; the last one says what it says in a full report."""
+    out = tmp_path / "run"
+    (whole / "last.toml").write_text(TEACHER + 'quality = "last"\n' + STAGES)
+    read, settings = loaded(whole / "last.toml")
+    rows = run_recipe(read, out, settings)["stages"]
+    full = json.loads((whole / "whole/report.json").read_text())["stages"]
+    assert ["psnr_db" in row for row in rows] == [False, False, False, True] and all("psnr_db" in row for row in full)
+    assert [row["bits"] for row in rows] == [row["bits"] for row in full] and rows[-1]["psnr_db"] == full[-1]["psnr_db"]
+    assert "a recipe of the tests" in (out / "report.html").read_text()
+
+
 def test_other_weights_of_the_teacher_start_again(whole, tmp_path):
     files = tmp_path / "files"
     subprocess.run(["cp", "-a", whole, files], check=True)
@@ -210,6 +222,15 @@ def test_damaged_stages_are_named(whole, tmp_path):
     (out / "1-quantize" / "stage.json").write_text("{")
     report = again(whole, out, STAGES, resume=True)
     assert report["program"]["hash"] == json.loads((whole / "whole/report.json").read_text())["program"]["hash"]
+
+
+def test_what_a_killed_run_was_writing_goes_away(whole, tmp_path):
+    out = copy(whole, tmp_path / "run")
+    (out / ".2-finetune.1.tmp").mkdir()
+    for left in (".2-finetune.1.tmp/generator.safetensors", "2-finetune/.images.png.1.tmp", ".report.json.1.tmp"):
+        (out / left).write_text("half of it")
+    again(whole, out, STAGES, resume=True)
+    assert not list(out.rglob(".*.tmp"))
 
 
 def test_the_cycle_model_is_what_the_caller_hands_in(whole, tmp_path):

@@ -38,7 +38,6 @@ class FinetuneStage(Stage):
     lr: float = 2e-4
     discriminator_lr: float = 2e-4
     average: float = 0.999
-    entropy: float = 0.0
     refit: int = 20
     entropy: float = 0.0
     seed: int = 0
