@@ -14,7 +14,7 @@ from pathlib import Path
 from organza.errors import UserError
 from organza_sim.study.claims import claims
 from organza_sim.study.rows import FULL_STEPS, STEPS, Row, all_rows
-from organza_sim.study.run import Job, key_of, make_run
+from organza_sim.study.run import Job, key_of, make_run, use_one_thread
 from organza_sim.study.table import Run, read_table, write_table
 
 
@@ -70,7 +70,7 @@ def _study(options: argparse.Namespace, rows: list[Row]) -> int:
             jobs.append(Job(row=row, seed=seed, steps=steps, recipes=options.recipes, data=options.data, folder=folder))
     print(f"{len(jobs)} runs to make, {len(runs)} in {options.output}", flush=True)
     failed = 0
-    with ProcessPoolExecutor(options.jobs, get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(options.jobs, get_context("spawn"), initializer=use_one_thread) as pool:
         futures = {pool.submit(make_run, job): job for job in jobs}
         for future in as_completed(futures):
             job = futures[future]
@@ -84,12 +84,6 @@ def _study(options: argparse.Namespace, rows: list[Row]) -> int:
             write_table(options.output, runs.values(), [row.name for row in rows])
             print(_told(run), flush=True)
     return 1 if failed else 0
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def _told(run: Run) -> str:

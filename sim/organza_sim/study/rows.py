@@ -1,7 +1,8 @@
 """What is trained: a recipe for every system, as it ships, and the comparisons that claims rest on.
 
 All rows begin with the shipped generator of half the teacher's width, but for recipes that bring a student of their own, and are
-judged against the teacher of full width. `STEPS` in a recipe are those of a quick study; a full one takes more.
+judged against the teacher of full width. `STEPS` in a recipe are those of a quick study, a full one takes more; both have
+batches of `BATCH`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from organza.compress.recipe import Recipe, parse_recipe
 
-STEPS, FULL_STEPS = 1500, 10_000
+STEPS, FULL_STEPS, BATCH = 1500, 10_000, 64
 TEACHER, STUDENT = "dcgan32-w32", "dcgan32-w16"
 SEEDS = 3  # of rows that a claim rests on
 DISTILLED = {"adversarial": 1.0, "pixel": 10.0}
@@ -42,6 +43,7 @@ class Row:
             for settings in (stage.get("finetune"), stage.get("search", {}).get("finetune")):
                 if settings is not None:
                     settings["steps"] = settings.get("steps", STEPS) * steps // STEPS
+                    settings.setdefault("batch", BATCH)
         report = {"images": 10_000, "seeds": 1, "quality": "last", **tables.get("report", {})}
         return parse_recipe({**tables, "seed": seed, "report": report})
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from organza.commands.compress import cycle_model
 from organza.compress.recipe import Recipe
 from organza.compress.run import Settings, run_recipe
@@ -44,6 +46,11 @@ def key_of(recipe: Recipe) -> str:
     stages = " ".join(f"{stage.kind} {stage.model_dump_json()}" for stage in recipe.stages)
     rest = recipe.model_dump_json(exclude={"about", "stages"})
     return hashlib.sha256(f"{rest} {stages}".encode()).hexdigest()[:12]
+
+
+def use_one_thread() -> None:
+    """For processes that share a machine. Here, because what starts a process does not find it in a `__main__`."""
+    torch.set_num_threads(1)
 
 
 def make_run(job: Job) -> Run:
