@@ -10,7 +10,7 @@ from organza_hw.lanes.carry import accumulate
 class Accumulators(wiring.Component):
     """P × To accumulators; a finished tile leaves E sums a cycle, pixel by pixel.
 
-    Latency: the first E sums of a tile are at `o_sums` one cycle after its last issue. No back-pressure: the schedule
+    Latency: the first E sums of a tile are at `o_sums` two cycles after its last issue. No back-pressure: the schedule
     guarantees at least P·ceil(To/E) cycles from one tile's last issue to the next's.
 
     Members
@@ -52,16 +52,17 @@ class Accumulators(wiring.Component):
     @staticmethod
     def latency(drain):
         """Cycles from the last issue of a tile to its last E sums; `drain` steps empty it."""
-        return drain
+        return 1 + drain
 
     def elaborate(self, platform):
         m = Module()
         width = self.chunks * self.e
         shadow = Signal(data.ArrayLayout(signed(self.bits), self.p * width))
         running = Signal()
-        load = Signal()
+        # The shadow takes the sums out of their registers: behind the adders it would be too late in the cycle.
+        load, tile = Signal(), Signal.like(self.tile)
+        m.d.sync += [load.eq(self.valid & self.last), tile.eq(self.tile)]
         m.d.comb += [
-            load.eq(self.valid & self.last),
             self.o_valid.eq(running),
             self.o_last.eq((self.o_pixel == self.p - 1) & (self.o_chunk == self.chunks - 1)),
         ]
@@ -75,7 +76,7 @@ class Accumulators(wiring.Component):
             with m.If(self.o_last):
                 m.d.sync += [running.eq(0), self.o_pixel.eq(0)]
         with m.If(load):
-            m.d.sync += [running.eq(1), self.o_tile.eq(self.tile)]
+            m.d.sync += [running.eq(1), self.o_tile.eq(tile)]
         for pixel in range(self.p):
             for channel in range(self.to):
                 held = Signal(signed(self.bits), name=f"sum_{pixel}_{channel}")
@@ -86,5 +87,5 @@ class Accumulators(wiring.Component):
                 with m.If(self.valid):
                     m.d.sync += held.eq(total)
                 with m.If(load):
-                    m.d.sync += shadow[pixel * width + channel].eq(total)
+                    m.d.sync += shadow[pixel * width + channel].eq(held)
         return m

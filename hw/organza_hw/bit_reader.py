@@ -42,7 +42,7 @@ class BitReader(wiring.Component):
                 f"BitReader must take between 1 and {stream.word_bits - 1} bits, not {most}"
             )
         self.stream, self.most = stream, most
-        self.rom = Rom(width=stream.word_bits, words=stream.words.tolist(), file=file)
+        self.rom = Rom(width=stream.word_bits, words=stream.words.tolist(), file=file, latency=1)
         super().__init__({
             "bits": Out(most), "ready": Out(1), "take": In(range(most + 1)),
             "available": Out(range(2 * stream.word_bits + 1)), "drained": Out(1), "checked": Out(1), "intact": Out(1),

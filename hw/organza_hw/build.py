@@ -8,12 +8,15 @@ from amaranth.hdl import UnusedElaboratable
 
 from organza.plan import Plan
 from organza.program import Program
+from organza_hw import multiply, rom
 from organza_hw.lanes import carry, signs
 from organza_hw.pipeline import Pipeline
-from organza_hw.rom import VERILOG, Rom
+from organza_hw.rom import Rom
 from organza_hw.verilog import to_verilog
 
 TOP = "generator"
+# Modules that components instantiate where memories are in files.
+VERILOG = "\n".join(module.VERILOG for module in (rom, carry, signs, multiply))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +53,7 @@ def build(program: Program, plan: Plan) -> Chip:
     roms = _roms(pipeline)
     return Chip(
         program, plan,
-        source="\n".join((to_verilog(pipeline, TOP), VERILOG, carry.VERILOG, signs.VERILOG)),
+        source="\n".join((to_verilog(pipeline, TOP), VERILOG)),
         files={name: rom.hex for name, rom in roms.items()},
         memory_bits=sum(rom.width * len(rom.words) for rom in roms.values()),
     )  # fmt: skip

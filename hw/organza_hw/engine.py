@@ -32,8 +32,8 @@ def output_latency(schedule: Schedule) -> int:
     return (
         address_latency(schedule) + supply_of(schedule).latency + OPERAND_LATENCY
         + term.latency(schedule.ti)
-        + 1 + term.drain_latency(schedule)  # all steps of the tile, then a register
-        + align_latency(schedule.node) + EpilogueUnit.LATENCY + table
+        + term.drain_latency(schedule) + Rom.LATENCY  # all steps of the tile, then the constants
+        + align_latency(schedule.node) + EpilogueUnit.latency_of(schedule.node.accumulator_bits, table)
     )  # fmt: skip
 
 
@@ -191,9 +191,9 @@ class Engine(wiring.Component):
         ]
 
         # Operands: turn the banks so that pixel lane p gets its column; a tap or channel that does not exist reads as zero.
-        turn = _delay(m, sequencer.issue.turn, 1, "turn")
-        mask = _delay(m, sequencer.issue.mask, 1, "mask")
-        partial = _delay(m, sequencer.issue.partial, 1, "partial")
+        turn = _delay(m, sequencer.issue.turn, RowBuffer.LATENCY, "turn")
+        mask = _delay(m, sequencer.issue.mask, RowBuffer.LATENCY, "mask")
+        partial = _delay(m, sequencer.issue.partial, RowBuffer.LATENCY, "partial")
         used = (node.ci // node.groups - 1) % ring.lanes + 1  # channels of a group's last tile
         weights = Signal(self.weight_shape)
         if schedule.streams:
@@ -217,8 +217,8 @@ class Engine(wiring.Component):
                             m.d.sync += activations[lane][channel].eq(
                                 lane_value(node.input, buffer.r_data[bank][channel], exists)
                             )
-        # The ring answers in one cycle, whatever the weights take.
-        late = self.weights.latency - 1
+        # The ring answers in its time, whatever the weights take.
+        late = self.weights.latency - RowBuffer.LATENCY
         m.d.comb += [
             lanes.activations.eq(_delay(m, activations, late, "activations")), lanes.weights.eq(weights),
             lanes.exists.eq(_delay(m, masked, late, "masked")),
@@ -232,7 +232,7 @@ class Engine(wiring.Component):
             *(accumulators.tile[name].eq(issue[name]) for name in accumulators.tile.shape().members),
         ]  # fmt: skip
 
-        # Epilogue: constants are read while the sums wait one cycle.
+        # Epilogue: constants are read while the sums wait.
         tile, step = accumulators.o_tile, schedule.node.x.phases * output.pixel_beats
         behind = Signal(range(max(schedule.p * step, 2)))  # output pixels of the tile already passed
         half = Signal()  # which of the two output units
@@ -245,14 +245,15 @@ class Engine(wiring.Component):
             m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + step))
         with m.If(done):
             m.d.sync += half.eq(~half)
-        sums = Signal.like(accumulators.o_sums)
         place = Signal.like(output.w_addr)
         exists = Signal()
         m.d.sync += [
-            sums.eq(accumulators.o_sums),
             place.eq(tile.pixel + behind + Mux(half, output.unit_words, 0)),
             exists.eq(accumulators.o_valid & (accumulators.o_pixel < tile.pixels)),
         ]
+        sums = _delay(m, accumulators.o_sums, Rom.LATENCY, "sums")
+        place = _delay(m, place, Rom.LATENCY - 1, "place")
+        exists = _delay(m, exists, Rom.LATENCY - 1, "exists_here")
         word = data.View(self.constants.layout, self.constant_rom.data[: self.constants.layout.size])
         for number, unit in enumerate(self.units):
             m.submodules[f"unit{number}"] = unit
@@ -267,7 +268,7 @@ class Engine(wiring.Component):
             output.w_addr.eq(_delay(m, address, latency - 1, "address")),
             output.w_offset.eq(_delay(m, word.offset, latency, "offset")),
             output.w_count.eq(_delay(m, word.count, latency, "count")),
-            output.w_last.eq(_delay(m, done, latency + 1, "done")),
+            output.w_last.eq(_delay(m, done, latency + Rom.LATENCY, "done")),
         ]
         if self.exponents:
             self._connect_exponents(m, self.exponents, accumulators.o_valid, done, latency)
@@ -286,7 +287,8 @@ class Engine(wiring.Component):
             m.d.sync += number.eq(Mux(ends, 0, number + 1))
         with m.If(step):
             m.d.sync += fresh.eq(ends)
-        m.d.comb += exponents.begin.eq(step & fresh)
+        # What follows `begin` by a cycle is there when the sums and constants of the step are.
+        m.d.comb += exponents.begin.eq(_delay(m, step & fresh, Rom.LATENCY - 1, "begin"))
         for unit in self.units:
             m.d.comb += [getattr(unit, name).eq(getattr(exponents, name)) for name in ("e_in", "e_out", "right")]
         if self.reader:
@@ -296,7 +298,7 @@ class Engine(wiring.Component):
             wiring.connect(m, exponents.status, wiring.flipped(self.status))
             m.d.comb += [
                 exponents.count.eq(Mux(self.output.w_en, self.output.w_count, 0)),
-                exponents.end.eq(_delay(m, ends, latency + 1, "ends")),
+                exponents.end.eq(_delay(m, ends, latency + Rom.LATENCY, "ends")),
             ]
             for lane, unit in enumerate(self.units):
                 m.d.comb += [exponents.values[lane].eq(unit.q), exponents.wide[lane].eq(unit.wide)]

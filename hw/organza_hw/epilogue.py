@@ -5,7 +5,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.epilogue import MULTIPLIER_BITS, Epilogue
+from organza_hw.lanes.dot import register
+from organza_hw.multiply import multiply, multiply_latency
 from organza_hw.rom import Rom
+
+FINE_BITS = 3  # of a shift, that the second of two shifters does
 
 
 def _shape_of(low, high):
@@ -53,16 +57,15 @@ class Constants:
 
 
 class EpilogueUnit(wiring.Component):
-    """One channel a cycle. Latency `LATENCY` cycles (one more with a table), no back-pressure.
+    """One channel a cycle. Latency `latency_of` its sums (more with a table), no back-pressure: bias, product,
+    two shifters, rounding, comparison with the limits and clamping each have their registers.
 
     Members
     -------
     sum : In, exact accumulator. bias, positive, negative, shift : In. q : Out(output), the layer's output; `to_wire` makes
         wires of a table's entries.
-    wide : Out, what became q or the table's address before it was clamped; `LATENCY` cycles after `sum`.
+    wide : Out, what became q or the table's address before it was clamped, in the cycle in which that is there.
     """
-
-    LATENCY = 5
 
     sum: Signal
     bias: Signal
@@ -74,7 +77,7 @@ class EpilogueUnit(wiring.Component):
 
     def __init__(self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, to_wire=None, file=None):
         self.epilogue, self.sum_bits, shape = epilogue, sum_bits, Shape.cast(output)
-        self.file = file
+        self.instances = file is not None
         super().__init__({
             "sum": In(signed(sum_bits)),
             "bias": In(bias), "positive": In(positive), "negative": In(negative), "shift": In(shift),
@@ -87,34 +90,39 @@ class EpilogueUnit(wiring.Component):
             entries = to_wire(epilogue.table) if to_wire else epilogue.table
             self.rom = Rom(width=shape.width, words=[int(v) & mask for v in entries], file=file)
 
+    @staticmethod
+    def latency_of(sum_bits: int, table: bool = False) -> int:
+        """Cycles from `sum` of so many bits to `q`, with or without a table."""
+        return 6 + multiply_latency(signed(sum_bits), signed(MULTIPLIER_BITS)) + table * Rom.LATENCY
+
     @property
     def latency(self):
         """Cycles from `sum` to `q`."""
-        return self.LATENCY + (self.rom is not None)
+        return self.latency_of(self.sum_bits, self.rom is not None)
 
     def elaborate(self, platform):
         m = Module()
         low, high = self.epilogue.low, self.epilogue.high
         biased = Signal(signed(self.sum_bits))  # wide enough: the accumulator width covers the bias
-        positive, negative = Signal.like(self.positive), Signal.like(self.negative)
-        m.d.sync += [
-            biased.eq(self.sum + self.bias), positive.eq(self.positive), negative.eq(self.negative),
+        positive, negative = register(m, self.positive), register(m, self.negative)
+        factor, product = Signal(signed(MULTIPLIER_BITS)), Signal(signed(self.sum_bits + MULTIPLIER_BITS))
+        m.d.sync += biased.eq(self.sum + self.bias)
+        m.d.comb += [
+            factor.eq(Mux(biased < 0, negative, positive)),
+            product.eq(multiply(m, biased, factor, instances=self.instances)),
         ]  # fmt: skip
-        product = Signal(signed(self.sum_bits + MULTIPLIER_BITS))
-        product_held = Signal.like(product)
-        m.d.sync += [product.eq(biased * Mux(biased < 0, negative, positive)), product_held.eq(product)]
-        shift = self.shift
-        for stage in range(3):
-            held = Signal.like(self.shift, name=f"shift_{stage}")
-            m.d.sync += held.eq(shift)
-            shift = held
         # (p + 2**(s-1)) >> s = (p >> s) + bit s-1 of p, so one shifter does both; s = 0 takes the zero below bit 0.
-        shifted = Signal(signed(self.sum_bits + MULTIPLIER_BITS + 1))
-        m.d.sync += shifted.eq(Cat(C(0, 1), product_held).as_signed() >> shift)
-        rounded = Signal(signed(self.sum_bits + MULTIPLIER_BITS + 1))
-        m.d.comb += rounded.eq((shifted >> 1) + shifted[0])
-        clamped = Signal(_shape_of(low, high))
-        m.d.sync += [clamped.eq(Mux(rounded < low, low, Mux(rounded > high, high, rounded))), self.wide.eq(rounded)]
+        shift = register(m, self.shift, stages=1 + multiply_latency(biased.shape(), factor.shape()))
+        coarse, fine = Signal(signed(len(product) + 1)), Signal(signed(len(product) + 1))
+        rounded, wide = Signal(signed(len(product) + 1)), Signal(signed(len(product) + 1))
+        below, above, clamped = Signal(), Signal(), Signal(_shape_of(low, high))
+        m.d.sync += [
+            coarse.eq(Cat(C(0, 1), product).as_signed() >> Cat(Const(0, FINE_BITS), shift[FINE_BITS:])),
+            fine.eq(coarse >> register(m, shift[:FINE_BITS])),
+            rounded.eq((fine >> 1) + fine[0]),
+            below.eq(rounded < low), above.eq(rounded > high), wide.eq(rounded),
+            clamped.eq(Mux(below, low, Mux(above, high, wide))), self.wide.eq(wide),
+        ]  # fmt: skip
         if self.rom is None:
             m.d.comb += self.q.eq(clamped)
         else:

@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.exponents import EXPONENT_BITS, MANTISSA_BITS, ExponentRule
-from organza_hw.lanes.dot import LEVELS_PER_STAGE
+from organza_hw.lanes.dot import tree_latency
 
 EXPONENT = signed(EXPONENT_BITS + 1)
 # A register that says what became of an image: its exponent, its largest |mantissa|, whether a value was clamped, and how
@@ -66,7 +66,7 @@ class Peaks(wiring.Component):
     @staticmethod
     def tree_latency(e):
         """Registers in the tree that finds the largest of E."""
-        return (e - 1).bit_length() // LEVELS_PER_STAGE
+        return tree_latency(e)
 
     @staticmethod
     def latency(e):
@@ -98,12 +98,11 @@ class Peaks(wiring.Component):
         while len(sizes) > 1:
             sizes = [_larger(*sizes[k : k + 2]) if len(sizes) > k + 1 else sizes[k] for k in range(0, len(sizes), 2)]
             level += 1
-            if level % LEVELS_PER_STAGE == 0:
-                held = [Signal(MANTISSA_BITS, name=f"largest{level}_{k}") for k in range(len(sizes))]
-                later, ended = Signal.like(beyond, name=f"beyond{level}"), Signal(name=f"end{level}")
-                m.d.sync += [one.eq(size) for one, size in zip(held, sizes, strict=True)]
-                m.d.sync += [later.eq(beyond), ended.eq(end)]
-                sizes, beyond, end = held, later, ended
+            held = [Signal(MANTISSA_BITS, name=f"largest{level}_{k}") for k in range(len(sizes))]
+            later, ended = Signal.like(beyond, name=f"beyond{level}"), Signal(name=f"end{level}")
+            m.d.sync += [one.eq(size) for one, size in zip(held, sizes, strict=True)]
+            m.d.sync += [later.eq(beyond), ended.eq(end)]
+            sizes, beyond, end = held, later, ended
 
         so_far, wider = Signal(MANTISSA_BITS), Signal.like(beyond)
         peak, excess = _larger(so_far, sizes[0]), Signal.like(beyond)

@@ -12,7 +12,8 @@ from organza_hw.sequencer import OUTPUT_UNITS
 class OutputRows(wiring.Component):
     """Restores raster order, one beat a cycle, full back-pressure on `o`.
 
-    Latency: the first beat of a unit is at `o` two cycles after the `w_last` that completes the unit.
+    Latency: the first beat of a unit is at `o` three cycles after the `w_last` that completes the unit. A beat waits in the
+    memory's output and moves on to `o`, because the former comes late in a cycle.
 
     Parameters
     ----------
@@ -23,7 +24,8 @@ class OutputRows(wiring.Component):
     Members
     -------
     w_en, w_addr, w_offset, w_count, w_data : In; `w_addr` = unit % 2 * unit words + pixel of the unit * beats a pixel + beat.
-    w_last : In(1), the unit is complete with this cycle. o : Out, stream. unit_freed : Out(1), a unit has left the memory.
+    w_last : In(1), the unit is complete with this cycle. o : Out, stream. unit_freed : Out(1), a unit has left the memory
+        and its output.
     """
 
     w_en: Signal
@@ -58,35 +60,42 @@ class OutputRows(wiring.Component):
         beat = Signal(range(max(self.unit_words, 2)))
         group = Signal(range(max(self.pixel_beats, 2)))
         unit = Signal(range(max(self.units, 2)))
-        group_last, last = Signal(), Signal()
+        group_last, unit_last, last = Signal(), Signal(), Signal()
+        there = Signal()  # the memory's output is a beat
 
-        advance, read = Signal(), Signal()
+        move, advance, read, read_last = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             rows.w_en.eq(self.w_en), rows.w_addr.eq(self.w_addr), rows.w_offset.eq(self.w_offset),
             rows.w_count.eq(self.w_count), rows.w_data.eq(self.w_data),
-            advance.eq(~self.o.valid | self.o.ready),
+            move.eq(~self.o.valid | self.o.ready),
+            advance.eq(~there | move),
             read.eq(advance & (complete != 0)),
+            read_last.eq(read & (beat == self.unit_words - 1)),
             rows.r_en.eq(read),
             rows.r_addr.eq(at),
-            self.unit_freed.eq(read & (beat == self.unit_words - 1)),
+            self.unit_freed.eq(there & move & unit_last),
         ]  # fmt: skip
-        m.d.sync += complete.eq(complete + self.w_last - self.unit_freed)
+        m.d.sync += complete.eq(complete + self.w_last - read_last)
         with m.If(advance):
-            m.d.sync += self.o.valid.eq(read)
+            m.d.sync += there.eq(read)
+        with m.If(move):
+            m.d.sync += self.o.valid.eq(there)
         with m.If(read):
             m.d.sync += [
                 at.eq(Mux(at == rows.depth - 1, 0, at + 1)),
-                beat.eq(Mux(self.unit_freed, 0, beat + 1)),
+                beat.eq(Mux(read_last, 0, beat + 1)),
                 group.eq(Mux(group == self.pixel_beats - 1, 0, group + 1)),
                 group_last.eq(group == self.pixel_beats - 1),
-                last.eq(self.unit_freed & (unit == self.units - 1)),
+                unit_last.eq(read_last),
+                last.eq(read_last & (unit == self.units - 1)),
             ]
-            with m.If(self.unit_freed):
+            with m.If(read_last):
                 m.d.sync += unit.eq(Mux(unit == self.units - 1, 0, unit + 1))
 
-        m.d.comb += self.o.payload.last.eq(last)
         used = self.channels - (self.pixel_beats - 1) * self.n  # lanes of a pixel's last beat
-        for lane in range(self.n):
-            value = rows.r_data[lane]
-            m.d.comb += self.o.payload.data[lane].eq(value if lane < used else Mux(group_last, 0, value))
+        with m.If(move):
+            m.d.sync += self.o.payload.last.eq(last)
+            for lane in range(self.n):
+                value = rows.r_data[lane]
+                m.d.sync += self.o.payload.data[lane].eq(value if lane < used else Mux(group_last, 0, value))
         return m

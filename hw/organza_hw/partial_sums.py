@@ -5,6 +5,7 @@ from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza_hw.lanes.carry import accumulate
+from organza_hw.lanes.dot import register
 from organza_hw.table import Table
 
 
@@ -12,6 +13,9 @@ class PartialSums(wiring.Component):
     """P × To sums for every block of a phase, in two halves: lanes add to one, the other leaves, E sums a cycle.
 
     A tile (co tile, phase) is emptied row by row, block by block, pixel by pixel, with zeros for what has no tap.
+
+    What the memory holds is in a register of each half, then in one register for both, and then added to; so the sums that an issue adds to
+    can be those of one of the three issues before, which have not been read.
 
     Latency: the first E sums of a tile are at `o_sums` `LATENCY` + 1 cycles after its last issue, the next ones follow without
     a gap. No back-pressure: the schedule guarantees that the last issue of a tile is at least as many cycles after that of
@@ -29,7 +33,8 @@ class PartialSums(wiring.Component):
     o_last : Out(1), final step of the block. o_tile : Out, what the epilogue must know of the block.
     """
 
-    LATENCY = 2
+    LATENCY = 6
+    READ_LATENCY = 3  # from an issue to what the memory holds of its sums
 
     valid: Signal
     first: Signal
@@ -66,15 +71,16 @@ class PartialSums(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # The cycle after an issue, when its sums so far have been read.
-        adds, loads, ends = Signal(), Signal(), Signal()
-        values, place = Signal.like(self.sums), Signal.like(self.tile.place)
-        half, half_held = Signal(), Signal()  # which half the lanes fill
-        m.d.sync += [
-            adds.eq(self.valid), loads.eq(self.first), ends.eq(self.valid & self.last), values.eq(self.sums),
-            place.eq(self.tile.place), half_held.eq(half), half.eq(half ^ (self.valid & self.last)),
-        ]  # fmt: skip
-        step = self._walk(m, ends, half_held)
+        half, late = Signal(), self.READ_LATENCY  # which half the lanes fill
+        ends = self.valid & self.last
+        m.d.sync += half.eq(half ^ ends)
+        # An issue when its sums so far are there.
+        adds, loads = register(m, self.valid, stages=late), register(m, self.first, stages=late)
+        values, place = register(m, self.sums, stages=late), register(m, self.tile.place, stages=late)
+        halves = [half]
+        for _ in range(late):
+            halves.append(register(m, halves[-1]))
+        step = self._walk(m, register(m, ends, stages=late), halves[-1])
 
         totals = Signal.like(values)
         read = []
@@ -84,42 +90,50 @@ class PartialSums(wiring.Component):
             write, port = ram.write_port(), ram.read_port()
             m.d.comb += [
                 port.addr.eq(Mux(step.running & (step.half == number), step.place, self.tile.place)),
-                write.addr.eq(place), write.data.eq(totals.as_value()), write.en.eq(adds & (half_held == number)),
+                write.addr.eq(place), write.data.eq(totals.as_value()), write.en.eq(adds & (halves[-1] == number)),
             ]  # fmt: skip
-            read.append(data.View(totals.shape(), port.data))
-        self._add(m, adds, loads, place, values, Mux(half_held, *(word.as_value() for word in reversed(read))), totals)
+            read.append(register(m, port.data))
+        self._add(m, loads, values, Mux(halves[-2], *reversed(read)), totals)
 
         # What leaves: chosen from the words of a block, or zero.
-        index = Signal(range(max(self.p * self.chunks, 2)))
-        none, chosen = Signal(), Signal()
-        m.d.sync += [
-            self.o_valid.eq(step.running), self.o_chunk.eq(step.chunk), self.o_pixel.eq(step.pixel), self.o_last.eq(step.last),
-            self.o_tile.eq(step.tile), index.eq(step.index), none.eq(step.none), chosen.eq(step.half),
-        ]  # fmt: skip
+        index, none, chosen = (register(m, value, stages=2) for value in (step.index, step.none, step.half))
+        for name in ("chunk", "pixel", "last", "tile"):
+            m.d.comb += Value.cast(getattr(self, f"o_{name}")).eq(Value.cast(register(m, step[name], stages=3)))
+        m.d.comb += self.o_valid.eq(register(m, step.running, stages=3))
         word = Signal.like(totals)
-        m.d.comb += word.as_value().eq(Mux(chosen, *(word.as_value() for word in reversed(read))))
+        m.d.comb += word.as_value().eq(Mux(chosen, *reversed(read)))
         with m.Switch(index):
             for pixel in range(self.p):
                 for chunk in range(self.chunks):
                     with m.Case(pixel * self.chunks + chunk):
                         for unit in range(min(self.e, self.to - chunk * self.e)):
                             sums = word[pixel][chunk * self.e + unit]
-                            m.d.comb += self.o_sums[unit].eq(Mux(none, 0, sums))
+                            m.d.sync += self.o_sums[unit].eq(Mux(none, 0, sums))
         return m
 
-    def _add(self, m, adds, loads, place, values, held, totals):
-        """`totals` of what the memory holds and the new values. A word that was written just now has not been read yet."""
+    def _add(self, m, loads, values, held, totals):
+        """`totals` of what the memory holds and the new values; `held` comes a cycle before them."""
+        # Of the sums that an issue adds to: those made so many issues before, in this and the last cycle.
+        made = register(m, totals)
+        for distance in reversed(self.tables.repeats):
+            if distance == 1:
+                break
+            held = Mux(self._same(m, distance, self.READ_LATENCY - 1), register(m, made.as_value(), stages=distance - 2), held)
         before = Signal.like(totals)
-        m.d.comb += before.as_value().eq(held)
-        if self.tables.repeats:
-            latest, at, fresh = Signal.like(totals), Signal.like(place), Signal()
-            m.d.sync += [latest.eq(totals), at.eq(place), fresh.eq(adds)]
-            with m.If(fresh & (at == place)):
-                m.d.comb += before.eq(latest)
+        m.d.sync += before.as_value().eq(held)
+        if 1 in self.tables.repeats:
+            held, before = before, Signal.like(totals)
+            m.d.comb += before.eq(Mux(self._same(m, 1, self.READ_LATENCY), made.as_value(), held.as_value()))
         for pixel in range(self.p):
             for channel in range(self.to):
                 total = accumulate(m, before[pixel][channel], loads, values[pixel][channel], instances=self.instances)
                 m.d.comb += totals[pixel][channel].eq(total)
+
+    def _same(self, m, distance, stages):
+        """Did the cycle so much before have an issue with the same place? `stages` cycles later."""
+        valid = register(m, self.valid, stages=distance)
+        place = register(m, self.tile.place, stages=distance)
+        return register(m, valid & (place == self.tile.place), stages=stages)
 
     def _walk(self, m, begins, half):
         """The steps in which the epilogue empties a tile, from the cycle after `begins` on; `half` is the one to empty."""

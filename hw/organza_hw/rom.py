@@ -1,16 +1,19 @@
-"""Read-only memory with a registered output, filled from Python or from a file beside the Verilog."""
+"""Read-only memory with registers behind it, filled from Python or from a file beside the Verilog."""
 
 from amaranth import *
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza_hw.lanes.dot import register
+
 MODULE = "organza_rom"
 VERILOG = f"""\
-// Read-only memory; FILE holds one hexadecimal word a line. data follows addr by one clock edge.
+// Read-only memory; FILE holds one hexadecimal word a line. data follows addr by LATENCY (1 or 2) clock edges.
 module {MODULE} #(
     parameter WIDTH = 1,
     parameter DEPTH = 1,
     parameter ADDRESS = 1,
+    parameter LATENCY = 2,
     parameter FILE = ""
 ) (
     input  wire               clk,
@@ -20,7 +23,16 @@ module {MODULE} #(
     reg [WIDTH-1:0] words [0:DEPTH-1];
     // Some tools elaborate a module with its default parameters too: without a name there is no file to read.
     generate if (FILE != "") initial $readmemh(FILE, words); endgenerate
-    always @(posedge clk) data <= words[addr];
+    generate if (LATENCY == 1) begin : direct
+        always @(posedge clk) data <= words[addr];
+    end else begin : held
+        // The output of a block RAM comes late in a cycle.
+        reg [WIDTH-1:0] read;
+        always @(posedge clk) begin
+            read <= words[addr];
+            data <= read;
+        end
+    end endgenerate
 endmodule
 """
 
@@ -28,7 +40,7 @@ endmodule
 class Rom(wiring.Component):
     """Words of `width` bits.
 
-    Latency 1 cycle, one word a cycle, no back-pressure.
+    Latency `LATENCY` cycles, or 1 if asked for; one word a cycle, no back-pressure.
 
     Parameters
     ----------
@@ -36,23 +48,26 @@ class Rom(wiring.Component):
     words : non-negative integers below 2**width.
     file : name of the hexadecimal file that holds the words in simulation and synthesis, or None to put them into the
         netlist (what Amaranth's own simulator needs).
+    latency : 1 where an expander decides on what it has read; the output of a block RAM then comes late in a cycle.
 
     Members
     -------
     addr : In(range(len(words)))
-    data : Out(width), the word at the `addr` of the cycle before.
+    data : Out(width), the word at the `addr` of `latency` cycles before.
     """
+
+    LATENCY = 2
 
     addr: Signal
     data: Signal
 
-    def __init__(self, *, width, words, file=None):
+    def __init__(self, *, width, words, file=None, latency=LATENCY):
         words = [int(word) for word in words]
         if width < 1 or not words:
             raise ValueError(f"Rom must have a width and words, not {width} and {len(words)}")
         if any(not 0 <= word < 1 << width for word in words):
             raise ValueError(f"Rom words must fit {width} bits")
-        self.width, self.words, self.file = width, words, file
+        self.width, self.words, self.file, self.latency = width, words, file, latency
         self.address_bits = max(1, (len(words) - 1).bit_length())
         super().__init__({"addr": In(self.address_bits), "data": Out(width)})
 
@@ -68,13 +83,14 @@ class Rom(wiring.Component):
             m.submodules.words = words = memory.Memory(shape=self.width, depth=len(self.words), init=self.words)
             port = words.read_port()
             # Memory ports are as narrow as the depth allows: one word has no address.
-            m.d.comb += [port.addr.eq(self.addr), self.data.eq(port.data)]
+            m.d.comb += [port.addr.eq(self.addr), self.data.eq(register(m, port.data, stages=self.latency - 1))]
         else:
             m.submodules.words = Instance(
                 MODULE,
                 p_WIDTH=self.width,
                 p_DEPTH=len(self.words),
                 p_ADDRESS=self.address_bits,
+                p_LATENCY=self.latency,
                 p_FILE=self.file,
                 i_clk=ClockSignal(),
                 i_addr=self.addr,

@@ -74,15 +74,17 @@ class RowBuffer(wiring.Component):
 
     Throughput: a beat every `layout.pieces_per_beat` cycles. Back-pressure: a row is taken only when the ring has a free
     row, and then without a pause. Latency: a row counted by `row_written` in one cycle can be read from the next but one
-    on; reads take one cycle.
+    on; reads take `LATENCY` cycles.
 
     Members
     -------
     i : In(joint_signature(shape, n)). `last` is not needed here: rows are counted.
     row_written : Out(1), high in the cycle that takes the last beat of a row.
     release : In, number of oldest rows that may be overwritten from the next cycle on.
-    r_addr : In, one address for each bank. r_data : Out, one word of each bank, one cycle later.
+    r_addr : In, one address for each bank. r_data : Out, one word of each bank, `LATENCY` cycles later.
     """
+
+    LATENCY = 2
 
     i: stream.Interface
     row_written: Signal
@@ -173,6 +175,6 @@ class RowBuffer(wiring.Component):
                 ram.w_data.eq(values),
                 ram.r_en.eq(1),
                 ram.r_addr.eq(self.r_addr[number]),
-                self.r_data[number].eq(ram.r_data),
             ]
+            m.d.sync += self.r_data[number].eq(ram.r_data)
         return m

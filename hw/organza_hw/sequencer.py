@@ -11,6 +11,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza_hw.lanes.dot import register
 from organza_hw.orders import Tables
 from organza_hw.rom import Rom
 from organza_hw.table import Table
@@ -23,7 +24,7 @@ RELEASE_LATENCY = 3
 
 def lookup_latency(schedule) -> int:
     """Cycles that addresses, and so releases, come later because the ring word of an issue must be looked up."""
-    return int(schedule.node.code.gathers)
+    return Rom.LATENCY * schedule.node.code.gathers
 
 
 def address_latency(schedule) -> int:
@@ -123,7 +124,7 @@ class Sequencer(wiring.Component):
         return m
 
     def _addresses(self, m, fire, at):
-        """Three registered steps, and one to look up the ring word."""
+        """Three registered steps, and those that look up the ring word."""
         schedule, ring = self.schedule, self.ring
         origin = Signal(range(max(ring.depth, 2)))  # slot of the image's first row
         with m.If(fire & at.final):
@@ -161,12 +162,10 @@ class Sequencer(wiring.Component):
             m.d.sync += [self.ring_addr[bank].eq(slot_word + words[bank]) for bank in range(ring.banks)]
             return
         m.submodules.blocks = self.blocks
-        three, looked_up = Signal(self.issue_layout), Signal.like(weight)
         base = Signal.like(self.ring_addr)
+        wait = self.blocks.latency
         m.d.comb += self.blocks.addr.eq(weight)
-        m.d.sync += [three.eq(two), looked_up.eq(weight), self.issue.eq(three), self.weight_addr.eq(looked_up)]
+        m.d.sync += [self.issue.eq(register(m, two, stages=wait)), self.weight_addr.eq(register(m, weight, stages=wait))]
         for bank in range(ring.banks):
-            m.d.sync += [
-                base[bank].eq(slot_word + words[bank]),
-                self.ring_addr[bank].eq(base[bank] + self.blocks.data),
-            ]
+            m.d.sync += base[bank].eq(slot_word + words[bank])
+            m.d.sync += self.ring_addr[bank].eq(register(m, base[bank], stages=wait - 1) + self.blocks.data)

@@ -24,7 +24,7 @@ class WeightSupply(wiring.Component):
     """
 
     roms: list[Rom]
-    latency = 1
+    latency = Rom.LATENCY
     words_ahead = 0
 
     data: Signal

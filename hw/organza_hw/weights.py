@@ -12,6 +12,7 @@ from organza.schedule import Schedule
 from organza_hw.codes import expander_of
 from organza_hw.codes.blockhash import RowHash
 from organza_hw.lane_walk import LaneWalk, lane_words
+from organza_hw.lanes.dot import register
 from organza_hw.rom import Rom
 from organza_hw.trits import TritDecoder
 from organza_hw.weight_stream import StreamedWeights
@@ -79,7 +80,7 @@ class StoredWeights(Weights):
 class TritWeights(Weights):
     """Lane words of ternary weights, five in a byte."""
 
-    latency = 1 + TritDecoder.LATENCY
+    latency = Rom.LATENCY + TritDecoder.LATENCY
 
     def __init__(self, schedule: Schedule, *, file=None):
         super().__init__(schedule)
@@ -124,11 +125,8 @@ class BufferedWeights(Weights):
             shape=len(self.data), depth=self.depth, init=[]
         )
         write, read = buffer.write_port(), buffer.read_port()
-        m.d.comb += [
-            read.addr.eq(self.addr),
-            self.data.eq(read.data),
-            self.error.eq(expander.error),
-        ]
+        m.d.comb += [read.addr.eq(self.addr), self.error.eq(expander.error)]
+        m.d.sync += self.data.eq(read.data)
 
         m.d.comb += [
             expander.o.ready.eq(walk.going & walk.exists),
@@ -153,7 +151,7 @@ class BufferedWeights(Weights):
 class RowWeights(Weights):
     """Rows that a hash of the address chooses, with a sign for every lane."""
 
-    latency = 2
+    latency = RowHash.LATENCY + Rom.LATENCY + 1
 
     def __init__(self, schedule: Schedule, *, file=None):
         super().__init__(schedule)
@@ -171,15 +169,14 @@ class RowWeights(Weights):
         lanes = self.schedule.ti * self.schedule.to
         m.submodules.rom = self.rom
         m.submodules.hash = hashed = RowHash(
-            addresses=self.depth, lanes=lanes, row_bits=self.code.row_bits
+            addresses=self.depth, lanes=lanes, row_bits=self.code.row_bits, instances=self.rom.file is not None,
         )
-        negative = Signal(lanes)
-        m.d.sync += negative.eq(hashed.negative)
+        negative = register(m, hashed.negative, stages=Rom.LATENCY)
         m.d.comb += [hashed.addr.eq(self.addr), self.rom.addr.eq(hashed.row), self.loaded.eq(1)]
         for lane in range(lanes):
             bucket = self.rom.data.word_select(lane, self.field_bits)
             word = self.data.word_select(lane, self.field_bits)
-            m.d.comb += word.eq(Mux(negative[lane], -bucket, bucket))
+            m.d.sync += word.eq(Mux(negative[lane], -bucket, bucket))
         return m
 
 

@@ -240,28 +240,31 @@ def run_recurrence(
 
 
 def _send_row(engine: _Engine, consumer: _Engine | None, write: int, sink: Opening | None) -> None:
-    """Move one output row of a finished unit on: read from the cycle after `write`, offered one cycle later."""
+    """Move one output row of a finished unit on: read in the cycle after `write`, at the earliest, and offered two later.
+
+    A beat that was read moves on to the stream in the cycle before it is offered; with the last one its row is free.
+    """
     before = engine.sent[-1] if engine.sent else NEVER
-    read = max(write + 1, before)
+    moved = max(write + 2, before)
     if consumer is None and sink:
         for _ in range(engine.out_beats - 1):
-            read = sink(read + 1)  # the next beat is read in the cycle that takes this one
-        engine.sent.append(sink(read + 1))
-        engine.left.append(read)
+            moved = sink(moved + 1)  # the next beat moves on in the cycle that takes this one
+        engine.sent.append(sink(moved + 1))
+        engine.left.append(moved)
         return
     if consumer is not None and engine.coded:
-        but_one, taken = engine.coded.pass_row(read + 1, consumer)
+        but_one, taken = engine.coded.pass_row(moved + 1, consumer)
         engine.sent.append(taken)
-        engine.left.append(but_one if engine.out_beats > 1 else read)
+        engine.left.append(but_one if engine.out_beats > 1 else moved)
         return
     beat = 1
     if consumer is None:
-        taken = read + engine.out_beats
+        taken = moved + engine.out_beats
     else:
         beat = consumer.beat_cycles
         # A header passes in front of an image, whether the consumer has room for its rows or not.
         header = engine.headers and len(engine.sent) % engine.height_out == 0
-        taken = consumer.take_row(read + 1 + header)
+        taken = consumer.take_row(moved + 1 + header)
     engine.sent.append(taken)
-    # The last beat is read in the cycle that takes the one before it.
-    engine.left.append(taken - beat if engine.out_beats > 1 else read)
+    # The last beat moves on in the cycle that takes the one before it.
+    engine.left.append(taken - beat if engine.out_beats > 1 else moved)

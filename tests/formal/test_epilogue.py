@@ -16,6 +16,7 @@ from tests.formal.shell import TOP, Assert, begin, mutated
 pytestmark = pytest.mark.synth
 SUM, FACTOR, SHIFT = 4, 3, 2
 LOW, HIGH = -3, 2
+LATENCY = EpilogueUnit.latency_of(SUM + 1)
 
 
 class Shell(wiring.Component):
@@ -46,7 +47,7 @@ class Shell(wiring.Component):
         m.d.comb += wanted.eq(Mux(q < LOW, LOW, Mux(q > HIGH, HIGH, q)))
         full = Signal()
         m.d.comb += full.eq(1)
-        for _ in range(EpilogueUnit.LATENCY):
+        for _ in range(unit.latency):
             later, filled = Signal.like(wanted), Signal()
             m.d.sync += [later.eq(wanted), filled.eq(full)]
             wanted, full = later, filled
@@ -59,15 +60,15 @@ def verilog(component):
 
 
 def test_the_rule_for_all_inputs_and_all_time():
-    prove(verilog(EpilogueUnit), TOP, depth=EpilogueUnit.LATENCY + 2)
+    prove(verilog(EpilogueUnit), TOP, depth=LATENCY + 2)
 
 
 @pytest.mark.parametrize("old, new", [
     ("biased < 0", "biased < -1"),
-    ("(shifted >> 1) + shifted[0]", "shifted >> 1"),
-    ("for stage in range(3)", "for stage in range(2)"),
+    ("(fine >> 1) + fine[0]", "fine >> 1"),
+    ("stages=1 + multiply_latency", "stages=2 + multiply_latency"),
     ("rounded > high", "rounded >= high + 2"),
 ])  # fmt: skip
 def test_mutants(old, new):
     with pytest.raises(ProofError, match="does not hold"):
-        prove(verilog(mutated(EpilogueUnit, old, new)), TOP, mode="bmc", depth=9)
+        prove(verilog(mutated(EpilogueUnit, old, new)), TOP, mode="bmc", depth=LATENCY + 4)

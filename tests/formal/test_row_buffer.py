@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from organza.schedule import Schedule
+from organza_hw.lanes.dot import register
 from organza_hw.row_buffer import RingLayout, RowBuffer
 from organza_hw.verilog import to_verilog
 from organza_sim.formal import ProofError, prove
@@ -27,7 +28,7 @@ DEPTH = 2  # rows
 # ci, n, ti: a padded last beat; a beat that takes two writes; a beat of parts of two words.
 SHAPES = [(3, 2, 2), (2, 2, 1), (3, 2, 3)]
 # The longest row takes two cycles: in nine a slot is written, released, written and read again.
-CYCLES = 9
+CYCLES = 10
 
 
 class Shell(wiring.Component):
@@ -82,9 +83,11 @@ class Shell(wiring.Component):
                 with m.If(taken & (slot == number) & (beat == channel // n)):
                     m.d.sync += kept.eq(self.values[channel % n])
                 asked, expected = Signal(name=f"asked_{number}_{channel}"), Signal(name=f"wanted_{number}_{channel}")
-                m.d.sync += [
-                    asked.eq((self.word == number * ring.row_words + channel // ti) & readable[number]),
-                    expected.eq(kept),
+                # What a memory holds is read with the address and shown `LATENCY` cycles later.
+                reads = (self.word == number * ring.row_words + channel // ti) & readable[number]
+                m.d.comb += [
+                    asked.eq(register(m, reads, stages=RowBuffer.LATENCY)),
+                    expected.eq(register(m, kept, stages=RowBuffer.LATENCY)),
                 ]
                 m.d.comb += Assert(~asked | (rows.r_data[0][channel % ti] == expected))
         return m

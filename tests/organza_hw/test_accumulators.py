@@ -40,7 +40,7 @@ def test_sums_of_tiles(to, p, e):
             inputs += [noise] * gap
             inputs.append({"valid": 1, "first": k == 0, "last": k == len(tile) - 1, "sums": sums.tolist(), "tile": number})
             total += sums
-        at = len(inputs)  # one cycle after the last issue
+        at = len(inputs) + 1  # two cycles after the last issue
         steps = [(pixel, chunk) for pixel in range(p) for chunk in range(chunks)]
         for k, (pixel, chunk) in enumerate(steps):
             values = total[pixel, chunk * e : (chunk + 1) * e].tolist()

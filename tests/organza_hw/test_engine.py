@@ -36,7 +36,7 @@ def test_patterns_crossed(idle, pressure):
 
 
 def test_a_row_leaves_after_its_latency():
-    """`output_latency` after its last issue a row is complete; its first beat passes two cycles later."""
+    """`output_latency` after its last issue a row is complete; its first beat passes three cycles later."""
     for seed in range(0, 14):
         chosen = case(seed)
         schedule, (before, after) = chosen.schedules[0], chosen.plan.joints
@@ -47,7 +47,7 @@ def test_a_row_leaves_after_its_latency():
         made = run(engine, beats, last, i=Beat.of(wire_shape(node.input), before.n),
                    o=Beat.of(wire_shape(node.output), after.n), outputs=outputs)  # fmt: skip
         end = run_recurrence([schedule], (before, after), 1).engines[0].end[0]
-        assert made.out_cycles[0] == end + output_latency(schedule) + 2
+        assert made.out_cycles[0] == end + output_latency(schedule) + 3
 
 
 def test_memories():

@@ -14,6 +14,7 @@ from organza.program import Convolve
 from organza_hw.epilogue import EpilogueUnit, _shape_of
 from organza_hw.image_exponents import ImageExponents
 from organza_hw.managed_epilogue import ALIGN_LATENCY, BiasShift, ManagedUnit
+from organza_hw.rom import Rom
 from organza_sim.pysim import trace_cycles
 
 TOP = (1 << 15) - 1
@@ -116,11 +117,11 @@ def test_a_table_behind_run_time_shifts():
 def test_latencies():
     """Of the bias, of the table."""
     for layer, more, bits in (
-        (LAYERS["both managed"], ALIGN_LATENCY, 5), (LAYERS["frozen input"], 0, 1), (TABLED, ALIGN_LATENCY + 1, 5)
+        (LAYERS["both managed"], ALIGN_LATENCY, 5), (LAYERS["frozen input"], 0, 1), (TABLED, ALIGN_LATENCY + Rom.LATENCY, 5)
     ):  # fmt: skip
         unit = unit_of(layer)
         Fragment.get(unit, None)
-        assert unit.latency == EpilogueUnit.LATENCY + more
+        assert unit.latency == EpilogueUnit.latency_of(layer.accumulator_bits) + more
         assert Shape.cast(unit.right.shape()).width == bits
 
 

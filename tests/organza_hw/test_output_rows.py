@@ -101,11 +101,11 @@ def test_raster_order(shape, idle, pressure):
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_exact_latency(shape):
-    """First beat two cycles after `w_last`, one a cycle from then on; the row is free with the read of the last beat."""
+    """First beat three cycles after `w_last`, one a cycle from then on; the row is free when the last beat moves to `o`."""
     seen, _, completed = play(shape, np.array([False] + [True] * 99), PATTERNS["never"], images=1)
     for completing in completed:
         beats = shape.width * shape.beats
-        window = [row[0] for row in seen[completing : completing + beats + 3]]
-        assert window == [0, 0] + [1] * beats + [0]
-        freed = [cycle for cycle in range(completing, completing + beats + 3) if seen[cycle][3]]
-        assert freed == [completing + beats]
+        window = [row[0] for row in seen[completing : completing + beats + 4]]
+        assert window == [0, 0, 0] + [1] * beats + [0]
+        freed = [cycle for cycle in range(completing, completing + beats + 4) if seen[cycle][3]]
+        assert freed == [completing + beats + 1]

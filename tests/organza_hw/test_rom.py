@@ -9,13 +9,16 @@ from organza_hw.verilog import to_verilog
 from organza_sim.pysim import trace_cycles
 
 
+@pytest.mark.parametrize("latency", [1, 2])
 @pytest.mark.parametrize("width, depth", [(1, 1), (1, 2), (7, 5), (64, 16), (130, 33)])
-def test_every_word_one_cycle_later(width, depth):
+def test_every_word_after_its_latency(width, depth, latency):
     rng = np.random.default_rng(width)
     words = [int.from_bytes(rng.bytes(20), "little") % (1 << width) for _ in range(depth)]
     addresses = [*range(depth), *rng.integers(0, depth, 50).tolist()]
-    seen = trace_cycles(Rom(width=width, words=words), [{"addr": a} for a in addresses] + [{}], ["data"])
-    assert [data for (data,) in seen[1:]] == [words[a] for a in addresses]
+    seen = trace_cycles(
+        Rom(width=width, words=words, latency=latency), [{"addr": a} for a in addresses] + [{}] * latency, ["data"]
+    )
+    assert [data for (data,) in seen[latency:]] == [words[a] for a in addresses]
 
 
 def test_words_in_a_file():

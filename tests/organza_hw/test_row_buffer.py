@@ -46,7 +46,8 @@ def play(chosen, idle, pressure):
     def drive():
         sent, offered, waiting = 0, False, 0
         reading = None  # cycle from which on the oldest row is read
-        asked, wanted = None, None  # what the addresses of this cycle and of the cycle before are for
+        # What the addresses of this cycle and of the cycles before are for, the latest first.
+        asked: list = [None] * (RowBuffer.LATENCY + 1)
         released = 0
         queue: list[tuple] = []
         while True:
@@ -61,8 +62,8 @@ def play(chosen, idle, pressure):
                     written.append(cycle - 1)
                     # A row must never be taken while the ring is full.
                     assert len(written) - released <= ring.depth
-                if wanted:
-                    column, channel, bank, lane, row = wanted
+                if asked[-1]:
+                    column, channel, bank, lane, row = asked[-1]
                     assert data[bank][lane] == rows[row, column, channel], (row, column, channel)
             change = {"release": 0}
             if reading is None and len(written) > released and not pressure[cycle % len(pressure)]:
@@ -74,9 +75,9 @@ def play(chosen, idle, pressure):
                 addresses = [0] * ring.banks
                 addresses[bank] = word
                 change["r_addr"] = addresses
-                wanted, asked = asked, (column, channel, bank, lane, released)
+                asked = [(column, channel, bank, lane, released), *asked[:-1]]
             else:
-                wanted, asked = asked, None
+                asked = [None, *asked[:-1]]
                 if reading is not None and cycle > reading and not queue:
                     change["release"], reading, released = 1, None, released + 1
             if not offered and sent < len(beats) and not idle[cycle % len(idle)]:

@@ -118,7 +118,7 @@ def _weight_order(schedule: Schedule, ring: RingLayout) -> dict[str, bool]:
         "unbalanced phases": len({len(rows.taps) * len(columns.taps) for rows, columns in phases}) > 1,
         "phase without a tap": any(not (rows.taps and columns.taps) for rows, columns in phases),
         "tile waits for the epilogue": visit.waits,
-        "sums added to at once": WeightTables(ring, pixel_beats=1).repeats,
+        "sums added to at once": 1 in WeightTables(ring, pixel_beats=1).repeats,
         "one frame": frames == 1, "part of a second frame": 1 < frames < 2, "two frames": frames == 2,
         "streamed": schedule.streams,
     }  # fmt: skip

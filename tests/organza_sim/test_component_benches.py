@@ -46,7 +46,7 @@ def output_rows():
         "o": [shape.n, 8, True],
         "row_beats": shape.width * shape.beats,
         "writes": writes,
-        "latency": 2,
+        "latency": 3,
         "wanted": wanted.tolist(),
         "wanted_last": last.tolist(),
     }
@@ -69,7 +69,7 @@ def test_output_rows():
 def test_wrong_output_rows_are_found(fault, message):
     verilog, parameters = copy.deepcopy(output_rows())
     if fault == "latency":
-        parameters["latency"] = 1
+        parameters["latency"] = 2
     elif fault == "value":
         parameters["wanted"][-1][0] ^= 1
     else:

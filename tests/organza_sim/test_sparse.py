@@ -19,8 +19,11 @@ from organza.plan import JointPlan
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
 from organza_hw.build import build
+from organza_hw.codes import term_of
 from organza_hw.engine import output_latency
-from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, address_latency, release_latency
+from organza_hw.multiply import LATENCY
+from organza_hw.rom import Rom
+from organza_hw.sequencer import ADDRESS_LATENCY, RELEASE_LATENCY, address_latency, lookup_latency, release_latency
 from organza_sim.api import simulate
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
@@ -178,12 +181,11 @@ def test_latency_is_a_constant_of_the_code():
                      epilogue=node.epilogue, input=node.input, output=node.output)  # fmt: skip
     dense = Schedule(node=dense, ti=sparse.ti, to=sparse.to, p=sparse.p, e=sparse.e)
     assert (address_latency(dense), release_latency(dense)) == (ADDRESS_LATENCY, RELEASE_LATENCY)
-    assert (address_latency(sparse), release_latency(sparse)) == (
-        ADDRESS_LATENCY + 1,
-        RELEASE_LATENCY + 1,
-    )
-    # The ring word of an issue is looked up, and the gathered activations are registered.
-    assert output_latency(sparse) == output_latency(dense) + 2
+    lookup = lookup_latency(sparse)
+    assert (address_latency(sparse), release_latency(sparse)) == (ADDRESS_LATENCY + lookup, RELEASE_LATENCY + lookup)
+    assert lookup == Rom.LATENCY
+    # The ring word of an issue is looked up, the gathered activations are registered, and products may take other cycles.
+    assert output_latency(sparse) == output_latency(dense) + lookup + 1 + term_of(node.code).product_latency - LATENCY
 
 
 def one_layer(ci, co, size, weights=None, *, k=4, stride=2, crop=1):

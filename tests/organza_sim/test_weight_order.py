@@ -204,7 +204,7 @@ class WornRom(Rom):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.words = words = Rom(width=self.width, words=self.words)
+        m.submodules.words = words = Rom(width=self.width, words=self.words, latency=self.latency)
         here = self.addr == len(self.words) // 2
         before, reads = Signal(), Signal(2, reset_less=True)  # the expander starts again for every image
         m.d.sync += [before.eq(here), reads.eq(reads + (here & ~before & (reads != 3)))]

@@ -7,38 +7,43 @@ from amaranth.lib.wiring import In, Out
 from organza.codes import BlockHash
 from organza.codes.blockhash import BITS, FACTOR, sign_bits
 from organza_hw.codes.term import Term
+from organza_hw.lanes.dot import register
+from organza_hw.multiply import LATENCY, multiply, multiply_latency
 
 
 class BlockHashTerm(Term):
     """Activation × two's complement bucket."""
 
     kind = BlockHash.kind
+    product_latency = LATENCY
 
     def __init__(self, code: BlockHash):
         self.field_shape = signed(BITS)
 
-    def product(self, m, activation, field):
-        return activation * field
+    def product(self, m, activation, field, *, instances=False):
+        return multiply(m, activation, field, instances=instances)
 
 
 class RowHash(wiring.Component):
-    """Hash of a lane word's address. Latency 1 cycle, one address a cycle.
+    """Hash of a lane word's address. Latency `LATENCY` cycles, one address a cycle.
 
     Parameters
     ----------
-    addresses : lane words. lanes : signs of a word. row_bits : of a row's number.
+    addresses : lane words. lanes : signs of a word. row_bits : of a row's number. instances : may use cells that only Verilog knows.
 
     Members
     -------
     addr : In. row : Out(row_bits). negative : Out(lanes), lanes whose bucket is negated.
     """
 
+    LATENCY = 5  # up to four of them the product
+
     addr: Signal
     row: Signal
     negative: Signal
 
-    def __init__(self, *, addresses, lanes, row_bits):
-        self.lanes, self.row_bits = lanes, row_bits
+    def __init__(self, *, addresses, lanes, row_bits, instances=False):
+        self.lanes, self.row_bits, self.instances = lanes, row_bits, instances
         super().__init__({
             "addr": In(range(max(addresses, 2))), "row": Out(row_bits), "negative": Out(lanes),
         })  # fmt: skip
@@ -46,10 +51,15 @@ class RowHash(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         h, folded = Signal(32), Signal(32)
-        m.d.sync += h.eq(self.addr * FACTOR)
-        m.d.comb += [
+        m.d.comb += [h.eq(self._hash(m)), folded.eq(h ^ h[15:])]
+        m.d.sync += [
             self.row.eq(h[32 - self.row_bits :]),
-            folded.eq(h ^ h[15:]),
             self.negative.eq(Cat(folded[a] ^ folded[b] for a, b in sign_bits(self.lanes))),
         ]
         return m
+
+    def _hash(self, m):
+        """The address times `FACTOR`, one cycle less than `LATENCY` later."""
+        factor = Const(FACTOR, 32)
+        latency = multiply_latency(self.addr.shape(), factor.shape())
+        return register(m, multiply(m, self.addr, factor, instances=self.instances)[:32], stages=self.LATENCY - 1 - latency)

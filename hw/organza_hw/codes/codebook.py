@@ -6,12 +6,14 @@ from amaranth.lib import data
 from organza.codes import Codebook
 from organza_hw.codes.term import Term
 from organza_hw.lanes.bins import BinLanes, Bins, bin_bound, sum_shape
+from organza_hw.multiply import LATENCY, multiply
 
 
 class CodebookTerm(Term):
     """Index → centroid in logic, then a multiplier."""
 
     kind = Codebook.kind
+    product_latency = LATENCY
 
     def __init__(self, code: Codebook):
         self.centroids = code.centroids.tolist()
@@ -28,8 +30,8 @@ class CodebookTerm(Term):
                     m.d.comb += centroid.eq(value)
         return centroid
 
-    def product(self, m, activation, field):
-        return activation * self.decode(m, field)
+    def product(self, m, activation, field, *, instances=False):
+        return multiply(m, activation, self.decode(m, field), instances=instances)
 
 
 class CodebookBins(CodebookTerm):
@@ -37,6 +39,7 @@ class CodebookBins(CodebookTerm):
 
     arithmetic = "bins"
     lanes = BinLanes
+    product_latency = 1  # there is none
 
     def __init__(self, code: Codebook):
         super().__init__(code)

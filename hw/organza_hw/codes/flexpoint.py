@@ -4,15 +4,17 @@ from amaranth import *
 
 from organza.codes import Flexpoint
 from organza_hw.codes.term import Term
+from organza_hw.multiply import LATENCY, multiply
 
 
 class FlexpointTerm(Term):
     """Activation × mantissa of 16 bits, two's complement."""
 
     kind = Flexpoint.kind
+    product_latency = LATENCY
 
     def __init__(self, code: Flexpoint):
         self.field_shape = signed(code.field_bits)
 
-    def product(self, m, activation, field):
-        return activation * field
+    def product(self, m, activation, field, *, instances=False):
+        return multiply(m, activation, field, instances=instances)

@@ -22,7 +22,7 @@ class HashedExpander(Expander):
         self.schedule, self.count = schedule, sum(lane_fields(schedule))
         self.rom = Rom(
             width=code.field_bits, words=(code.buckets & ((1 << code.field_bits) - 1)).tolist(),
-            file=file and f"{file}_weights.hex",
+            file=file and f"{file}_weights.hex", latency=1,
         )  # fmt: skip
         self.roms = [self.rom]
 

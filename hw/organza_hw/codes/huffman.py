@@ -32,6 +32,7 @@ class HuffmanExpander(Expander):
             width=code.field_bits,
             words=self.table.symbols.tolist(),
             file=file and f"{file}_symbols.hex",
+            latency=1,
         )
         self.roms = [self.reader.rom, self.symbols]
 

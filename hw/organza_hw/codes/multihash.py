@@ -34,6 +34,7 @@ class MultiHashExpander(Expander):
                 width=BITS,
                 words=(factor.reshape(-1) & 255).tolist(),
                 file=file and f"{file}_{name}.hex",
+                latency=1,
             )
             for name, factor in (("weights", self.code.left), ("right", self.code.right.T))
         )

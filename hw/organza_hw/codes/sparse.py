@@ -19,10 +19,11 @@ class SparseTerm(Term):
         from organza_hw.codes import term_of  # which needs this module
 
         self.inner = term_of(code.inner)
+        self.product_latency = self.inner.product_latency
         self.field_shape = data.StructLayout(
             {"value": self.inner.field_shape, "index": code.index_bits}
         )
 
-    def product(self, m, activation, field):
+    def product(self, m, activation, field, *, instances=False):
         """Exact value of one lane for the activation that its index has chosen."""
-        return self.inner.product(m, activation, field.value)
+        return self.inner.product(m, activation, field.value, instances=instances)

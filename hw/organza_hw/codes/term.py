@@ -7,6 +7,8 @@ from organza.schedule import Schedule
 from organza_hw.lanes.dot import DotLanes, add_tree, register
 from organza_hw.orders import Tables, finish_latency
 
+OFFSET_LATENCY = 2  # to multiply what all sums have in common, and to subtract it
+
 
 class Term(ABC):
     """Arithmetic of the lanes for one code.
@@ -14,7 +16,7 @@ class Term(ABC):
     lanes : Component that makes sums of it. kind, arithmetic : the code's, see `Code.arithmetics`. field_shape : amaranth
         Shape of a field, as wide as the code's fields.
     fraction, offset : a sum counts ``(sum of products << fraction) - offset * sum of activations``.
-    more_latency : cycles that `dots` takes beyond those of a product and an adder tree.
+    product_latency : cycles of a product. more_latency : cycles that `dots` takes beyond those of products and adder tree.
     """
 
     kind: str
@@ -22,30 +24,35 @@ class Term(ABC):
     lanes = DotLanes
     fraction = 0
     offset = 0
+    product_latency = 1
     more_latency = 0
 
     def latency(self, ti) -> int:
         """Cycles from operands to sums of Ti terms."""
-        return self.lanes.latency(ti) + self.more_latency
+        return self.lanes.latency(ti) + self.product_latency - 1 + self.more_latency + OFFSET_LATENCY * bool(self.offset)
 
     @abstractmethod
-    def product(self, m, activation, field) -> Any:
-        """Exact value of one lane."""
+    def product(self, m, activation, field, *, instances=False) -> Any:
+        """Exact value of one lane, `product_latency` cycles later.
+
+        instances : may use cells that only Verilog knows.
+        """
 
     def dots(self, m, activations, words, *, exists, instances) -> list:
         """Sums of To `words` of Ti fields with the same Ti `activations`, after `latency` cycles: exact, or as the code has it.
 
         exists : 0 where the sums must be 0, and so is every activation. instances : may use cells that only Verilog knows.
         """
-        shared = 0
-        if self.offset:
-            shared = add_tree(m, [register(m, activation) for activation in activations]) * self.offset
         made = []
         for word in words:
             pairs = zip(activations, word, strict=True)
-            products = [register(m, self.product(m, activation, field)) for activation, field in pairs]
-            made.append((add_tree(m, products) << self.fraction) - shared)
-        return made
+            products = [self.product(m, activation, field, instances=instances) for activation, field in pairs]
+            made.append(add_tree(m, products) << self.fraction)
+        if not self.offset:
+            return made
+        together = add_tree(m, [register(m, activation, stages=self.product_latency) for activation in activations])
+        shared = register(m, together * self.offset)
+        return [register(m, register(m, total) - shared) for total in made]
 
     def accumulators(self, tables: Tables, **options) -> Any:
         """Component that adds up what the lanes make of the issues, see `Accumulators`."""

@@ -4,21 +4,24 @@ from amaranth import *
 
 from organza.codes import Ternary
 from organza_hw.codes.term import Term
-from organza_hw.lanes.planes import signed_sum
+from organza_hw.lanes.dot import register
+from organza_hw.lanes.planes import signed_sum, signed_sum_latency
 
 
 class TernaryTerm(Term):
     """Field bit 0 lets the activation pass, bit 1 negates it."""
 
     kind = Ternary.kind
-    more_latency = 1
 
     def __init__(self, code: Ternary):
         self.field_shape = unsigned(2)
 
-    def product(self, m, activation, field):
+    def latency(self, ti):
+        return signed_sum_latency(ti)
+
+    def product(self, m, activation, field, *, instances=False):
         passed = Mux(field[0], activation, 0)
-        return Mux(field[1], -passed, passed)
+        return register(m, Mux(field[1], -passed, passed))
 
     def dots(self, m, activations, words, *, exists, instances):
         return [

@@ -14,7 +14,10 @@ defined and the plain expression elsewhere.
 
 from amaranth import *
 
+from organza_hw.lanes.dot import register
+
 AND_AND, AND_XOR, XOR_XOR = range(3)
+POPCOUNT_ADDERS = 2  # without a register between them
 MODULE = "organza_carry"
 VERILOG = f"""\
 // Bit by bit in front of one carry chain: KIND 0: (a & b) + (c & d), 1: a + ((b & c) ^ d), 2: (a ^ b) + (c ^ d).
@@ -94,26 +97,40 @@ def accumulate(m, held, restart, value, *, instances):
     return gated_sum(m, (held, ~restart), (value, Const(1)), held.shape(), instances=instances)
 
 
-def popcount(m, bits):
-    """Ones among `bits`: full adders of two LUTs each, which Yosys would otherwise make of carry chains."""
-    columns = [list(bits)]
+def popcount(m, bits, *, stages: int):
+    """Ones among `bits`, `stages` cycles later: full adders of two LUTs each, which Yosys would otherwise make of carry chains.
+
+    A register is behind every second adder, while there are stages left.
+    """
+    # Of every place its bits: the cycles that they have taken, the adders behind their last register, and the bits.
+    columns = [[(0, 0, bit) for bit in bits]]
+
+    def later(stage, found, bit):
+        return register(m, bit, stages=stage - found)
+
     place = 0
     while place < len(columns):
         column = columns[place]
         while len(column) > 1:
+            column.sort(key=lambda made: made[:2])
             taken, column[:] = column[:3], column[3:]
             if place + 1 == len(columns):
                 columns.append([])
-            if len(taken) == 3:
-                a, b, c = taken
+            stage = max(found for found, _, _ in taken)
+            deep = max(deep for found, deep, _ in taken if found == stage)
+            if deep == POPCOUNT_ADDERS and stage < stages:
+                stage, deep = stage + 1, 0
+            made = [later(stage, found, bit) for found, _, bit in taken]
+            if len(made) == 3:
+                a, b, c = made
                 made = a ^ b ^ c, (a & b) | (a & c) | (b & c)
             else:
-                a, b = taken
+                a, b = made
                 made = a ^ b, a & b
             # Named wires: an expression used twice would be written out twice, at every level again.
             low, high = Signal(), Signal()
             m.d.comb += [low.eq(made[0]), high.eq(made[1])]
-            column.append(low)
-            columns[place + 1].append(high)
+            column.append((stage, deep + 1, low))
+            columns[place + 1].append((stage, deep + 1, high))
         place += 1
-    return Cat(column[0] for column in columns if column)
+    return Cat(later(stages, found, bit) for column in columns for found, _, bit in column)

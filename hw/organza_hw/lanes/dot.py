@@ -4,26 +4,29 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-LEVELS_PER_STAGE = 2
+
+def register(m, value, *, enable=1, stages=1):
+    """`value` a cycle later, or some `stages`, of cycles with `enable`."""
+    for _ in range(stages):
+        held = Signal.like(value)
+        with m.If(enable):
+            m.d.sync += held.eq(value)
+        value = held
+    return value
 
 
-def register(m, value):
-    """`value` a cycle later."""
-    held = Signal.like(value)
-    m.d.sync += held.eq(value)
-    return held
+def tree_latency(count: int) -> int:
+    """Cycles of `add_tree` of so many terms."""
+    return (count - 1).bit_length()
 
 
-def add_tree(m, terms, *, level=0, sum_of=sum):
-    """Sum of `terms` through pairwise adders with a register after every second level; `level` are already done.
+def add_tree(m, terms, *, sum_of=sum, enable=1):
+    """Sum of `terms` through pairwise adders with a register behind each: two of them in a row are too slow.
 
-    sum_of : of a list of one or two terms, in their order.
+    sum_of : of a list of one or two terms, in their order. enable : of the registers.
     """
     while len(terms) > 1:
-        terms = [sum_of(terms[k : k + 2]) for k in range(0, len(terms), 2)]
-        level += 1
-        if level % LEVELS_PER_STAGE == 0:
-            terms = [register(m, term) for term in terms]
+        terms = [register(m, sum_of(terms[k : k + 2]), enable=enable) for k in range(0, len(terms), 2)]
     return terms[0]
 
 
@@ -60,8 +63,8 @@ class DotLanes(wiring.Component):
 
     @staticmethod
     def latency(ti):
-        """Cycles from operands to sums: a register behind the products and one for every two adder levels."""
-        return 1 + (ti - 1).bit_length() // LEVELS_PER_STAGE
+        """Cycles from operands to sums: a register behind the products and one behind every adder."""
+        return 1 + tree_latency(ti)
 
     def elaborate(self, platform):
         m = Module()

@@ -5,7 +5,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza_hw.lanes.dot import DotLanes, add_tree, register
+from organza_hw.lanes.dot import DotLanes, add_tree
 
 
 def choose(index, values):
@@ -44,7 +44,7 @@ class GatherLanes(wiring.Component):
     sums: data.View
 
     def __init__(self, term, *, activation, ti, to, p, sum_bits, span, instances=False):
-        self.term, self.ti, self.to, self.p, self.span = term, ti, to, p, span
+        self.term, self.ti, self.to, self.p, self.span, self.instances = term, ti, to, p, span, instances
         self.activation = Shape.cast(activation)
         super().__init__({
             "activations": In(data.ArrayLayout(data.ArrayLayout(activation, span), p)),
@@ -70,7 +70,6 @@ class GatherLanes(wiring.Component):
                     chosen = Signal(self.activation, name=f"chosen_{name}")
                     word = [self.activations[pixel][number] for number in range(self.span)]
                     m.d.sync += chosen.eq(choose(self.weights[channel][lane].index, word))
-                    product = self.term.product(m, chosen, weights[channel][lane])
-                    products.append(register(m, product))
+                    products.append(self.term.product(m, chosen, weights[channel][lane], instances=self.instances))
                 m.d.comb += self.sums[pixel][channel].eq(add_tree(m, products))
         return m

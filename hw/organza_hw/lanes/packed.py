@@ -14,26 +14,27 @@ from amaranth import *
 
 from organza_hw.lanes.carry import gated_sum
 from organza_hw.lanes.dot import register
+from organza_hw.multiply import multiply
 
 NARROW_OFFSET, WIDE_OFFSET, MODULO_BITS = 12, 10, 6
 
 
-def _multiply(m, activation, low, high, offset):
+def _multiply(m, activation, low, high, offset, instances):
     port = Signal(signed(18))
     m.d.comb += port.eq((high << offset) + low)
-    return register(m, activation * port)
+    return multiply(m, activation, port, instances=instances)
 
 
 def narrow_pair(m, activation, low, high, *, instances):
-    """Both products, a cycle later, of weights of at most 4 bits."""
-    whole = _multiply(m, activation, low, high, NARROW_OFFSET)
+    """Both products, two cycles later, of weights of at most 4 bits."""
+    whole = _multiply(m, activation, low, high, NARROW_OFFSET, instances)
     return whole[:NARROW_OFFSET].as_signed(), whole[NARROW_OFFSET:].as_signed() + whole[NARROW_OFFSET - 1]
 
 
 def wide_pair(m, activation, low, high, *, instances):
-    """Both products, a cycle later, of weights within ±127."""
-    whole = _multiply(m, activation, low, high, WIDE_OFFSET)
-    modulo = register(m, low_product(m, activation, high, MODULO_BITS, instances=instances))
+    """Both products, two cycles later, of weights within ±127."""
+    whole = _multiply(m, activation, low, high, WIDE_OFFSET, instances)
+    modulo = low_product(m, activation, high, MODULO_BITS, instances=instances)
     upper = whole[WIDE_OFFSET:].as_signed()
     borrowed = Signal(signed(MODULO_BITS))
     m.d.comb += borrowed.eq(upper - modulo)
@@ -41,7 +42,7 @@ def wide_pair(m, activation, low, high, *, instances):
 
 
 def low_product(m, a, b, bits, *, instances):
-    """The lowest `bits` of a product, out of LUTs: rows of partial products, gated in pairs in front of adders."""
+    """The lowest `bits` of a product, two cycles later, out of LUTs: rows of partial products, gated in pairs in front of adders."""
     a, b = (Value.cast(value) for value in (a, b))
     a, b = (Cat(value, value[-1].replicate(bits))[:bits] if value.shape().signed else Cat(value, Const(0, bits))[:bits]
             for value in (a, b))  # fmt: skip
@@ -49,9 +50,10 @@ def low_product(m, a, b, bits, *, instances):
     for row in reversed(range(0, bits, 2)):
         width = bits - row
         pair = gated_sum(m, (b[:width], a[row]), (Cat(Const(0, 1), b)[:width], a[row + 1]), width, instances=instances)
+        pair = register(m, pair)
         if total is None:
             total = pair
         else:
             m.d.comb += (summed := Signal(width)).eq(pair + (total << 2))
             total = summed
-    return total
+    return register(m, total)

@@ -12,11 +12,18 @@ from amaranth import *
 from organza.adders import EXACT, Adder
 from organza_hw.adders import add, add_pair
 from organza_hw.lanes.carry import add_inverted, popcount, widen
-from organza_hw.lanes.dot import LEVELS_PER_STAGE, DotLanes, add_tree, register
+from organza_hw.lanes.dot import add_tree, register, tree_latency
+
+CHAIN = 4  # terms that a chain of `signed_sum` adds up
+
+
+def latency(ti: int) -> int:
+    """Cycles of a `plane` of Ti terms: the first adders gate, so there is no register in front of them."""
+    return max(tree_latency(ti), 1)
 
 
 def plane(m, activations, gates, *, adder=EXACT, instances):
-    """Tree of the activations whose gate is 1, or of all, flipped by it, if `adder.flips`; the latency of `DotLanes`."""
+    """Tree of the activations whose gate is 1, or of all, flipped by it, if `adder.flips`; after `latency`."""
     if adder.kind == "loa" and adder.low > 1:
         # Only the highest of the low bits makes carries. Of those below nothing but their OR is left, four to a LUT.
         below = adder.low - 1
@@ -39,64 +46,62 @@ def plane(m, activations, gates, *, adder=EXACT, instances):
     def sum_of(terms):
         return add(m, adder, *terms) if len(terms) == 2 else terms[0]
 
-    return add_tree(m, [register(m, pair) for pair in pairs], level=1, sum_of=sum if adder.exact else sum_of)
+    return add_tree(m, [register(m, pair) for pair in pairs], sum_of=sum if adder.exact else sum_of)
 
 
 def _joined(m, values):
-    """OR of `values`; the latency of `DotLanes`."""
-    stages, reach = DotLanes.latency(len(values)), 2
-    for _ in range(stages):
-        values = [register(m, reduce(or_, values[k : k + reach])) for k in range(0, len(values), reach)]
-        reach = 2 * LEVELS_PER_STAGE
+    """OR of `values`, after `latency`."""
+    for _ in range(latency(len(values))):
+        values = [register(m, reduce(or_, values[k : k + 2])) for k in range(0, len(values), 2)]
     (joined,) = values
     return joined
 
 
 def flipped_sum(m, activations, negatives, exists, *, adder, instances):
-    """Σ of the activations, subtracted where negative, through a tree of `adder`, or 0; one cycle more than `DotLanes`.
+    """Σ of the activations, subtracted where negative, through a tree of `adder`, or 0; one cycle more than `latency`.
 
     exists : whether there is anything to add up. Approximate adders make something of nothing.
     """
     total = plane(m, activations, negatives, adder=adder, instances=instances)
-    for _ in range(DotLanes.latency(len(activations))):
-        exists = register(m, exists)
-    return register(m, Mux(exists, total + _missing_ones(m, activations, negatives), 0))
+    stages = latency(len(activations))
+    missing = _missing_ones(m, activations, negatives, stages)
+    return register(m, Mux(register(m, exists, stages=stages), total + missing, 0))
+
+
+def signed_sum_latency(ti: int) -> int:
+    """Cycles of `signed_sum` of Ti terms."""
+    return min(ti, CHAIN) - (ti > 1) + tree_latency(-(-ti // CHAIN)) + 1
 
 
 def signed_sum(m, activations, passes, negatives, *, instances):
-    """Σ of the activations that pass, subtracted where negative; one cycle more than `DotLanes`.
+    """Σ of the activations that pass, subtracted where negative, after `signed_sum_latency`.
 
     -a is ~a + 1. The ones that are missing (for unsigned n-bit activations, whose ~a is a + 1 too small and 2**n too
     large, 1 - 2**n each) depend on the weights alone: their number is counted once and added behind the tree. A
     chain of four terms costs less than a tree, whose adders each need one operand gated in front.
     """
     shape = Value.cast(activations[0]).shape()
+    stages = signed_sum_latency(len(activations)) - 1
+    deep = stages - tree_latency(-(-len(activations) // CHAIN))  # registers of a chain
     chains = []
-    for k in range(0, len(activations), 4):
-        taken = [(a, p, n) for a, p, n in zip(activations[k : k + 4], passes[k : k + 4], negatives[k : k + 4], strict=True)]
+    for k in range(0, len(activations), CHAIN):
+        taken = [(a, p, n) for a, p, n in zip(activations[k:], passes[k:], negatives[k:], strict=True)][:CHAIN]
         value, gate, negative = taken[0]
         bits = Value.cast(value).as_unsigned()
         total = (bits & gate.replicate(shape.width)) ^ negative.replicate(shape.width)
         total = total.as_signed() if shape.signed else total
         for number, (value, gate, negative) in enumerate(taken[1:], 1):
-            if number == LEVELS_PER_STAGE:
-                total = register(m, total)
-            if number >= LEVELS_PER_STAGE:
-                value, gate, negative = (register(m, part) for part in (value, gate, negative))
+            value, gate, negative = (register(m, part, stages=number - 1) for part in (value, gate, negative))
             width = shape.width + number.bit_length()
             total = add_inverted(m, total, value, gate, negative, Shape(width, shape.signed), instances=instances)
-        if len(taken) <= LEVELS_PER_STAGE and len(activations) > LEVELS_PER_STAGE:
             total = register(m, total)
-        chains.append(register(m, total))
-    total = add_tree(m, chains, level=LEVELS_PER_STAGE)
-    return register(m, total + _missing_ones(m, activations, negatives))
+        chains.append(register(m, total, stages=deep - len(taken) + 1))
+    return register(m, add_tree(m, chains) + _missing_ones(m, activations, negatives, stages))
 
 
-def _missing_ones(m, activations, negatives):
-    """What a sum of inverted activations lacks; the latency of `DotLanes`."""
-    shape, count = Value.cast(activations[0]).shape(), popcount(m, negatives)
-    for _ in range(DotLanes.latency(len(activations))):
-        count = register(m, count)
+def _missing_ones(m, activations, negatives, stages):
+    """What a sum of inverted activations lacks, `stages` cycles later."""
+    shape, count = Value.cast(activations[0]).shape(), popcount(m, negatives, stages=stages)
     if shape.signed:
         return count
     if len(count) <= shape.width:

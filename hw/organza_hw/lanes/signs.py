@@ -7,7 +7,7 @@ function of the same two wires, so synthesis makes the same cells of both ways t
 from amaranth import *
 
 from organza_hw.lanes.carry import popcount
-from organza_hw.lanes.dot import LEVELS_PER_STAGE, add_tree, register
+from organza_hw.lanes.dot import add_tree, register, tree_latency
 
 GROUP = 6
 MODULE = "organza_unequal"
@@ -47,7 +47,7 @@ endmodule
 
 def latency(ti):
     """Cycles from operands to sums of Ti signs."""
-    return 2 + (-(-ti // GROUP) - 1).bit_length() // LEVELS_PER_STAGE
+    return 2 + tree_latency(-(-ti // GROUP))
 
 
 def unequal(m, a, b, *, instances):
@@ -74,9 +74,8 @@ def sign_sums(m, activations, words, exists, *, instances):
     exists : whether the channels exist, but for those beyond the last of a layer, whose fields are 0 as their activations are.
     """
     bits = [Value.cast(activation).as_unsigned() for activation in activations]
-    count = popcount(m, [value[0] for value in bits])
-    for _ in range(latency(len(bits)) - 1):
-        exists, count = register(m, exists), register(m, count)
+    stages = latency(len(bits)) - 1
+    exists, count = register(m, exists, stages=stages), popcount(m, [value[0] for value in bits], stages=stages)
     made = []
     for word in words:
         differ = unequal(m, [value[1] for value in bits], [field[0] for field in word], instances=instances)

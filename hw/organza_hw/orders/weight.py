@@ -1,7 +1,6 @@
 """Weight order: co tile, phase, vertical tap, horizontal tap, lane word, then all pixels that use it; sums lie in memory."""
 
 from functools import cached_property
-from itertools import pairwise
 
 from amaranth import *
 
@@ -23,18 +22,25 @@ class WeightTables(Tables):
         self.issue_fields = {"place": range(max(visit.places, 2))}
 
     @cached_property
-    def repeats(self) -> bool:
-        """Can an issue add to the sums that the issue before has loaded or added to?"""
-        words = self.schedule.tap_issues.max(0)
+    def repeats(self) -> range:
+        """Cycles, up to `PartialSums.READ_LATENCY`, before an issue that can have one for the same sums, which it adds to."""
+        words, reach = self.schedule.tap_issues.max(0), PartialSums.READ_LATENCY
+        least = reach + 1
         for rows in self.visit.rows:
             for columns in self.visit.columns:
-                ends = []
+                places: list = []
                 for ky, with_row in rows.taps.items():
                     for kx, with_column in columns.taps.items():
-                        ends += [[(with_row[k][0], with_column[k][0]) for k in (0, -1)]] * min(words[ky, kx], 2)
-                if any(before[1] == after[0] for before, after in pairwise(ends)):
-                    return True
-        return False
+                        one = [(row, column) for row, _ in with_row for column, _ in with_column]
+                        if len(one) > 2 * reach:  # its ends, as far from each other as need be
+                            one = [*one[:reach], *range(reach), *one[-reach:]]
+                        places += one * min(words[ky, kx], reach + 1)
+                for far in range(1, least):
+                    pairs = zip(places, places[far:], strict=False)
+                    if any(before == after and isinstance(after, tuple) for before, after in pairs):
+                        least = far
+                        break
+        return range(least, reach + 1)
 
     def _entries(self, phases, reads):
         """One entry a (phase, tap, block that has it), one for a phase without taps; `reads` of (number, tap) gives the rest."""

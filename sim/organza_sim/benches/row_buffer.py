@@ -15,7 +15,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from organza_sim.beats import Beat
 from organza_sim.benches.stream import StreamMonitor, StreamSource, parameters, start
 
-READ_LATENCY = 1
+READ_LATENCY = 2
 VISIBLE = 2  # cycles from row_written to the first address that may read the row
 
 
@@ -42,8 +42,9 @@ class Reader:
         banks, words, depth = given["banks"], given["bank_words"], given["depth"]
         bits = len(dut.r_addr) // banks
         queues: list[list] = [[] for _ in range(banks)]
-        held, asked, room = 0, [], depth
-        while self.released < len(given["reads"]) or asked:
+        held, room = 0, depth
+        asked: list[list] = [[]] * READ_LATENCY  # the words of the latest cycles, the earliest first
+        while self.released < len(given["reads"]) or any(asked):
             await FallingEdge(dut.clk)
             release = 0
             if not held and cycle >= self._begin and not self._pauses():
@@ -65,7 +66,7 @@ class Reader:
             dut.release.value = release
             await ReadOnly()
             found = dut.r_data.value
-            for bank, address, mask, value in asked:
+            for bank, address, mask, value in asked[0]:
                 low = bank * given["word_bits"]
                 part = found[low + given["word_bits"] - 1 : low]
                 assert part.is_resolvable, f"word {address} of bank {bank} is {part}"
@@ -74,7 +75,7 @@ class Reader:
                     f"word {address} of bank {bank} is {seen:x} instead of {value:x} at {cycle}"
                 )
                 self.compared += 1
-            asked = asks
+            asked = [*asked[1:], asks]
             taken += int(dut.i__valid.value) and int(dut.i__ready.value)
             assert taken <= room * given["row_beats"], f"a full ring takes a beat in cycle {cycle}"
             if int(dut.row_written.value):

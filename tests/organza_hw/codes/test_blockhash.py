@@ -17,9 +17,9 @@ from tests.strategies import random_convolve
 def test_rows_and_signs(lanes, row_bits):
     component = RowHash(addresses=500, lanes=lanes, row_bits=row_bits)
     order = np.random.default_rng(0).permutation(500).tolist()
-    seen = trace_cycles(component, ({"addr": addr} for addr in [*order, 0]), ["row", "negative"])
+    seen = trace_cycles(component, ({"addr": addr} for addr in [*order, *[0] * RowHash.LATENCY]), ["row", "negative"])
     rows, signs = hash_words(500, lanes, row_bits)
-    for addr, (row, negative) in zip(order, seen[1:], strict=True):
+    for addr, (row, negative) in zip(order, seen[RowHash.LATENCY :], strict=True):
         assert row == rows[addr]
         assert [negative >> lane & 1 for lane in range(lanes)] == (signs[addr] < 0).tolist()
 

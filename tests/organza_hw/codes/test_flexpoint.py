@@ -24,8 +24,10 @@ def test_product_is_exact():
         for (a, w), stored in zip(pairs, code.fields().ravel().tolist(), strict=True):
             ctx.set(activation, a)
             ctx.set(field, stored - (stored >> 15 << 16))
+            await ctx.tick().repeat(term.product_latency)
             assert ctx.get(product) == a * w
 
     simulator = Simulator(m)
+    simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()

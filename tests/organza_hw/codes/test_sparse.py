@@ -59,8 +59,8 @@ def check(code, activations, fields, *, span, activation):
 
     inputs = [{"activations": a.tolist(), "weights": [[stored(f) for f in row] for row in w]}
               for a, w in zip(activations, fields, strict=True)]  # fmt: skip
-    latency = GatherLanes.latency(ti)
-    assert latency == DotLanes.latency(ti) + 1
+    latency = lanes.term.latency(ti)
+    assert latency == term_of(code.inner).product_latency + DotLanes.latency(ti)
     seen = trace_cycles(lanes, inputs + [{}] * latency, ["sums"])[latency:]
     meaning = dict(
         zip(

@@ -8,6 +8,7 @@ from amaranth.sim import Simulator
 
 from organza.codes import DIRECT, SERIAL, Affine, Binary, Codebook, Linear, PowerOfTwo, Ternary
 from organza_hw.codes import EXPANDERS, TERMS, term_of
+from organza_hw.lanes.dot import register
 
 
 def column(values):
@@ -47,22 +48,29 @@ def test_product_is_exact(code, signed):
     raw = Signal(code.field_bits)
     field = Signal(term.field_shape)
     product = Signal(Shape(40, True))
+    latency = term.product_latency
+    cases = [(value, *weight) for weight in zip(code.integers().ravel().tolist(), code.fields().ravel().tolist(), strict=True)
+             for value in (range(-128, 128) if signed else range(256))]  # fmt: skip
     m.d.comb += [
         field.eq(raw),
-        product.eq((term.product(m, activation, field) << term.fraction) - term.offset * activation),
+        product.eq((term.product(m, activation, field) << term.fraction) - term.offset * register(m, activation, stages=latency)),
     ]
     checked = 0
 
     async def bench(ctx):
         nonlocal checked
-        for weight, stored in zip(code.integers().ravel().tolist(), code.fields().ravel().tolist(), strict=True):
+        for value, weight, stored in cases:
             ctx.set(raw, stored)
-            for value in range(-128, 128) if signed else range(256):
-                ctx.set(activation, value)
-                assert ctx.get(product) == value * weight, (value, weight)
-                checked += 1
+            ctx.set(activation, value)
+            if checked >= latency:
+                assert ctx.get(product) == wanted[checked - latency], (value, weight)
+            checked += 1
+            await ctx.tick()
 
+    wanted = [value * weight for value, weight, _ in cases]
+    cases += cases[-1:] * latency
     simulator = Simulator(m)
+    simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert checked == 256 * code.integers().size
+    assert checked == 256 * code.integers().size + latency

@@ -42,21 +42,25 @@ def prove_equal(folder, verilog, name, parameters):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 10])
-def test_popcount(count):
+@pytest.mark.parametrize("count, stages", [(1, 0), (2, 1), (3, 0), (7, 1), (10, 2), (10, 0), (10, 9)])
+def test_popcount(count, stages):
+    """Ones among all patterns of bits, one pattern a cycle."""
     m = Module()
     bits = Signal(count)
     ones = Signal(8)
-    m.d.comb += ones.eq(carry.popcount(m, list(bits)))
+    m.d.comb += ones.eq(carry.popcount(m, list(bits), stages=stages))
+    m.d.sync += Signal().eq(0)  # there is a clock, also without stages
     seen = []
 
     async def bench(ctx):
-        for value in range(1 << count):
-            ctx.set(bits, value)
-            seen.append(ctx.get(ones) == value.bit_count())
+        for value in range((1 << count) + stages):
+            ctx.set(bits, value % (1 << count))
+            seen.append(ctx.get(ones))
+            await ctx.tick()
 
     simulator = Simulator(m)
+    simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert all(seen) and len(seen) == 1 << count
-    assert isinstance(carry.popcount(m, [bits[0]]), type(Cat(bits[0])))
+    assert seen[stages:] == [value.bit_count() for value in range(1 << count)]
+    assert isinstance(carry.popcount(m, [bits[0]], stages=0), type(Cat(bits[0])))

@@ -6,7 +6,7 @@ import pytest
 from amaranth.hdl import Shape, signed, unsigned
 
 from organza_hw.codes.term import Term
-from organza_hw.lanes.dot import DotLanes
+from organza_hw.lanes.dot import DotLanes, register
 from organza_sim.pysim import trace_cycles
 
 
@@ -16,8 +16,8 @@ class Multiply(Term):
     def __init__(self, shape, fraction=0, offset=0):
         self.field_shape, self.fraction, self.offset = shape, fraction, offset
 
-    def product(self, m, activation, field):
-        return activation * field
+    def product(self, m, activation, field, *, instances=False):
+        return register(m, activation * field)
 
 
 def limits(shape):
@@ -28,7 +28,7 @@ def limits(shape):
 
 def check(lanes, activations, weights):
     """Exact dot products, exactly `latency` cycles after the operands, one set of operands a cycle."""
-    latency = lanes.latency(lanes.ti)
+    latency = lanes.term.latency(lanes.ti)
     inputs = [{"activations": a.tolist(), "weights": w.tolist()} for a, w in zip(activations, weights, strict=True)]
     seen = trace_cycles(lanes, inputs + [{}] * latency, ["sums"])[latency:]
     weights = (weights << lanes.term.fraction) - lanes.term.offset
@@ -37,7 +37,7 @@ def check(lanes, activations, weights):
         assert [[sums[p][t] for t in range(lanes.to)] for p in range(lanes.p)] == values
 
 
-@pytest.mark.parametrize("ti, latency", [(1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (8, 2), (9, 3), (16, 3), (17, 3), (33, 4)])
+@pytest.mark.parametrize("ti, latency", [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (8, 4), (9, 5), (16, 5), (17, 6), (33, 7)])
 def test_every_width_of_the_adder_tree(ti, latency):
     assert DotLanes.latency(ti) == latency
     rng = np.random.default_rng(ti)

