@@ -14,11 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from organza.codes import Linear
+from organza.codes import Linear, Sparse
 from organza.epilogue import Epilogue
 from organza.formats import Fixed, Format
 from organza.geometry import Axis
@@ -60,6 +61,14 @@ def dcgan(widths: tuple[int, ...]) -> Program:
         input = nodes[-1].output if nodes else Fixed(8, True, 1 / 32)
         nodes.append(transposed(f"layer{k}", ci, co, size, not nodes, input, k))
     return Program(tuple(nodes))
+
+
+def pruned(program: Program, *, balanced: bool) -> Program:
+    """Program of one layer with normally distributed weights, three quarters of which are pruned by magnitude."""
+    (node,) = program.nodes
+    weights = np.random.default_rng(0).normal(size=node.code.shape)
+    code, _ = Sparse.encode(weights, node.groups, np.ones(node.ci), sparsity=75, balanced=balanced)
+    return Program((replace(node, code=code),))
 
 
 def measure(program: Program, lanes: int, images: int) -> dict:
@@ -116,8 +125,10 @@ def everything() -> dict:
         "machine": f"{platform.system()} {platform.machine()}, 2 cores",
         "dcgan32": measure(dcgan(DCGAN32), DEFAULT_LANES, 40),
         "dcgan64": measure(dcgan64, 128, 4),
-        "layer_64_lanes": measure(layer, 64, 1),
+        "layer_64_lanes": measure(layer, 64, 3),
         "layer_256_lanes": measure(layer, 256, 1),
+        "layer_64_lanes_sparse_balanced": measure(pruned(layer, balanced=True), 64, 3),
+        "layer_64_lanes_sparse_unbalanced": measure(pruned(layer, balanced=False), 64, 3),
         "dcgan64_generation": generation(dcgan64, 128),
     }
 
