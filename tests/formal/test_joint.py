@@ -16,7 +16,7 @@ from tests.formal.shell import TOP, Assert, Assume, Axis, begin, mutated, stable
 from tests.plans import plan_of
 
 pytestmark = pytest.mark.synth
-CYCLES = 22  # the first beat passes the joint after 17
+CYCLES = 30  # the first beat passes the joint after 25
 
 
 class Shell(wiring.Component):
