@@ -8,7 +8,8 @@ from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from organza.codes.bitstream import CRC_BITS, BitStream
-from organza_hw.rom import Rom
+from organza_hw.lanes.dot import register
+from organza_hw.rom import Rom, read_held
 
 
 class BitReader(wiring.Component):
@@ -26,7 +27,7 @@ class BitReader(wiring.Component):
     intact : Out(1), with `checked`: it is right.
     """
 
-    LATENCY = 2
+    LATENCY = Rom.LATENCY + 2  # a word, its register, the window
 
     bits: Signal
     ready: Signal
@@ -42,7 +43,7 @@ class BitReader(wiring.Component):
                 f"BitReader must take between 1 and {stream.word_bits - 1} bits, not {most}"
             )
         self.stream, self.most = stream, most
-        self.rom = Rom(width=stream.word_bits, words=stream.words.tolist(), file=file, latency=1)
+        self.rom = Rom(width=stream.word_bits, words=stream.words.tolist(), file=file)
         super().__init__({
             "bits": Out(most), "ready": Out(1), "take": In(range(most + 1)),
             "available": Out(range(2 * stream.word_bits + 1)), "drained": Out(1), "checked": Out(1), "intact": Out(1),
@@ -57,8 +58,10 @@ class BitReader(wiring.Component):
         m.submodules.crc = crc
         window, held = Signal(2 * width), Signal(range(2 * width + 1))
         index = Signal(range(len(rom.words) + 1))  # words used up
-        fetched = Signal()  # rom.data is word `index`
-        read, accept = Signal(), Signal()
+        coming = Signal(Rom.LATENCY + 1)  # of the words behind, which have been asked for; the highest: `word` is word `index`
+        read, accept, fetch = Signal(), Signal(), Signal()
+        address = Signal(rom.address_bits)
+        word = register(m, read_held(m, rom, address, fetch), enable=fetch)
         rest = Signal.like(held)
         m.d.comb += [
             read.eq(index >= payload),
@@ -70,16 +73,17 @@ class BitReader(wiring.Component):
             self.intact.eq(self.checked & crc.match_detected),
             rest.eq(held - self.take),
             # The check sum does not go through the window.
-            accept.eq(fetched & ~self.checked & (read | (rest <= width))),
-            rom.addr.eq(index + accept),
-            crc.data.eq(rom.data), crc.valid.eq(accept),
+            accept.eq(coming[-1] & ~self.checked & (read | (rest <= width))),
+            fetch.eq(accept | ~coming[-1]),
+            crc.data.eq(word), crc.valid.eq(accept),
         ]  # fmt: skip
-        m.d.sync += fetched.eq(1)
+        with m.If(fetch):
+            m.d.sync += [coming.eq(Cat(1, coming)), address.eq(address + 1)]
         left = (window << self.take)[: 2 * width]
         with m.If(accept & ~read):
             m.d.sync += [
                 held.eq(rest + width),
-                window.eq(left | (Cat(Const(0, width), rom.data) >> rest)),
+                window.eq(left | (Cat(Const(0, width), word) >> rest)),
             ]
         with m.Else():
             m.d.sync += [held.eq(rest), window.eq(left)]

@@ -288,7 +288,7 @@ class Engine(wiring.Component):
         with m.If(step):
             m.d.sync += fresh.eq(ends)
         # What follows `begin` by a cycle is there when the sums and constants of the step are.
-        m.d.comb += exponents.begin.eq(_delay(m, step & fresh, Rom.LATENCY - 1, "begin"))
+        m.d.comb += exponents.begin.eq(_delay(m, step & fresh, Rom.LATENCY - exponents.LATENCY, "begin"))
         for unit in self.units:
             m.d.comb += [getattr(unit, name).eq(getattr(exponents, name)) for name in ("e_in", "e_out", "right")]
         if self.reader:

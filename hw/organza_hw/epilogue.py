@@ -100,6 +100,16 @@ class EpilogueUnit(wiring.Component):
         """Cycles from `sum` to `q`."""
         return self.latency_of(self.sum_bits, self.rom is not None)
 
+    @staticmethod
+    def _beyond(value, low, high):
+        """Is `value` less than `low`, greater than `high`? Without a carry chain of all its bits: far outside, its upper ones tell."""
+        width = max(Shape.cast(range(low, high + 1)).width + (low >= 0), 1)
+        if width >= len(value):
+            return value < low, value > high
+        near, sign = value[:width].as_signed(), value[-1]
+        far = (value[width - 1 : -1] ^ sign.replicate(len(value) - width)).any()
+        return Mux(far, sign, near < low), Mux(far, ~sign, near > high)
+
     def elaborate(self, platform):
         m = Module()
         low, high = self.epilogue.low, self.epilogue.high
@@ -120,7 +130,7 @@ class EpilogueUnit(wiring.Component):
             coarse.eq(Cat(C(0, 1), product).as_signed() >> Cat(Const(0, FINE_BITS), shift[FINE_BITS:])),
             fine.eq(coarse >> register(m, shift[:FINE_BITS])),
             rounded.eq((fine >> 1) + fine[0]),
-            below.eq(rounded < low), above.eq(rounded > high), wide.eq(rounded),
+            Cat(below, above).eq(Cat(*self._beyond(rounded, low, high))), wide.eq(rounded),
             clamped.eq(Mux(below, low, Mux(above, high, wide))), self.wide.eq(wide),
         ]  # fmt: skip
         if self.rom is None:

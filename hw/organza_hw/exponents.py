@@ -8,7 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.exponents import EXPONENT_BITS, MANTISSA_BITS, ExponentRule
-from organza_hw.lanes.dot import tree_latency
+from organza_hw.lanes.dot import register, tree_latency
 
 EXPONENT = signed(EXPONENT_BITS + 1)
 # A register that says what became of an image: its exponent, its largest |mantissa|, whether a value was clamped, and how
@@ -71,7 +71,7 @@ class Peaks(wiring.Component):
     @staticmethod
     def latency(e):
         """Cycles from `end` to `done`."""
-        return 2 + Peaks.tree_latency(e)
+        return 3 + Peaks.tree_latency(e)
 
     def elaborate(self, platform):
         m = Module()
@@ -105,12 +105,13 @@ class Peaks(wiring.Component):
             sizes, beyond, end = held, later, ended
 
         so_far, wider = Signal(MANTISSA_BITS), Signal.like(beyond)
-        peak, excess = _larger(so_far, sizes[0]), Signal.like(beyond)
+        most, excess, complete = Signal(MANTISSA_BITS), Signal.like(beyond), Signal()
+        peak = _larger(so_far, sizes[0])
         m.d.sync += [
             so_far.eq(Mux(end, 0, peak)), wider.eq(Mux(end, 0, wider | beyond)),
-            self.done.eq(end), self.peak.eq(peak), excess.eq(wider | beyond),
+            complete.eq(end), most.eq(peak), excess.eq(wider | beyond),
+            self.done.eq(complete), self.peak.eq(most), self.excess.eq(bit_length(excess)),
         ]  # fmt: skip
-        m.d.comb += self.excess.eq(bit_length(excess))
         return m
 
 
@@ -137,7 +138,7 @@ class ExponentUnit(wiring.Component):
         first cycle of each.
     """
 
-    LATENCY = 2
+    LATENCY = 4  # the bits of the peak, what the image asks for, that within its limits, the largest of the window
 
     begin: Signal
     low: Signal
@@ -181,15 +182,14 @@ class ExponentUnit(wiring.Component):
 
         exponent, overflow = Signal(EXPONENT), Signal()
         length = Signal(range(MANTISSA_BITS + 64))
-        m.d.comb += [
-            exponent.eq(Mux(completed, own[1], own[0])),
-            overflow.eq(self.excess != 0),
+        m.d.comb += [exponent.eq(Mux(completed, own[1], own[0])), overflow.eq(self.excess != 0)]
+        m.d.sync += [
+            self.status.valid.eq(self.done),
             length.eq(Mux(overflow, MANTISSA_BITS - 1 + self.excess, bit_length(self.peak))),
         ]
-        m.d.sync += [
-            counted.eq(self.done), self.status.valid.eq(self.done),
-            wanted.eq(_clamped(exponent + length + (rule.headroom - (MANTISSA_BITS - 1)), rule.low, rule.high)),
-        ]  # fmt: skip
+        asked = register(m, register(m, exponent) + length + (rule.headroom - (MANTISSA_BITS - 1)))
+        m.d.sync += wanted.eq(_clamped(asked, rule.low, rule.high))
+        m.d.comb += counted.eq(register(m, self.done, stages=self.LATENCY - 1))
         status = self.status.payload
         with m.If(self.done):
             m.d.sync += [

@@ -15,7 +15,7 @@ from organza_hw.table import Table
 class ImageExponents(wiring.Component):
     """The exponents of the image that a layer requantises: that of its input from the header, that of its output by the rule.
 
-    Latency: `e_in`, `right`, `e_out` and `exponent` follow `begin` by one cycle. No back-pressure: the caller sees to it that
+    Latency: `e_in`, `right`, `e_out` and `exponent` follow `begin` by `LATENCY` cycles. No back-pressure: the caller sees to it that
     a header is there and that `exponent` can be taken.
 
     Parameters
@@ -31,6 +31,8 @@ class ImageExponents(wiring.Component):
     exponent : Out, stream, the exponent of every image. status : Out, see `ExponentUnit`.
     count, values, wide, end : In, of `Peaks`, behind the requantisers.
     """
+
+    LATENCY = 2
 
     begin: Signal
     header: stream.Interface
@@ -60,7 +62,7 @@ class ImageExponents(wiring.Component):
     @staticmethod
     def latency(e):
         """Cycles from the `end` of an image to the first `begin` that may rest on it."""
-        return Peaks.latency(e) + ExponentUnit.LATENCY
+        return Peaks.latency(e) + ExponentUnit.LATENCY - 1  # the unit is told of `begin` a cycle later
 
     def elaborate(self, platform):
         m = Module()
@@ -69,8 +71,12 @@ class ImageExponents(wiring.Component):
         if isinstance(node.input, Managed):
             e_in = self.header.payload
             m.d.comb += self.header.ready.eq(self.begin)
+        taken, begun = Signal(EXPONENT), Signal()
+        m.d.sync += begun.eq(self.begin)
         with m.If(self.begin):
-            m.d.sync += [self.e_in.eq(e_in), self.right.eq(e_in - self.bias_shift.origin)]
+            m.d.sync += taken.eq(e_in)
+        with m.If(begun):
+            m.d.sync += [self.e_in.eq(taken), self.right.eq(taken - self.bias_shift.origin)]
         if self.peaks is None:
             return m
         m.submodules.peaks, m.submodules.unit = peaks, unit = self.peaks, self.unit
@@ -80,13 +86,13 @@ class ImageExponents(wiring.Component):
             [{"low": low - LEAST_EXPONENT, "high": high - LEAST_EXPONENT} for low, high in bounds]
         )
         m.d.comb += [
-            table.index.eq(e_in - exponents[0]),
-            unit.begin.eq(self.begin), unit.low.eq(table.row.low + LEAST_EXPONENT), unit.high.eq(table.row.high + LEAST_EXPONENT),
+            table.index.eq(taken - exponents[0]),
+            unit.begin.eq(begun), unit.low.eq(table.row.low + LEAST_EXPONENT), unit.high.eq(table.row.high + LEAST_EXPONENT),
             unit.done.eq(peaks.done), unit.peak.eq(peaks.peak), unit.excess.eq(peaks.excess),
             self.e_out.eq(unit.exponent), self.exponent.payload.eq(unit.exponent),
             self.status.valid.eq(unit.status.valid), self.status.payload.eq(unit.status.payload),
         ]  # fmt: skip
-        m.d.sync += self.exponent.valid.eq(self.begin)
+        m.d.sync += self.exponent.valid.eq(begun)
         for name in ("count", "values", "wide", "end"):
             m.d.comb += getattr(peaks, name).eq(getattr(self, name))
         return m

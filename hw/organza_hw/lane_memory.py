@@ -7,8 +7,10 @@ E channels and read n, whatever these numbers are.
 from dataclasses import dataclass
 
 from amaranth import *
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
+from organza_hw.block_ram import block_ram
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class LaneMemory(wiring.Component):
         bits = self.shape.width
         if self.straddle:
             for lane in range(self.lanes):
-                ram = memory.Memory(shape=bits, depth=self.depth, init=[])
+                ram = block_ram(bits, self.depth)
                 m.submodules[f"lane{lane}"] = ram
                 write, read = ram.write_port(), ram.read_port()
                 m.d.comb += [
@@ -94,7 +96,7 @@ class LaneMemory(wiring.Component):
                     self.r_data.as_value()[lane * bits : (lane + 1) * bits].eq(read.data),
                 ]
         else:
-            ram = memory.Memory(shape=data.ArrayLayout(bits, self.lanes), depth=self.depth, init=[])
+            ram = block_ram(data.ArrayLayout(bits, self.lanes), self.depth)
             m.submodules.words = ram
             write, read = ram.write_port(granularity=1), ram.read_port()
             m.d.comb += [

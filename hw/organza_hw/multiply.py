@@ -77,23 +77,31 @@ def _count(shape) -> int:
     return max(-(-(shape.width - shape.signed) // PART), 1)
 
 
-def multiply_latency(a, b) -> int:
+def multiply_latency(a, b, *, bits=None) -> int:
     """Cycles of `multiply` for factors of these amaranth Shapes."""
-    return LATENCY + tree_latency(_count(a) * _count(b))
+    lows = [PART * (i + k) for i in range(_count(a)) for k in range(_count(b))]
+    return LATENCY + tree_latency(sum(bits is None or low < bits for low in lows))
 
 
-def multiply(m, a, b, *, enable=1, instances):
+def multiply(m, a, b, *, enable=1, instances, bits=None, latency=None):
     """Product of two values, `multiply_latency` cycles (with `enable`) later, out of a multiplier for each pair of their parts.
 
-    instances : may use cells that only Verilog knows.
+    instances : may use cells that only Verilog knows. bits : the lowest ones alone are asked for. latency : of so many cycles, with
+    registers behind the product.
     """
     products = []
     for x, low in _parts(a):
         for y, above in _parts(b):
+            if bits is not None and low + above >= bits:
+                continue
             product = _multiply(m, x, y, enable, instances)
-            shifted = Cat(Const(0, low + above), product)
-            products.append(shifted.as_signed() if product.shape().signed else shifted)
-    return add_tree(m, products, enable=enable)
+            shifted = Cat(Const(0, low + above), product)[:bits]
+            products.append(shifted.as_signed() if product.shape().signed and bits is None else shifted)
+    product = add_tree(m, products, sum_of=lambda terms: sum(terms)[:bits] if bits else sum(terms), enable=enable)
+    if latency is None:
+        return product
+    a, b = (Value.cast(value).shape() for value in (a, b))
+    return register(m, product, enable=enable, stages=latency - multiply_latency(a, b, bits=bits))
 
 
 def _multiply(m, a, b, enable, instances):

@@ -1,9 +1,10 @@
 """Sums of a whole phase in memory, and the walk in which the epilogue empties them while the lanes fill the next ones."""
 
 from amaranth import *
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza_hw.block_ram import block_ram
 from organza_hw.lanes.carry import accumulate
 from organza_hw.lanes.dot import register
 from organza_hw.table import Table
@@ -85,14 +86,14 @@ class PartialSums(wiring.Component):
         totals = Signal.like(values)
         read = []
         for number in range(2):
-            ram = memory.Memory(shape=len(totals.as_value()), depth=self.tables.visit.places, init=[])
+            ram = block_ram(len(totals.as_value()), self.tables.visit.places)
             m.submodules[f"half{number}"] = ram
             write, port = ram.write_port(), ram.read_port()
             m.d.comb += [
                 port.addr.eq(Mux(step.running & (step.half == number), step.place, self.tile.place)),
                 write.addr.eq(place), write.data.eq(totals.as_value()), write.en.eq(adds & (halves[-1] == number)),
             ]  # fmt: skip
-            read.append(register(m, port.data))
+            read.append(register(m, port.data, reset=False))
         self._add(m, loads, values, Mux(halves[-2], *reversed(read)), totals)
 
         # What leaves: chosen from the words of a block, or zero.

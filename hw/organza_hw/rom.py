@@ -83,7 +83,7 @@ class Rom(wiring.Component):
             m.submodules.words = words = memory.Memory(shape=self.width, depth=len(self.words), init=self.words)
             port = words.read_port()
             # Memory ports are as narrow as the depth allows: one word has no address.
-            m.d.comb += [port.addr.eq(self.addr), self.data.eq(register(m, port.data, stages=self.latency - 1))]
+            m.d.comb += [port.addr.eq(self.addr), self.data.eq(register(m, port.data, stages=self.latency - 1, reset=False))]
         else:
             m.submodules.words = Instance(
                 MODULE,
@@ -97,3 +97,21 @@ class Rom(wiring.Component):
                 o_data=self.data,
             )
         return m
+
+
+def read_held(m, rom, address, enable):
+    """Words of `rom`, its latency later in cycles with `enable`, in which alone `address` counts.
+
+    The memory itself reads in every cycle, for a block RAM to have its output register inside: what comes while nothing moves waits
+    here, at most as many words as the latency has cycles.
+    """
+    depth = rom.latency
+    came = Signal(depth, init=-1)  # what is read at the beginning are the words before the first
+    waiting = Signal(range(depth + 1))
+    words = [Signal.like(rom.data, name=f"waiting_{number}", reset_less=True) for number in range(depth)]
+    m.d.comb += rom.addr.eq(address)
+    m.d.sync += [came.eq(Cat(enable, came)), waiting.eq(waiting + came[-1] - enable)]
+    for number, word in enumerate(words):
+        moved = words[number + 1] if number + 1 < depth else word
+        m.d.sync += word.eq(Mux(came[-1] & (waiting == number + enable), rom.data, Mux(enable, moved, word)))
+    return Mux(waiting == 0, rom.data, words[0])

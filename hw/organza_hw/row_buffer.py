@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from organza.schedule import Schedule, ceil_div
 from organza_hw.joint import joint_signature
 from organza_hw.lane_memory import LaneMemory, Piece
+from organza_hw.lanes.dot import register
 from organza_hw.table import Table
 
 
@@ -175,6 +176,6 @@ class RowBuffer(wiring.Component):
                 ram.w_data.eq(values),
                 ram.r_en.eq(1),
                 ram.r_addr.eq(self.r_addr[number]),
+                self.r_data[number].eq(register(m, ram.r_data, reset=False)),
             ]
-            m.d.sync += self.r_data[number].eq(ram.r_data)
         return m

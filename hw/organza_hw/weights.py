@@ -3,12 +3,12 @@
 from typing import Any
 
 from amaranth import *
-from amaranth.lib import memory
 from amaranth.lib.wiring import In
 
 from organza.codes import BlockHash, Ternary
 from organza.codes.trits import BYTE, TRITS
 from organza.schedule import Schedule
+from organza_hw.block_ram import block_ram
 from organza_hw.codes import expander_of
 from organza_hw.codes.blockhash import RowHash
 from organza_hw.lane_walk import LaneWalk, lane_words
@@ -121,12 +121,10 @@ class BufferedWeights(Weights):
         m = Module()
         m.submodules.expander = expander = self.expander
         m.submodules.walk = walk = LaneWalk(self.schedule)
-        m.submodules.buffer = buffer = memory.Memory(
-            shape=len(self.data), depth=self.depth, init=[]
-        )
+        m.submodules.buffer = buffer = block_ram(len(self.data), self.depth)
         write, read = buffer.write_port(), buffer.read_port()
         m.d.comb += [read.addr.eq(self.addr), self.error.eq(expander.error)]
-        m.d.sync += self.data.eq(read.data)
+        m.d.comb += self.data.eq(register(m, read.data, reset=False))
 
         m.d.comb += [
             expander.o.ready.eq(walk.going & walk.exists),

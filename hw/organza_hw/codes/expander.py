@@ -58,10 +58,3 @@ class Expander(wiring.Component):
         """Cycle that fills the last place of the lane words."""
         waits = (cls.interval(schedule.node.code) - 1) * sum(lane_fields(schedule))
         return cls.latency + waits + lane_places(schedule) - 1
-
-
-def read_held(m, rom, address, enable):
-    """Let `rom` read `address` where `enable`, and keep its data where not."""
-    held = Signal(rom.address_bits)
-    m.d.comb += rom.addr.eq(Mux(enable, address, held))
-    m.d.sync += held.eq(rom.addr)

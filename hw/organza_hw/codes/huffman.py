@@ -4,9 +4,10 @@ from amaranth import *
 
 from organza.codes import Huffman
 from organza_hw.bit_reader import BitReader
-from organza_hw.codes.expander import Expander, read_held
+from organza_hw.codes.expander import Expander
 from organza_hw.lane_walk import lane_fields
-from organza_hw.rom import Rom
+from organza_hw.lanes.dot import register
+from organza_hw.rom import Rom, read_held
 
 
 class HuffmanExpander(Expander):
@@ -17,7 +18,7 @@ class HuffmanExpander(Expander):
     """
 
     kind = Huffman.kind
-    latency = BitReader.LATENCY + 1
+    latency = BitReader.LATENCY + Rom.LATENCY
 
     def __init__(self, schedule, *, file=None):
         super().__init__(schedule)
@@ -32,7 +33,6 @@ class HuffmanExpander(Expander):
             width=code.field_bits,
             words=self.table.symbols.tolist(),
             file=file and f"{file}_symbols.hex",
-            latency=1,
         )
         self.roms = [self.reader.rom, self.symbols]
 
@@ -53,12 +53,10 @@ class HuffmanExpander(Expander):
             decode.eq(reader.ready & enable & (left != 0) & ~self.error),
             good.eq(decode & known & (length <= reader.available)),
             reader.take.eq(Mux(good, length, 0)),
-            self.o.payload.eq(symbols.data),
+            self.o.payload.eq(read_held(m, symbols, index, enable)),
             self.intact.eq((left == 0) & reader.drained & reader.intact & ~self.error),
         ]
-        read_held(m, symbols, index, enable)
-        with m.If(enable):
-            m.d.sync += self.o.valid.eq(good)
+        m.d.comb += self.o.valid.eq(register(m, good, enable=enable, stages=Rom.LATENCY))
         m.d.sync += left.eq(left - good)
         over = (left == 0) & (~reader.drained | (reader.checked & ~reader.intact))
         with m.If((decode & ~good) | over):

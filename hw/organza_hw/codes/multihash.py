@@ -4,10 +4,13 @@ from amaranth import *
 
 from organza.codes import MultiHash
 from organza.codes.multihash import BITS, TOP
-from organza_hw.codes.expander import Expander, read_held
+from organza_hw.codes.expander import Expander
 from organza_hw.lane_walk import LaneWalk, lane_fields
-from organza_hw.rom import Rom
+from organza_hw.lanes.dot import register
+from organza_hw.multiply import LATENCY, multiply
+from organza_hw.rom import Rom, read_held
 
+WIDE_LATENCY = 4  # of the products that make addresses
 
 def reciprocal(divisor, below):
     """(factor, shift) with value // divisor = (value · factor) >> shift for 0 ≤ value < `below`."""
@@ -19,7 +22,9 @@ class MultiHashExpander(Expander):
     """One field every `terms` cycles. Factors have no redundancy, so there is no error."""
 
     kind = MultiHash.kind
-    latency = 8  # number, row, column, first entries, addresses, entries, product, sum
+    # Number of the weight, its row, its column, first entries, addresses; entries, their product, the sum, the weight.
+    addresses = 4 * WIDE_LATENCY + 3
+    latency = addresses + Rom.LATENCY + LATENCY + 2
 
     @staticmethod
     def interval(code):
@@ -34,7 +39,6 @@ class MultiHashExpander(Expander):
                 width=BITS,
                 words=(factor.reshape(-1) & 255).tolist(),
                 file=file and f"{file}_{name}.hex",
-                latency=1,
             )
             for name, factor in (("weights", self.code.left), ("right", self.code.right.T))
         )
@@ -59,33 +63,31 @@ class MultiHashExpander(Expander):
         with m.If(enable & going):
             m.d.sync += term.eq(Mux(last, 0, term + 1))
 
-        def held(value, *, like=None, stages=1):
-            """`value` some stages later."""
-            for _ in range(stages):
-                register = Signal.like(value if like is None else like)
-                with m.If(enable):
-                    m.d.sync += register.eq(value)
-                value = register
-            return value
+        instances = self.left.file is not None
+
+        def held(value, stages=1):
+            return register(m, value, enable=enable, stages=stages)
+
+        def times(value, factor):
+            return multiply(m, value, Const(factor), enable=enable, instances=instances, latency=WIDE_LATENCY)
 
         factor, shift = reciprocal(n, self.size)
-        side = Signal(range(max(n, 2)))
-        number = held(walk.row * columns + walk.column, like=Signal(range(max(self.size, 2))))
-        row = held((number * factor) >> shift, like=side)
-        column, row = held(held(number) - row * n, like=side), held(row)
+        number = held((times(walk.row, columns) + held(walk.column, WIDE_LATENCY))[: (self.size - 1).bit_length()])
+        side = max(n - 1, 1).bit_length()
+        row = (times(number, factor) >> shift)[:side]
+        column = held((held(number, 2 * WIDE_LATENCY) - times(row, n))[:side])
         # First entries of a row of the left and of a column of the right factor, then the term.
-        entry = Signal(self.left.address_bits)
-        turn = held(term, stages=4)
-        for rom, start in ((self.left, row), (self.right, column)):
-            address = held(held(start * terms, like=entry) + turn, like=entry)
-            read_held(m, rom, address, enable)
-        product = held(self.left.data.as_signed() * self.right.data.as_signed())
-        begins, ends = held(first, stages=7), held(last, stages=8)
+        entries = []
+        for rom, start in ((self.left, held(row, WIDE_LATENCY + 1)), (self.right, column)):
+            address = times(start, terms) + held(term, self.addresses - 1)
+            entries.append(read_held(m, rom, held(address[: rom.address_bits]), enable).as_signed())
+        product = multiply(m, *entries, enable=enable, instances=instances)
+        begins, ends = held(first, self.latency - 2), held(last, self.latency)
         total = Signal(signed(2 * BITS + terms.bit_length()))
         with m.If(enable):
             m.d.sync += total.eq(Mux(begins, 0, total) + product)
         rounded = (total + (1 << self.code.shift >> 1)) >> self.code.shift
-        weight = Mux(rounded > TOP, TOP, Mux(rounded < -TOP, -TOP, rounded))
+        weight = held(Mux(rounded > TOP, TOP, Mux(rounded < -TOP, -TOP, rounded))[:BITS])
         left = Signal(range(self.count + 1), init=self.count)
         m.d.comb += [self.o.valid.eq(ends), self.o.payload.eq(weight), self.intact.eq(left == 0)]
         m.d.sync += left.eq(left - (self.o.valid & self.o.ready))

@@ -16,6 +16,9 @@ from amaranth.lib.wiring import In, Out
 
 from organza.codes import Codebook
 from organza.schedule import Schedule
+from organza_hw.multiply import multiply
+
+PRODUCT_LATENCY = 3  # of a bin's sum in up to two parts and a centroid
 
 
 def bin_bound(schedule: Schedule, code: Codebook, zero: int) -> tuple[int, int]:
@@ -89,6 +92,7 @@ class Bins(wiring.Component):
     ----------
     centroids : integers. zero : index whose bin stays zero. activation : amaranth Shape. shape, total : amaranth Shapes of a
         bin and of Σx. bits : signed width of a sum. to, p, e : lanes and multipliers. tile_layout : data of a tile.
+    instances : may use cells that only Verilog knows.
 
     Members
     -------
@@ -107,8 +111,8 @@ class Bins(wiring.Component):
     o_last: Signal
     o_tile: data.View
 
-    def __init__(self, *, centroids, zero, activation, shape, total, bits, to, p, e, tile_layout):
-        self.centroids, self.zero = list(centroids), zero
+    def __init__(self, *, centroids, zero, activation, shape, total, bits, to, p, e, tile_layout, instances=False):
+        self.centroids, self.zero, self.instances = list(centroids), zero, instances
         self.index_bits = (len(self.centroids) - 1).bit_length()
         self.shape, self.total, self.bits = Shape.cast(shape), Shape.cast(total), bits
         self.to, self.p, self.e, self.chunks = to, p, e, -(-to // e)
@@ -127,7 +131,7 @@ class Bins(wiring.Component):
     @staticmethod
     def latency(steps):
         """Cycles from the last issue of a tile to its last sums; `steps` bins are read, one after the other."""
-        return steps + 5
+        return steps + 3 + PRODUCT_LATENCY
 
     def elaborate(self, platform):
         m = Module()
@@ -202,7 +206,7 @@ class Bins(wiring.Component):
         m.submodules.factors = table
         factor_port = table.read_port(domain="comb")
         stages = []
-        for number in range(4):
+        for number in range(2 + PRODUCT_LATENCY):
             stage = Signal(data.StructLayout({
                 "valid": 1, "end": 1, "last": 1, "start": 1, "step": step.shape(), "tile": self.o_tile.shape(),
             }), name=f"stage_{number}")  # fmt: skip
@@ -214,10 +218,8 @@ class Bins(wiring.Component):
                     stage.step.eq(step), stage.tile.eq(tile),
                 ]  # fmt: skip
             stages.append(stage)
-        reading, operand, multiplied, summed = stages
-        factor = Signal(factor_shape)
+        reading, multiplied, summed = stages[0], stages[-2], stages[-1]
         m.d.comb += factor_port.addr.eq(reading.step.k)
-        m.d.sync += factor.eq(factor_port.data)
         for unit in range(self.e):
             rows = []
             for pixel in range(self.p):
@@ -225,17 +227,15 @@ class Bins(wiring.Component):
                 values = [found[pixel][channel] for channel in range(unit, self.to, self.e)]
                 m.d.comb += row.eq(_join(values))
                 rows.append(row)
-            value, product = Signal(wide, name=f"value_{unit}"), Signal(signed(self.bits), name=f"product_{unit}")
-            chosen = Signal(wide, name=f"chosen_{unit}")
+            value = Signal(wide, name=f"value_{unit}")
             with m.Switch(reading.step.pixel):
                 for pixel, row in enumerate(rows):
                     with m.Case(pixel):
-                        m.d.comb += chosen.eq(row)
-            m.d.sync += value.eq(chosen)
+                        m.d.comb += value.eq(row)
             if everything:
                 with m.If(reading.step.k == self.zero):
-                    m.d.sync += value.eq(Array(everything)[reading.step.pixel])
-            m.d.sync += product.eq(value * factor)
+                    m.d.comb += value.eq(Array(everything)[reading.step.pixel])
+            product = multiply(m, value, factor_port.data, instances=self.instances, latency=PRODUCT_LATENCY)
             with m.If(multiplied.valid):
                 m.d.sync += self.o_sums[unit].eq(Mux(multiplied.start, 0, self.o_sums[unit]) + product)
         m.d.comb += [

@@ -5,10 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 
-def register(m, value, *, enable=1, stages=1):
-    """`value` a cycle later, or some `stages`, of cycles with `enable`."""
+def register(m, value, *, enable=1, stages=1, reset=True):
+    """`value` a cycle later, or some `stages`, of cycles with `enable`; without `reset` a block RAM can take it in."""
     for _ in range(stages):
-        held = Signal.like(value)
+        held = Signal.like(value, reset_less=not reset)
         with m.If(enable):
             m.d.sync += held.eq(value)
         value = held

@@ -20,7 +20,7 @@ module {MODULE} (
 );
 `ifdef ORGANZA_ECP5
     wire [1:0] carry;
-    wire unused_0, unused_1;
+    wire unused_0, unused_1, unused_2; // nextpnr takes no carry that is left open
     CCU2C #(.INIT0(16'h0006), .INIT1(16'h6996), .INJECT1_0("NO"), .INJECT1_1("NO")) first (
         .CIN(1'b0), .COUT(carry[0]),
         .A0(a[2]), .B0(b[2]), .C0(1'b1), .D0(1'b1), .S0(unused_0),
@@ -32,7 +32,7 @@ module {MODULE} (
         .A1(a[5]), .B1(b[5]), .C1(1'b1), .D1(1'b1), .S1(unused_1)
     );
     CCU2C #(.INIT0(16'h6996), .INIT1(16'h0000), .INJECT1_0("NO"), .INJECT1_1("NO")) third (
-        .CIN(carry[1]), .COUT(),
+        .CIN(carry[1]), .COUT(unused_2),
         .A0(a[3]), .B0(b[3]), .C0(a[4]), .D0(b[4]), .S0(high[0]),
         .A1(1'b0), .B1(1'b0), .C1(1'b0), .D1(1'b0), .S1(high[1])
     );

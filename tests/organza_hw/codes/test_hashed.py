@@ -4,6 +4,7 @@
 import pytest
 
 from organza.codes import Hashed
+from organza_hw.codes.hashed import HashedExpander
 from tests.organza_hw.codes.serial import check, expand, random_layer
 
 
@@ -18,4 +19,4 @@ def test_one_a_cycle():
     schedule = random_layer("hashed", 1, input_shape=(6, 1, 1), geometry="point", groups=False)
     full = type(schedule)(node=schedule.node, ti=3, to=1)
     fields, cycles, _, _ = expand(full)
-    assert cycles == list(range(9, 9 + len(fields)))
+    assert cycles == list(range(HashedExpander.latency, HashedExpander.latency + len(fields)))

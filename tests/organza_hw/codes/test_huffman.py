@@ -6,6 +6,7 @@ import pytest
 
 from organza.codes import Huffman, Linear
 from organza.codes.bitstream import BitStream
+from organza_hw.codes.huffman import HuffmanExpander
 from tests.organza_hw.codes.serial import check, expand, in_order, random_layer
 
 
@@ -33,7 +34,7 @@ def test_longest_codes_without_a_gap():
     code = Huffman(Linear(levels, 8))
     fields, cycles, intact, error = expand(with_code(schedule, code))
     assert (fields, intact, error) == (in_order(schedule), True, False)
-    assert cycles == list(range(3, 3 + len(fields)))
+    assert cycles == list(range(HuffmanExpander.latency, HuffmanExpander.latency + len(fields)))
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -3,7 +3,7 @@
 
 import pytest
 
-from organza_hw.codes.multihash import reciprocal
+from organza_hw.codes.multihash import MultiHashExpander, reciprocal
 from tests.organza_hw.codes.serial import check, expand, random_layer
 
 
@@ -17,7 +17,7 @@ def test_one_every_few_cycles():
     full = type(schedule)(node=schedule.node, ti=3, to=1)
     terms = schedule.node.code.terms
     fields, cycles, _, _ = expand(full)
-    start = 8 + terms - 1
+    start = MultiHashExpander.latency + terms - 1
     assert cycles == list(range(start, start + terms * len(fields), terms))
 
 

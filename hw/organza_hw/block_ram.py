@@ -1,0 +1,12 @@
+"""Memories for block RAM: what is read while it is written does not matter."""
+
+from amaranth.lib import memory
+
+# Yosys's name for it. Without it, synthesis keeps every word that is written in registers for a cycle and compares addresses, to
+# give a reader what the word was before, as Verilog says; the comparison then follows the block RAM's late output.
+ATTRIBUTE = "no_rw_check"
+
+
+def block_ram(shape, depth) -> memory.Memory:
+    """Memory of `depth` words, all zero, whose readers use no word that they address in the cycle that writes it."""
+    return memory.Memory(shape=shape, depth=depth, init=[], attrs={ATTRIBUTE: 1})
