@@ -10,8 +10,9 @@ from amaranth.hdl import Module, Signal
 from organza.codes import CODES, SERIAL
 from organza.geometry import Axis
 from organza.program import Convolve, Program
-from organza_hw import bit_reader
+from organza_hw import code_reader
 from organza_hw.build import memory_words
+from organza_hw.lanes.dot import register
 from organza_hw.pipeline import Pipeline
 from organza_hw.rom import Rom
 from organza_sim.beats import Beat, to_beats
@@ -208,13 +209,13 @@ class WornRom(Rom):
         here = self.addr == len(self.words) // 2
         before, reads = Signal(), Signal(2, reset_less=True)  # the expander starts again for every image
         m.d.sync += [before.eq(here), reads.eq(reads + (here & ~before & (reads != 3)))]
-        m.d.comb += [words.addr.eq(self.addr), self.data.eq(words.data ^ (before & (reads == 3)))]
+        m.d.comb += [words.addr.eq(self.addr), self.data.eq(words.data ^ register(m, before & (reads == 3), stages=self.latency - 1))]
         return m
 
 
 @pytest.mark.parametrize("kind", ["huffman", "rle"])
 def test_damage_that_comes_later_stops_the_images_from_then_on(monkeypatch, kind):
-    monkeypatch.setattr(bit_reader, "Rom", WornRom)
+    monkeypatch.setattr(code_reader, "Rom", WornRom)
     chosen = streamed(kind)
     assert outputs_of(chosen, Pipeline(chosen.program, chosen.plan, files=False), 4) == 2
 

@@ -1,9 +1,9 @@
-"""Huffman decoder: the length by comparison with the ends of all lengths, then a symbol table."""
+"""Huffman decoder: the lengths by comparison with the ends of all lengths, then a symbol table."""
 
 from amaranth import *
 
 from organza.codes import Huffman
-from organza_hw.bit_reader import BitReader
+from organza_hw.code_reader import CodeReader
 from organza_hw.codes.expander import Expander
 from organza_hw.lane_walk import lane_fields
 from organza_hw.lanes.dot import register
@@ -18,16 +18,16 @@ class HuffmanExpander(Expander):
     """
 
     kind = Huffman.kind
-    latency = BitReader.LATENCY + Rom.LATENCY
+    latency = CodeReader.LATENCY + 1 + Rom.LATENCY  # place of the symbol, symbol
 
     def __init__(self, schedule, *, file=None):
         super().__init__(schedule)
         code = schedule.node.code
         self.table, self.count = code.table, sum(lane_fields(schedule))
         self.most = self.table.rows[-1][0]
-        self.reader = BitReader(
+        self.reader = CodeReader(
             code.stream(schedule.ti, schedule.to, schedule.node.groups, schedule.streamed_words), most=self.most,
-            file=file and f"{file}_weights.hex",
+            ends=[(bits, first + amount) for bits, first, amount, _ in self.table.rows], file=file and f"{file}_weights.hex",
         )  # fmt: skip
         self.symbols = Rom(
             width=code.field_bits,
@@ -41,24 +41,23 @@ class HuffmanExpander(Expander):
         m.submodules.reader = reader = self.reader
         m.submodules.symbols = symbols = self.symbols
         left = Signal(range(self.count + 1), init=self.count)
-        length, index, known = Signal(range(self.most + 1)), Signal(symbols.address_bits), Signal()
-        # A code of some length is one that is below the end of its length and of no shorter one.
-        for number, (bits, first, amount, start) in enumerate(self.table.rows):
-            value = reader.bits[self.most - bits :]
-            with (m.Elif if number else m.If)(value < first + amount):
-                m.d.comb += [length.eq(bits), index.eq(value - first + start), known.eq(1)]
+        index = Signal(symbols.address_bits)
+        with m.Switch(reader.length):
+            for bits, first, _, start in self.table.rows:
+                with m.Case(bits):
+                    m.d.comb += index.eq(reader.bits[self.most - bits :] + start - first)
         enable, decode, good = Signal(), Signal(), Signal()
         m.d.comb += [
             enable.eq(~self.o.valid | self.o.ready),
-            decode.eq(reader.ready & enable & (left != 0) & ~self.error),
-            good.eq(decode & known & (length <= reader.available)),
-            reader.take.eq(Mux(good, length, 0)),
-            self.o.payload.eq(read_held(m, symbols, index, enable)),
-            self.intact.eq((left == 0) & reader.drained & reader.intact & ~self.error),
+            decode.eq(reader.there & enable & (left != 0) & ~self.error),
+            good.eq(decode & reader.good),
+            reader.take.eq(good),
+            self.o.valid.eq(register(m, good, enable=enable, stages=1 + Rom.LATENCY)),
+            self.o.payload.eq(read_held(m, symbols, register(m, index, enable=enable), enable)),
+            self.intact.eq((left == 0) & reader.end & reader.intact & ~self.error),
         ]
-        m.d.comb += self.o.valid.eq(register(m, good, enable=enable, stages=Rom.LATENCY))
         m.d.sync += left.eq(left - good)
-        over = (left == 0) & (~reader.drained | (reader.checked & ~reader.intact))
+        over = (left == 0) & ((reader.there & ~reader.end) | (reader.checked & ~reader.intact))
         with m.If((decode & ~good) | over):
             m.d.sync += self.error.eq(1)
         return m

@@ -3,7 +3,7 @@
 from amaranth import *
 
 from organza.codes import RunLength
-from organza_hw.bit_reader import BitReader
+from organza_hw.code_reader import CodeReader
 from organza_hw.codes.expander import Expander
 from organza_hw.lane_walk import lane_fields
 
@@ -16,7 +16,7 @@ class RunLengthExpander(Expander):
     """
 
     kind = RunLength.kind
-    latency = BitReader.LATENCY + 1
+    latency = CodeReader.LATENCY + 1
 
     def __init__(self, schedule, *, file=None):
         super().__init__(schedule)
@@ -26,7 +26,7 @@ class RunLengthExpander(Expander):
             code.pair_bits,
             sum(lane_fields(schedule)),
         )
-        self.reader = BitReader(
+        self.reader = CodeReader(
             code.stream(schedule.ti, schedule.to, schedule.node.groups, schedule.streamed_words), most=self.pair_bits,
             file=file and f"{file}_weights.hex",
         )  # fmt: skip
@@ -41,15 +41,15 @@ class RunLengthExpander(Expander):
         decode, good = Signal(), Signal()
         m.d.comb += [
             decode.eq(
-                reader.ready
+                reader.there
                 & (~self.o.valid | (self.o.ready & (zeros == 0)))
                 & (left != 0)
                 & ~self.error
             ),
-            good.eq(decode & (self.pair_bits <= reader.available) & (run < left)),
-            reader.take.eq(Mux(good, self.pair_bits, 0)),
+            good.eq(decode & reader.good & (run < left)),
+            reader.take.eq(good),
             self.o.payload.eq(Mux(zeros == 0, value, 0)),
-            self.intact.eq((left == 0) & reader.drained & reader.intact & ~self.error),
+            self.intact.eq((left == 0) & reader.end & reader.intact & ~self.error),
         ]
         with m.If(good):
             m.d.sync += [
@@ -60,7 +60,7 @@ class RunLengthExpander(Expander):
             ]
         with m.Elif(self.o.valid & self.o.ready):
             m.d.sync += [self.o.valid.eq(zeros != 0), zeros.eq(Mux(zeros == 0, 0, zeros - 1))]
-        over = (left == 0) & (~reader.drained | (reader.checked & ~reader.intact))
+        over = (left == 0) & ((reader.there & ~reader.end) | (reader.checked & ~reader.intact))
         with m.If((decode & ~good) | over):
             m.d.sync += self.error.eq(1)
         return m

@@ -1,0 +1,157 @@
+"""Reads the codes of a stored bit stream, one a cycle, and checks its sum."""
+
+from typing import Any
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.crc import catalog
+from amaranth.lib.wiring import In, Out
+
+from organza.codes.bitstream import CRC_BITS, BitStream
+from organza_hw.lanes.dot import register
+from organza_hw.rom import Rom, read_held
+
+AHEAD = 3  # words between the memory's and the one in turn
+
+
+class CodeReader(wiring.Component):
+    """The codes of a `BitStream`, each of at most `most` bits, fewer than a word has.
+
+    Where a code ends is known only when its length is. So that this takes little of a cycle, what begins at every bit of a word is
+    measured before the word's turn comes: the place of a code chooses the place of the next.
+
+    Throughput: a code every cycle. Latency: the first code is there `LATENCY` cycles after reset.
+
+    Parameters
+    ----------
+    ends : a code that is no code of an earlier pair (length, end) has that length if its first bits are a number below that end;
+        lengths rise up to `most`. None if all codes have `most` bits.
+
+    Members
+    -------
+    there : Out(1), the outputs below are those of a code, or say that there is none. Stays.
+    take : In(1), the next code is asked for; only while `there` and `good`.
+    bits : Out(most), the code and what follows it, first bit highest. length : Out, of the code.
+    good : Out(1), there is such a code, and it ends within the stream.
+    end : Out(1), the stream ends here.
+    checked : Out(1), the check sum has been read, at most a cycle after the last code is there. intact : Out(1), with `checked`: it
+        is right.
+    """
+
+    LATENCY = Rom.LATENCY + 1 + AHEAD + 1  # a word and its register, those ahead, the code
+
+    there: Signal
+    take: Signal
+    bits: Signal
+    length: Signal
+    good: Signal
+    end: Signal
+    checked: Signal
+    intact: Signal
+
+    def __init__(self, stream: BitStream, *, most: int, ends: list[tuple[int, int]] | None = None, file=None):
+        if not 1 <= most < stream.word_bits:
+            raise ValueError(f"CodeReader must take between 1 and {stream.word_bits - 1} bits, not {most}")
+        self.stream, self.most, self.ends = stream, most, ends or [(most, 1 << most)]
+        self.rom = Rom(width=stream.word_bits, words=stream.words.tolist(), file=file)
+        super().__init__({
+            "there": Out(1), "take": In(1), "bits": Out(most), "length": Out(range(most + 1)), "good": Out(1), "end": Out(1),
+            "checked": Out(1), "intact": Out(1),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        width, advance, filled = self.stream.word_bits, Signal(), Signal(AHEAD)
+        ready, word, coming = self._words(m, advance)
+        with m.If(advance):
+            m.d.sync += filled.eq(Cat(1, filled))
+        following = register(m, coming, enable=advance)
+        current = register(m, following, enable=advance)
+        nexts, goods = self._places(m, Cat(word, coming), filled[0], advance)
+
+        # The place of the next code, and the code there.
+        place, load = Signal(range(width)), Signal()
+        last, end = divmod(self.stream.bits, width)
+        turn = Signal(range(last + 2))  # of which word it is; it stops behind the last
+        chosen, good = Signal(width.bit_length()), Signal()
+        m.d.comb += [
+            chosen.eq(Array(nexts)[place]), good.eq(Array(goods)[place]),
+            load.eq(filled[-1] & (~self.there | self.take)),
+        ]
+        with m.If(load & good):
+            m.d.sync += place.eq(chosen)
+        moved = load & good & chosen[-1]
+        m.d.comb += advance.eq(ready & (~filled[-1] | moved))
+        with m.If(moved & (turn <= last)):
+            m.d.sync += turn.eq(turn + 1)
+        window = Cat(following, current)
+        starts = Array(window[2 * width - self.most - at : 2 * width - at] for at in range(width))
+        begin, behind = Signal.like(place), Signal.like(chosen)
+        with m.If(load):
+            m.d.sync += [
+                self.there.eq(1), self.bits.eq(starts[place]), self.good.eq(good), begin.eq(place), behind.eq(chosen),
+                self.end.eq((turn == last) & (place == end)),
+            ]
+        m.d.comb += self.length.eq(behind - begin)
+        return m
+
+    def _words(self, m, advance):
+        """Are there words; the next and the one before it, which move with `advance`. Behind the last there is anything."""
+        width, payload = self.stream.word_bits, self.stream.payload_words
+        m.submodules.rom = rom = self.rom
+        crc: Any = catalog.CRC32_ISO_HDLC(data_width=width).create()
+        m.submodules.crc = crc
+        asked = Signal(Rom.LATENCY + 1)  # the words behind have been asked for; the highest: `word` is word `index`
+        index = Signal(range(len(rom.words) + 1))  # words used up
+        address = Signal(rom.address_bits)
+        fetch, accept, over = Signal(), Signal(), Signal()
+        word = register(m, read_held(m, rom, address, fetch), enable=fetch)
+        m.d.comb += [
+            over.eq(index >= payload),
+            self.checked.eq(index == payload + CRC_BITS // width),
+            self.intact.eq(self.checked & crc.match_detected),
+            # The check sum is read as soon as there are no other words.
+            accept.eq(asked[-1] & ~self.checked & (over | advance)),
+            fetch.eq(accept | ~asked[-1]),
+            crc.data.eq(word), crc.valid.eq(accept),
+        ]  # fmt: skip
+        with m.If(fetch):
+            m.d.sync += [asked.eq(Cat(1, asked)), address.eq(address + 1)]
+        with m.If(accept):
+            m.d.sync += index.eq(index + 1)
+        return asked[-1], word, register(m, word, enable=advance)
+
+    def _places(self, m, both, measures, advance):
+        """For every bit of the word in turn: where the code behind it begins, that of the next word with a carry; is it good?
+
+        both : the word two behind the one in turn, which is measured, and below it its next. measures : there is one.
+        """
+        width = self.stream.word_bits
+        last, end = divmod(self.stream.bits, width)
+        number = Signal(range(last + 2))  # of the word that is measured
+        with m.If(advance & measures & (number <= last)):
+            m.d.sync += number.eq(number + 1)
+        at_last, one_before, before = (
+            register(m, flag, enable=advance) for flag in (number == last, number == last - 1, number < last - 1)
+        )
+        nexts, goods = [], []
+        for place in range(width):
+            begins = both[: 2 * width - place][-self.most :]
+            below = [register(m, _below(begins[self.most - length :], limit), enable=advance) for length, limit in self.ends]
+            behind, good = Const(0, width.bit_length()), Const(0)
+            for (length, _), is_below in reversed([*zip(self.ends, below, strict=True)]):
+                fits = before | (one_before & int(place + length <= width + end)) | (at_last & int(place + length <= end))
+                behind, good = Mux(is_below, place + length, behind), Mux(is_below, fits, good)
+            nexts.append(register(m, behind[: width.bit_length()], enable=advance))
+            goods.append(register(m, good, enable=advance))
+        return nexts, goods
+
+
+def _below(value, limit):
+    """Is an unsigned value less than a constant? Without a carry chain, of which there would be too many."""
+    if limit >= 1 << len(value):
+        return Const(1)
+    below = Const(0)
+    for bit in range(len(value)):
+        below = ~value[bit] | below if limit >> bit & 1 else ~value[bit] & below
+    return below
