@@ -3,11 +3,12 @@
 from typing import Any
 
 from amaranth import *
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from organza.codes.bitstream import CRC_BITS, BitStream
+from organza_hw.compare import less_than
 from organza_hw.lanes.dot import register
 from organza_hw.rom import Rom, read_held
 
@@ -69,30 +70,34 @@ class CodeReader(wiring.Component):
         current = register(m, following, enable=advance)
         nexts, goods = self._places(m, Cat(word, coming), filled[0], advance)
 
-        # The place of the next code, and the code there.
-        place, load = Signal(range(width)), Signal()
+        # The place of the next code, and the code there. Two can wait: what is asked for does not decide what is read in that cycle.
+        place, load, free = Signal(range(width)), Signal(), Signal(init=1)
         last, end = divmod(self.stream.bits, width)
         turn = Signal(range(last + 2))  # of which word it is; it stops behind the last
-        chosen, good = Signal(width.bit_length()), Signal()
-        m.d.comb += [
-            chosen.eq(Array(nexts)[place]), good.eq(Array(goods)[place]),
-            load.eq(filled[-1] & (~self.there | self.take)),
-        ]
-        with m.If(load & good):
-            m.d.sync += place.eq(chosen)
-        moved = load & good & chosen[-1]
-        m.d.comb += advance.eq(ready & (~filled[-1] | moved))
-        with m.If(moved & (turn <= last)):
-            m.d.sync += turn.eq(turn + 1)
+        m.d.comb += load.eq(filled[-1] & free)
         window = Cat(following, current)
         starts = Array(window[2 * width - self.most - at : 2 * width - at] for at in range(width))
-        begin, behind = Signal.like(place), Signal.like(chosen)
-        with m.If(load):
-            m.d.sync += [
-                self.there.eq(1), self.bits.eq(starts[place]), self.good.eq(good), begin.eq(place), behind.eq(chosen),
-                self.end.eq((turn == last) & (place == end)),
-            ]
-        m.d.comb += self.length.eq(behind - begin)
+        code = Signal(data.StructLayout({
+            "there": 1, "good": 1, "end": 1, "bits": self.most, "begin": place.shape(), "behind": width.bit_length(),
+        }))  # fmt: skip
+        m.d.comb += [
+            code.there.eq(load), code.good.eq(Array(goods)[place]), code.end.eq((turn == last) & (place == end)),
+            code.bits.eq(starts[place]), code.begin.eq(place), code.behind.eq(Array(nexts)[place]),
+        ]
+        moved = load & code.good & code.behind[-1]
+        with m.If(load & code.good):
+            m.d.sync += place.eq(code.behind)
+        with m.If(moved & (turn <= last)):
+            m.d.sync += turn.eq(turn + 1)
+        m.d.comb += advance.eq(ready & (~filled[-1] | moved))
+        offered, waiting = Signal.like(code), Signal.like(code)
+        stays = offered.there & ~self.take
+        with m.If(~stays):
+            m.d.sync += [offered.eq(Mux(waiting.there, waiting, code)), waiting.there.eq(0), free.eq(1)]
+        with m.Elif(load):
+            m.d.sync += [waiting.eq(code), free.eq(0)]
+        m.d.comb += self.length.eq(offered.behind - offered.begin)
+        m.d.comb += [getattr(self, name).eq(offered[name]) for name in ("there", "good", "end", "bits")]
         return m
 
     def _words(self, m, advance):
@@ -137,7 +142,7 @@ class CodeReader(wiring.Component):
         nexts, goods = [], []
         for place in range(width):
             begins = both[: 2 * width - place][-self.most :]
-            below = [register(m, _below(begins[self.most - length :], limit), enable=advance) for length, limit in self.ends]
+            below = [register(m, less_than(begins[self.most - length :], limit), enable=advance) for length, limit in self.ends]
             behind, good = Const(0, width.bit_length()), Const(0)
             for (length, _), is_below in reversed([*zip(self.ends, below, strict=True)]):
                 fits = before | (one_before & int(place + length <= width + end)) | (at_last & int(place + length <= end))
@@ -145,13 +150,3 @@ class CodeReader(wiring.Component):
             nexts.append(register(m, behind[: width.bit_length()], enable=advance))
             goods.append(register(m, good, enable=advance))
         return nexts, goods
-
-
-def _below(value, limit):
-    """Is an unsigned value less than a constant? Without a carry chain, of which there would be too many."""
-    if limit >= 1 << len(value):
-        return Const(1)
-    below = Const(0)
-    for bit in range(len(value)):
-        below = ~value[bit] | below if limit >> bit & 1 else ~value[bit] & below
-    return below

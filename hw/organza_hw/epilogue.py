@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.epilogue import MULTIPLIER_BITS, Epilogue
+from organza_hw.compare import less_than
 from organza_hw.lanes.dot import register
 from organza_hw.multiply import multiply, multiply_latency
 from organza_hw.rom import Rom
@@ -108,7 +109,7 @@ class EpilogueUnit(wiring.Component):
             return value < low, value > high
         near, sign = value[:width].as_signed(), value[-1]
         far = (value[width - 1 : -1] ^ sign.replicate(len(value) - width)).any()
-        return Mux(far, sign, near < low), Mux(far, ~sign, near > high)
+        return Mux(far, sign, less_than(near, low)), Mux(far, ~sign, ~less_than(near, high + 1))
 
     def elaborate(self, platform):
         m = Module()

@@ -8,12 +8,12 @@ from organza_hw.lanes.dot import register
 
 MODULE = "organza_rom"
 VERILOG = f"""\
-// Read-only memory; FILE holds one hexadecimal word a line. data follows addr by LATENCY (1 or 2) clock edges.
+// Read-only memory; FILE holds one hexadecimal word a line. data follows addr by two clock edges, because the output of a block
+// RAM comes late in a cycle.
 module {MODULE} #(
     parameter WIDTH = 1,
     parameter DEPTH = 1,
     parameter ADDRESS = 1,
-    parameter LATENCY = 2,
     parameter FILE = ""
 ) (
     input  wire               clk,
@@ -23,16 +23,11 @@ module {MODULE} #(
     reg [WIDTH-1:0] words [0:DEPTH-1];
     // Some tools elaborate a module with its default parameters too: without a name there is no file to read.
     generate if (FILE != "") initial $readmemh(FILE, words); endgenerate
-    generate if (LATENCY == 1) begin : direct
-        always @(posedge clk) data <= words[addr];
-    end else begin : held
-        // The output of a block RAM comes late in a cycle.
-        reg [WIDTH-1:0] read;
-        always @(posedge clk) begin
-            read <= words[addr];
-            data <= read;
-        end
-    end endgenerate
+    reg [WIDTH-1:0] read;
+    always @(posedge clk) begin
+        read <= words[addr];
+        data <= read;
+    end
 endmodule
 """
 
@@ -40,7 +35,7 @@ endmodule
 class Rom(wiring.Component):
     """Words of `width` bits.
 
-    Latency `LATENCY` cycles, or 1 if asked for; one word a cycle, no back-pressure.
+    Latency `LATENCY` cycles, one word a cycle, no back-pressure.
 
     Parameters
     ----------
@@ -48,12 +43,11 @@ class Rom(wiring.Component):
     words : non-negative integers below 2**width.
     file : name of the hexadecimal file that holds the words in simulation and synthesis, or None to put them into the
         netlist (what Amaranth's own simulator needs).
-    latency : 1 where an expander decides on what it has read; the output of a block RAM then comes late in a cycle.
 
     Members
     -------
     addr : In(range(len(words)))
-    data : Out(width), the word at the `addr` of `latency` cycles before.
+    data : Out(width), the word at the `addr` of `LATENCY` cycles before.
     """
 
     LATENCY = 2
@@ -61,13 +55,13 @@ class Rom(wiring.Component):
     addr: Signal
     data: Signal
 
-    def __init__(self, *, width, words, file=None, latency=LATENCY):
+    def __init__(self, *, width, words, file=None):
         words = [int(word) for word in words]
         if width < 1 or not words:
             raise ValueError(f"Rom must have a width and words, not {width} and {len(words)}")
         if any(not 0 <= word < 1 << width for word in words):
             raise ValueError(f"Rom words must fit {width} bits")
-        self.width, self.words, self.file, self.latency = width, words, file, latency
+        self.width, self.words, self.file = width, words, file
         self.address_bits = max(1, (len(words) - 1).bit_length())
         super().__init__({"addr": In(self.address_bits), "data": Out(width)})
 
@@ -83,14 +77,13 @@ class Rom(wiring.Component):
             m.submodules.words = words = memory.Memory(shape=self.width, depth=len(self.words), init=self.words)
             port = words.read_port()
             # Memory ports are as narrow as the depth allows: one word has no address.
-            m.d.comb += [port.addr.eq(self.addr), self.data.eq(register(m, port.data, stages=self.latency - 1, reset=False))]
+            m.d.comb += [port.addr.eq(self.addr), self.data.eq(register(m, port.data, stages=self.LATENCY - 1, reset=False))]
         else:
             m.submodules.words = Instance(
                 MODULE,
                 p_WIDTH=self.width,
                 p_DEPTH=len(self.words),
                 p_ADDRESS=self.address_bits,
-                p_LATENCY=self.latency,
                 p_FILE=self.file,
                 i_clk=ClockSignal(),
                 i_addr=self.addr,
@@ -105,13 +98,15 @@ def read_held(m, rom, address, enable):
     The memory itself reads in every cycle, for a block RAM to have its output register inside: what comes while nothing moves waits
     here, at most as many words as the latency has cycles.
     """
-    depth = rom.latency
+    depth = Rom.LATENCY
     came = Signal(depth, init=-1)  # what is read at the beginning are the words before the first
-    waiting = Signal(range(depth + 1))
-    words = [Signal.like(rom.data, name=f"waiting_{number}", reset_less=True) for number in range(depth)]
+    waiting, put, get = Signal(range(depth + 1)), Signal(range(depth)), Signal(range(depth))
+    words = Array(Signal.like(rom.data, name=f"waiting_{number}", reset_less=True) for number in range(depth))
     m.d.comb += rom.addr.eq(address)
     m.d.sync += [came.eq(Cat(enable, came)), waiting.eq(waiting + came[-1] - enable)]
-    for number, word in enumerate(words):
-        moved = words[number + 1] if number + 1 < depth else word
-        m.d.sync += word.eq(Mux(came[-1] & (waiting == number + enable), rom.data, Mux(enable, moved, word)))
-    return Mux(waiting == 0, rom.data, words[0])
+    with m.If(came[-1]):
+        m.d.sync += [words[put].eq(rom.data), put.eq(put + 1)]
+    with m.If(enable):
+        m.d.sync += get.eq(get + 1)
+    assert depth == 1 << len(put)
+    return Mux(waiting == 0, rom.data, words[get])

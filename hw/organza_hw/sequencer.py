@@ -163,7 +163,7 @@ class Sequencer(wiring.Component):
             return
         m.submodules.blocks = self.blocks
         base = Signal.like(self.ring_addr)
-        wait = self.blocks.latency
+        wait = Rom.LATENCY
         m.d.comb += self.blocks.addr.eq(weight)
         m.d.sync += [self.issue.eq(register(m, two, stages=wait)), self.weight_addr.eq(register(m, weight, stages=wait))]
         for bank in range(ring.banks):

@@ -3,22 +3,24 @@ import re
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 
-from organza_hw.rom import MODULE, VERILOG, Rom
+from organza_hw.rom import MODULE, VERILOG, Rom, read_held
 from organza_hw.verilog import to_verilog
 from organza_sim.pysim import trace_cycles
 
 
-@pytest.mark.parametrize("latency", [1, 2])
 @pytest.mark.parametrize("width, depth", [(1, 1), (1, 2), (7, 5), (64, 16), (130, 33)])
-def test_every_word_after_its_latency(width, depth, latency):
+def test_every_word_after_its_latency(width, depth):
     rng = np.random.default_rng(width)
     words = [int.from_bytes(rng.bytes(20), "little") % (1 << width) for _ in range(depth)]
     addresses = [*range(depth), *rng.integers(0, depth, 50).tolist()]
     seen = trace_cycles(
-        Rom(width=width, words=words, latency=latency), [{"addr": a} for a in addresses] + [{}] * latency, ["data"]
+        Rom(width=width, words=words), [{"addr": a} for a in addresses] + [{}] * Rom.LATENCY, ["data"]
     )
-    assert [data for (data,) in seen[latency:]] == [words[a] for a in addresses]
+    assert [data for (data,) in seen[Rom.LATENCY :]] == [words[a] for a in addresses]
 
 
 def test_words_in_a_file():
@@ -38,3 +40,33 @@ def test_wrong_arguments():
     for word in (-1, 256):
         with pytest.raises(ValueError, match=r"^Rom words must fit 8 bits$"):
             Rom(width=8, words=[0, word])
+
+
+class Held(wiring.Component):
+    """The words at 0, 1, 2, …, one after the other in cycles with `enable`."""
+
+    def __init__(self, words):
+        self.rom = Rom(width=8, words=words)
+        super().__init__({"enable": In(1), "data": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.rom = self.rom
+        address, step = Signal(self.rom.address_bits), Signal.like(self.rom.addr)
+        with m.If(self.enable):
+            m.d.sync += address.eq(address + 1)
+        # Where nothing moves, addresses are noise.
+        m.d.sync += step.eq(step + 3)
+        m.d.comb += self.data.eq(read_held(m, self.rom, Mux(self.enable, address, step), self.enable))
+        return m
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 1.0])
+def test_words_that_wait(share):
+    rng = np.random.default_rng(0)
+    words = rng.permutation(256).tolist()
+    enables = (rng.random(400) < share).astype(int).tolist()
+    seen = trace_cycles(Held(words), [{"enable": enable} for enable in enables], ["data"])
+    moved = np.cumsum([0, *enables[:-1]])
+    wanted = {cycle: words[number - Rom.LATENCY] for cycle, number in enumerate(moved.tolist()) if Rom.LATENCY <= number <= 255}
+    assert {cycle: seen[cycle][0] for cycle in wanted} == wanted

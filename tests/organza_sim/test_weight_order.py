@@ -205,11 +205,11 @@ class WornRom(Rom):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.words = words = Rom(width=self.width, words=self.words, latency=self.latency)
+        m.submodules.words = words = Rom(width=self.width, words=self.words)
         here = self.addr == len(self.words) // 2
         before, reads = Signal(), Signal(2, reset_less=True)  # the expander starts again for every image
         m.d.sync += [before.eq(here), reads.eq(reads + (here & ~before & (reads != 3)))]
-        m.d.comb += [words.addr.eq(self.addr), self.data.eq(words.data ^ register(m, before & (reads == 3), stages=self.latency - 1))]
+        m.d.comb += [words.addr.eq(self.addr), self.data.eq(words.data ^ register(m, before & (reads == 3), stages=self.LATENCY - 1))]
         return m
 
 

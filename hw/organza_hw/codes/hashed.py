@@ -18,7 +18,7 @@ class HashedExpander(Expander):
     """One field a cycle. Buckets have no redundancy, so there is no error."""
 
     kind = Hashed.kind
-    latency = HashPairs.LATENCY + ADDRESS_LATENCY + Rom.LATENCY + 1  # the last is the sign's
+    latency = 1 + HashPairs.LATENCY + ADDRESS_LATENCY + Rom.LATENCY + 1  # the first is the place's, the last the sign's
 
     def __init__(self, schedule, *, file=None):
         super().__init__(schedule)
@@ -42,8 +42,8 @@ class HashedExpander(Expander):
         for hashed in (index, sign):
             m.d.comb += [
                 hashed.enable.eq(enable),
-                hashed.first.eq(walk.row),
-                hashed.second.eq(walk.column),
+                hashed.first.eq(register(m, walk.row, enable=enable)),
+                hashed.second.eq(register(m, walk.column, enable=enable)),
             ]
         there = Signal(self.latency)
         with m.If(enable):

@@ -40,7 +40,8 @@ class HuffmanExpander(Expander):
         m = Module()
         m.submodules.reader = reader = self.reader
         m.submodules.symbols = symbols = self.symbols
-        left = Signal(range(self.count + 1), init=self.count)
+        left = Signal(signed(self.count.bit_length() + 1), init=self.count - 1)  # fields, but one, so that the sign tells whether there are any
+        over = left[-1]
         index = Signal(symbols.address_bits)
         with m.Switch(reader.length):
             for bits, first, _, start in self.table.rows:
@@ -49,15 +50,15 @@ class HuffmanExpander(Expander):
         enable, decode, good = Signal(), Signal(), Signal()
         m.d.comb += [
             enable.eq(~self.o.valid | self.o.ready),
-            decode.eq(reader.there & enable & (left != 0) & ~self.error),
+            decode.eq(reader.there & enable & ~over & ~self.error),
             good.eq(decode & reader.good),
             reader.take.eq(good),
             self.o.valid.eq(register(m, good, enable=enable, stages=1 + Rom.LATENCY)),
             self.o.payload.eq(read_held(m, symbols, register(m, index, enable=enable), enable)),
-            self.intact.eq((left == 0) & reader.end & reader.intact & ~self.error),
+            self.intact.eq(over & reader.end & reader.intact & ~self.error),
         ]
         m.d.sync += left.eq(left - good)
-        over = (left == 0) & ((reader.there & ~reader.end) | (reader.checked & ~reader.intact))
-        with m.If((decode & ~good) | over):
+        wrong = over & ((reader.there & ~reader.end) | (reader.checked & ~reader.intact))
+        with m.If((decode & ~good) | wrong):
             m.d.sync += self.error.eq(1)
         return m

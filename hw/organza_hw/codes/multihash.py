@@ -22,9 +22,9 @@ class MultiHashExpander(Expander):
     """One field every `terms` cycles. Factors have no redundancy, so there is no error."""
 
     kind = MultiHash.kind
-    # Number of the weight, its row, its column, first entries, addresses; entries, their product, the sum, the weight.
+    # Number of the weight, its row, its column, first entries, addresses; entries, their product, the sum, that rounded, the weight.
     addresses = 4 * WIDE_LATENCY + 3
-    latency = addresses + Rom.LATENCY + LATENCY + 2
+    latency = addresses + Rom.LATENCY + LATENCY + 3
 
     @staticmethod
     def interval(code):
@@ -82,11 +82,11 @@ class MultiHashExpander(Expander):
             address = times(start, terms) + held(term, self.addresses - 1)
             entries.append(read_held(m, rom, held(address[: rom.address_bits]), enable).as_signed())
         product = multiply(m, *entries, enable=enable, instances=instances)
-        begins, ends = held(first, self.latency - 2), held(last, self.latency)
+        begins, ends = held(first, self.latency - 3), held(last, self.latency)
         total = Signal(signed(2 * BITS + terms.bit_length()))
         with m.If(enable):
             m.d.sync += total.eq(Mux(begins, 0, total) + product)
-        rounded = (total + (1 << self.code.shift >> 1)) >> self.code.shift
+        rounded = held((total + (1 << self.code.shift >> 1)) >> self.code.shift)
         weight = held(Mux(rounded > TOP, TOP, Mux(rounded < -TOP, -TOP, rounded))[:BITS])
         left = Signal(range(self.count + 1), init=self.count)
         m.d.comb += [self.o.valid.eq(ends), self.o.payload.eq(weight), self.intact.eq(left == 0)]

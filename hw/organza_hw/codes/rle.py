@@ -35,7 +35,9 @@ class RunLengthExpander(Expander):
     def elaborate(self, platform):
         m = Module()
         m.submodules.reader = reader = self.reader
-        left = Signal(range(self.count + 1), init=self.count)  # fields that no pair has made yet
+        # Fields that no pair has made yet, but one, so that the sign tells whether there are any.
+        left = Signal(signed(self.count.bit_length() + 1), init=self.count - 1)
+        over = left[-1]
         zeros, value = Signal(self.run_bits), Signal.like(self.o.payload)
         run = reader.bits[-self.run_bits :]
         decode, good = Signal(), Signal()
@@ -43,13 +45,13 @@ class RunLengthExpander(Expander):
             decode.eq(
                 reader.there
                 & (~self.o.valid | (self.o.ready & (zeros == 0)))
-                & (left != 0)
+                & ~over
                 & ~self.error
             ),
-            good.eq(decode & reader.good & (run < left)),
+            good.eq(decode & reader.good & ~(left - run)[-1]),
             reader.take.eq(good),
             self.o.payload.eq(Mux(zeros == 0, value, 0)),
-            self.intact.eq((left == 0) & reader.end & reader.intact & ~self.error),
+            self.intact.eq(over & reader.end & reader.intact & ~self.error),
         ]
         with m.If(good):
             m.d.sync += [
@@ -60,7 +62,7 @@ class RunLengthExpander(Expander):
             ]
         with m.Elif(self.o.valid & self.o.ready):
             m.d.sync += [self.o.valid.eq(zeros != 0), zeros.eq(Mux(zeros == 0, 0, zeros - 1))]
-        over = (left == 0) & ((reader.there & ~reader.end) | (reader.checked & ~reader.intact))
-        with m.If((decode & ~good) | over):
+        wrong = over & ((reader.there & ~reader.end) | (reader.checked & ~reader.intact))
+        with m.If((decode & ~good) | wrong):
             m.d.sync += self.error.eq(1)
         return m
