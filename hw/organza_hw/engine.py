@@ -23,6 +23,7 @@ from organza_hw.sequencer import OUTPUT_UNITS, Sequencer, address_latency
 from organza_hw.weights import supply_of
 
 OPERAND_LATENCY = 1  # register behind ring and weights
+ROUND_TRIP = 4  # from the write that completes a unit to the next issue if it leaves at once, and from a finished sum to its step
 
 
 def output_latency(schedule: Schedule) -> int:
@@ -111,6 +112,10 @@ class Engine(wiring.Component):
             ]
         ]  # fmt: skip
         self.exponents = ImageExponents(node, e=schedule.e, bits=len(self.units[0].wide)) if managed else None
+        # An image begins when the last but one has left; by then it must be known what that one asks for.
+        known = address_latency(schedule) + self.weights.latency + OPERAND_LATENCY + self.term.latency(schedule.ti) + ROUND_TRIP
+        if isinstance(node.output, Managed) and ImageExponents.latency(schedule.e) > known:
+            raise ValueError(f"{node.name}: E must be smaller with managed exponents, not {schedule.e}")
         # Images whose headers have come and that have not begun: what the ring holds, what is between ring and epilogue, one.
         self.reader = HeaderReader(n=n_in, images=depth + OUTPUT_UNITS + 1) if isinstance(node.input, Managed) else None
         # Images that have begun and were not sent: what the output units hold, and one whose only beat waits at `o`.

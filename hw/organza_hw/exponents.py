@@ -8,6 +8,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.exponents import EXPONENT_BITS, MANTISSA_BITS, ExponentRule
+from organza_hw.compare import less, less_than
 from organza_hw.lanes.dot import register, tree_latency
 
 EXPONENT = signed(EXPONENT_BITS + 1)
@@ -138,7 +139,7 @@ class ExponentUnit(wiring.Component):
         first cycle of each.
     """
 
-    LATENCY = 4  # the bits of the peak, what the image asks for, that within its limits, the largest of the window
+    LATENCY = 4  # the bits of the peak, what the image asks for, the larger ones of the window, the largest
 
     begin: Signal
     low: Signal
@@ -187,25 +188,37 @@ class ExponentUnit(wiring.Component):
             self.status.valid.eq(self.done),
             length.eq(Mux(overflow, MANTISSA_BITS - 1 + self.excess, bit_length(self.peak))),
         ]
-        asked = register(m, register(m, exponent) + length + (rule.headroom - (MANTISSA_BITS - 1)))
-        m.d.sync += wanted.eq(_clamped(asked, rule.low, rule.high))
-        m.d.comb += counted.eq(register(m, self.done, stages=self.LATENCY - 1))
+        asked = Signal(signed(len(length) + 1))
+        m.d.comb += asked.eq(register(m, exponent + (rule.headroom - (MANTISSA_BITS - 1))) + length)
+        below, above = less_than(asked, rule.low), ~less_than(asked, rule.high + 1)
+        m.d.sync += wanted.eq(Mux(above, rule.high, Mux(below, rule.low, asked)))
+        known = register(m, self.done, stages=2)
+        m.d.comb += counted.eq(register(m, known))
         status = self.status.payload
         with m.If(self.done):
             m.d.sync += [
                 completed.eq(~completed), status.exponent.eq(exponent), status.peak.eq(self.peak),
                 status.overflow.eq(overflow), status.overflows.eq(status.overflows + overflow),
             ]  # fmt: skip
-        window = [wanted, *history[:-1]]
-        while len(window) > 1:  # a signal for each, because an expression would hold its parts twice
-            pairs = [window[k : k + 2] for k in range(0, len(window), 2)]
-            window = [Signal(EXPONENT, name=f"most{len(window)}_{k}") for k in range(len(pairs))]
-            m.d.comb += [most.eq(_larger(*pair) if len(pair) == 2 else pair[0]) for most, pair in zip(window, pairs, strict=True)]
-        with m.If(counted):
+        with m.If(known):
             m.d.sync += [one.eq(before) for one, before in zip(history, [wanted, *history], strict=False)]
+        levels = (rule.window - 1).bit_length()
+        window = [register(m, one) for one in _larger_ones(m, [wanted, *history[:-1]], levels - levels // 2)]
+        window = _larger_ones(m, window, levels // 2)
+        with m.If(counted):
             m.d.sync += [one.eq(before) for one, before in zip(chosen, [*window, *chosen], strict=False)]
         return m
 
 
 def _clamped(value, low, high):
     return Mux(value > high, high, Mux(value < low, low, value))
+
+
+def _larger_ones(m, values, levels):
+    """Of pairs of exponents the larger ones, so many times over."""
+    for _ in range(levels):
+        pairs = [values[k : k + 2] for k in range(0, len(values), 2)]
+        values = [Signal(EXPONENT) for _ in pairs]  # an expression would hold its parts twice
+        for value, pair in zip(values, pairs, strict=True):
+            m.d.comb += value.eq(Mux(less(*pair), pair[1], pair[0]) if len(pair) == 2 else pair[0])
+    return values
