@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from . import cache as store
 
@@ -46,6 +47,11 @@ WARNINGS_OFF = (
 # Generated C++ beyond this many bytes (about 400 int8 multipliers) takes minutes with -O2, for a
 # quarter more speed at most.
 LARGE = 1_500_000
+# Of the C++ compiler, for all other designs. Half of the time that a short simulation takes goes into this.
+LEVEL = "-O2"
+# Keep Verilator's headers compiled, 70 MB for each -O level: pays for those who make simulators by the dozen, with g++.
+PRECOMPILE = False
+HEADER = "verilated.h"
 
 # Small files cost more for reading Verilator's headers again than they gain from a second compiler.
 UNIT = 600_000
@@ -107,7 +113,7 @@ def compile_verilog(
     ``cpp`` are further C++ files by name, one of which has ``main()``; they include ``Vtop.h``.
     Without ``cpp``, Verilator makes the main program, which runs until ``$finish``. ``control`` is
     the text of a Verilator control file. ``flags`` go to Verilator, ``link`` to the linker.
-    ``optimize`` is the compiler's ``-O`` level: by default ``-O2``, and ``-O1`` for large designs.
+    ``optimize`` is the compiler's ``-O`` level: by default ``LEVEL``, and ``-O1`` for large designs.
     ``trace`` compiles VCD support in, ``timing`` the support of delays.
 
     The program is cached by everything that it depends on. Files that the Verilog reads when it
@@ -144,7 +150,7 @@ def compile_verilog(
     key = store.digest(
         "1",
         tool.version,
-        str(optimize),
+        optimize or LEVEL,
         control,
         *arguments,
         "--",
@@ -205,7 +211,7 @@ def _compile(
 ) -> Path:
     generated = sorted(p for p in work.glob("Vtop*.cpp"))
     size = sum(p.stat().st_size for p in generated)
-    level = optimize or ("-O1" if size > LARGE else "-O2")
+    level = optimize or ("-O1" if size > LARGE else LEVEL)
     common = [
         "-std=gnu++20" if timing else "-std=gnu++17",
         "-w",
@@ -223,7 +229,8 @@ def _compile(
         f"-I{tool.root}/include",
         f"-I{tool.root}/include/vltstd",
     ]
-    if timing and "g++" in Path(tool.cxx[0]).name and "clang" not in Path(tool.cxx[0]).name:
+    gcc, lock = "g++" in Path(tool.cxx[0]).name and "clang" not in Path(tool.cxx[0]).name, Lock()
+    if timing and gcc:
         common.append("-fcoroutines")
 
     # Construction runs once: optimising it costs most of the compile time and gains nothing.
@@ -232,7 +239,7 @@ def _compile(
     jobs = []
     for names, option in ((fast, level), (slow, "-O0")):
         for unit in _units(work, names):
-            text = "".join(f'#include "{name}"\n' for name in unit)
+            text = "".join(f'#include "{name}"\n' for name in (HEADER, *unit))
             path = work / f"unit{len(jobs)}.cpp"
             path.write_text(text)
             jobs.append((sum((work / n).stat().st_size for n in unit), option, path))
@@ -246,16 +253,38 @@ def _compile(
     )
     total, done = len(jobs) + len(library) + 1, 0
 
-    def compile_one(source: Path, target: Path, option: str) -> Path:
+    def compile_one(source: Path, target: Path, option: str, headers: Sequence[str] = ()) -> Path:
         nonlocal done
         _call(
-            [*tool.cxx, option, *common, "-c", str(source), "-o", str(target)],
+            [*tool.cxx, option, *headers, *common, "-c", str(source), "-o", str(target)],
             work,
             "The C++ compiler rejects the simulator",
         )
         done += 1
         report("Compiling the simulator", done / total)
         return target
+
+    def compiled(option: str) -> list[str]:
+        """Where the header lies compiled for this level; nowhere else is it looked for first."""
+        if not PRECOMPILE or not gcc:
+            return []
+        place = work / f"headers{option}"
+        with lock:
+            if not place.exists():
+                place.mkdir()
+                shutil.copyfile(tool.root / "include" / HEADER, place / HEADER)  # for those who include it again
+                kept = store.folder("verilator") / f"{HEADER}-{store.digest(tool.version, option, *common)}.gch"
+                if not kept.exists():
+                    made = place / "made.gch"
+                    header = tool.root / "include" / HEADER
+                    _call(
+                        [*tool.cxx, option, *common, "-x", "c++-header", str(header), "-o", str(made)], work,
+                        "The C++ compiler rejects Verilator's headers",
+                    )  # fmt: skip
+                    store.publish(made, kept)
+                os.utime(kept)
+                os.link(kept, place / f"{HEADER}.gch")
+        return [f"-I{place.name}"]
 
     def runtime_object(name: str) -> Path:
         kept = store.folder("verilator") / f"{name}-{store.digest(tool.version, *common)}.o"
@@ -271,7 +300,7 @@ def _compile(
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         tasks = [
-            pool.submit(compile_one, path, path.with_suffix(".o"), option)
+            pool.submit(lambda path, option: compile_one(path, path.with_suffix(".o"), option, compiled(option)), path, option)
             for _, option, path in jobs
         ]
         tasks += [pool.submit(runtime_object, name) for name in library]
