@@ -29,6 +29,7 @@ from organza_sim.api import build, simulate
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import DEFAULT_LANES, plan_program
 from organza_sim.rtl import random_stalls
+from tests.quick import build_quickly
 
 COMMAND = "python -m tests.code_matrix"
 IMAGES, LATENT = 2, 64
@@ -114,6 +115,7 @@ def main() -> None:
     parser.add_argument("--missing", action="store_true", help="only rows that are not in the output file; it keeps the others")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     options = parser.parse_args()
+    build_quickly()
     if options.missing and not options.output:
         parser.error("--missing needs --output")
     kept = json.loads(options.output.read_text())["rows"] if options.missing and options.output.exists() else []
