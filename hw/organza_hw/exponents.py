@@ -211,7 +211,7 @@ class ExponentUnit(wiring.Component):
 
 
 def _clamped(value, low, high):
-    return Mux(value > high, high, Mux(value < low, low, value))
+    return Mux(less(high, value), high, Mux(less(value, low), low, value))
 
 
 def _larger_ones(m, values, levels):

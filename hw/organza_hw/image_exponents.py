@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza.exponents import LEAST_EXPONENT
 from organza.formats import Managed
 from organza.program import Convolve
 from organza_hw.exponents import EXPONENT, STATUS, ExponentUnit, Peaks
@@ -80,19 +79,17 @@ class ImageExponents(wiring.Component):
         if self.peaks is None:
             return m
         m.submodules.peaks, m.submodules.unit = peaks, unit = self.peaks, self.unit
-        # What keeps the shifts in range, for every exponent of the input; counted from the least exponent there is.
+        # What keeps the shifts in range, for every exponent of the input; the bits of signed numbers.
         bounds = [node.output_exponents(e) for e in exponents]
-        m.submodules.bounds = table = Table(
-            [{"low": low - LEAST_EXPONENT, "high": high - LEAST_EXPONENT} for low, high in bounds]
-        )
+        bits, low, high = (1 << EXPONENT.width) - 1, Signal(EXPONENT), Signal(EXPONENT)
+        m.submodules.bounds = table = Table([{"low": least & bits, "high": most & bits} for least, most in bounds])
         m.d.comb += [
-            table.index.eq(taken - exponents[0]),
-            unit.begin.eq(begun), unit.low.eq(table.row.low + LEAST_EXPONENT), unit.high.eq(table.row.high + LEAST_EXPONENT),
+            table.index.eq(e_in - exponents[0]), unit.begin.eq(begun), unit.low.eq(low), unit.high.eq(high),
             unit.done.eq(peaks.done), unit.peak.eq(peaks.peak), unit.excess.eq(peaks.excess),
             self.e_out.eq(unit.exponent), self.exponent.payload.eq(unit.exponent),
             self.status.valid.eq(unit.status.valid), self.status.payload.eq(unit.status.payload),
         ]  # fmt: skip
-        m.d.sync += self.exponent.valid.eq(begun)
+        m.d.sync += [self.exponent.valid.eq(begun), low.eq(table.row.low.as_signed()), high.eq(table.row.high.as_signed())]
         for name in ("count", "values", "wide", "end"):
             m.d.comb += getattr(peaks, name).eq(getattr(self, name))
         return m

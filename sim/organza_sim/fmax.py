@@ -50,7 +50,7 @@ PLACEMENT = (
     f"--85k --package CABGA381 --speed 6 --freq {TARGET_MHZ} --timing-allow-fail --lpf-allow-unconstrained "
     f"--json {TOP}.json --report report.json"
 )  # fmt: skip
-SEEDS = 4  # most placements of a row
+SEEDS = 2  # most placements of a row
 # Names that Yosys and nextpnr give to what a cell of ECP5 can be.
 CELLS = {"luts": "TRELLIS_COMB", "registers": "TRELLIS_FF", "multipliers": "MULT18X18D", "block_rams": "DP16KD"}
 

@@ -81,3 +81,12 @@ def test_summary():
         "slowest": {"from": "layer TRELLIS_FF Q", "to": "other TRELLIS_FF DI", "logic_ns": 3.0, "routing_ns": 1.0},
         "cells": dict(zip(CELLS, range(len(CELLS)), strict=True)),
     }
+
+
+def test_the_table_in_the_documentation_is_the_record():
+    text = (Path(__file__).parents[2] / "docs/hardware.md").read_text()
+    for name, row in RESULTS["rows"].items():
+        cells = row["cells"]
+        line = (name, f"{row['mhz']:.1f}", f"{cells['luts']:,}", f"{cells['registers']:,}", *(str(cells[k]) for k in ("multipliers", "block_rams")))
+        assert f"| {' | '.join(line)} |" in text, name
+    assert set(RESULTS["rows"]) == set(ROWS)

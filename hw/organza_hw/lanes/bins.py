@@ -131,7 +131,7 @@ class Bins(wiring.Component):
     @staticmethod
     def latency(steps):
         """Cycles from the last issue of a tile to its last sums; `steps` bins are read, one after the other."""
-        return steps + 3 + PRODUCT_LATENCY
+        return steps + 4 + PRODUCT_LATENCY
 
     def elaborate(self, platform):
         m = Module()
@@ -206,7 +206,7 @@ class Bins(wiring.Component):
         m.submodules.factors = table
         factor_port = table.read_port(domain="comb")
         stages = []
-        for number in range(2 + PRODUCT_LATENCY):
+        for number in range(3 + PRODUCT_LATENCY):
             stage = Signal(data.StructLayout({
                 "valid": 1, "end": 1, "last": 1, "start": 1, "step": step.shape(), "tile": self.o_tile.shape(),
             }), name=f"stage_{number}")  # fmt: skip
@@ -219,7 +219,9 @@ class Bins(wiring.Component):
                 ]  # fmt: skip
             stages.append(stage)
         reading, multiplied, summed = stages[0], stages[-2], stages[-1]
+        factor = Signal(factor_shape)
         m.d.comb += factor_port.addr.eq(reading.step.k)
+        m.d.sync += factor.eq(factor_port.data)
         for unit in range(self.e):
             rows = []
             for pixel in range(self.p):
@@ -231,11 +233,11 @@ class Bins(wiring.Component):
             with m.Switch(reading.step.pixel):
                 for pixel, row in enumerate(rows):
                     with m.Case(pixel):
-                        m.d.comb += value.eq(row)
+                        m.d.sync += value.eq(row)
             if everything:
                 with m.If(reading.step.k == self.zero):
-                    m.d.comb += value.eq(Array(everything)[reading.step.pixel])
-            product = multiply(m, value, factor_port.data, instances=self.instances, latency=PRODUCT_LATENCY)
+                    m.d.sync += value.eq(Array(everything)[reading.step.pixel])
+            product = multiply(m, value, factor, instances=self.instances, latency=PRODUCT_LATENCY)
             with m.If(multiplied.valid):
                 m.d.sync += self.o_sums[unit].eq(Mux(multiplied.start, 0, self.o_sums[unit]) + product)
         m.d.comb += [
