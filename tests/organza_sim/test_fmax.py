@@ -20,7 +20,7 @@ from organza_sim.fmax import (
     verilog_of,
 )
 
-# Rows that miss the target, and what they must keep: the choice between the 15 to 17 block RAMs of a long stream (docs/decisions.md).
+# Rows that miss the target, and what they must keep: the choice between the block RAMs of a long stream (docs/decisions.md).
 BELOW = {"huffman": 94, "rle": 95, "huffman, weight order": 101}
 KEYS = ("code", "arithmetic", "ti", "to", "p", "e", "order", "router")
 RESULTS = json.loads((Path(__file__).parents[2] / "docs/results/fmax.json").read_text())
