@@ -1,5 +1,7 @@
 """Memories for block RAM: what is read while it is written does not matter."""
 
+from typing import Any
+
 from amaranth.lib import memory
 
 # Yosys's name for it. Without it, synthesis keeps every word that is written in registers for a cycle and compares addresses, to
@@ -9,4 +11,5 @@ ATTRIBUTE = "no_rw_check"
 
 def block_ram(shape, depth) -> memory.Memory:
     """Memory of `depth` words, all zero, whose readers use no word that they address in the cycle that writes it."""
-    return memory.Memory(shape=shape, depth=depth, init=[], attrs={ATTRIBUTE: 1})
+    attributes: Any = {ATTRIBUTE: 1}  # the stubs know strings only
+    return memory.Memory(shape=shape, depth=depth, init=[], attrs=attributes)

@@ -5,6 +5,8 @@ it are those inside. Neither Yosys nor nextpnr moves registers there: Verilog in
 ORGANZA_ECP5 is defined and plain registers elsewhere.
 """
 
+from typing import Any
+
 from amaranth import *
 
 from organza_hw.lanes.dot import add_tree, register, tree_latency
@@ -83,7 +85,7 @@ def multiply_latency(a, b, *, bits=None) -> int:
     return LATENCY + tree_latency(sum(bits is None or low < bits for low in lows))
 
 
-def multiply(m, a, b, *, enable=1, instances, bits=None, latency=None):
+def multiply(m, a, b, *, enable: Any = 1, instances, bits=None, latency=None):
     """Product of two values, `multiply_latency` cycles (with `enable`) later, out of a multiplier for each pair of their parts.
 
     instances : may use cells that only Verilog knows. bits : the lowest ones alone are asked for. latency : of so many cycles, with
@@ -108,9 +110,10 @@ def _multiply(m, a, b, enable, instances):
     if not instances:
         return register(m, register(m, a, enable=enable) * register(m, b, enable=enable), enable=enable)
     one, other = (Value.cast(value).shape() for value in (a, b))
+    enabled: Any = Value.cast(enable)
     product = Signal(Shape(one.width + other.width, one.signed or other.signed))
     m.submodules += Instance(
         MODULE, p_A=one.width, p_B=other.width, p_A_SIGNED=int(one.signed), p_B_SIGNED=int(other.signed),
-        i_clk=ClockSignal(), i_en=Value.cast(enable)[0], i_a=Value.cast(a).as_unsigned(), i_b=Value.cast(b).as_unsigned(), o_p=product,
+        i_clk=ClockSignal(), i_en=enabled[0], i_a=Value.cast(a).as_unsigned(), i_b=Value.cast(b).as_unsigned(), o_p=product,
     )  # fmt: skip
     return product

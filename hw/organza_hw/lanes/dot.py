@@ -1,11 +1,13 @@
 """Lanes of all codes that deliver one field a weight: To × P dot products of Ti terms."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 
-def register(m, value, *, enable=1, stages=1, reset=True):
+def register(m, value, *, enable: Any = 1, stages=1, reset=True):
     """`value` a cycle later, or some `stages`, of cycles with `enable`; without `reset` a block RAM can take it in."""
     for _ in range(stages):
         held = Signal.like(value, reset_less=not reset)
@@ -20,7 +22,7 @@ def tree_latency(count: int) -> int:
     return (count - 1).bit_length()
 
 
-def add_tree(m, terms, *, sum_of=sum, enable=1):
+def add_tree(m, terms, *, sum_of=sum, enable: Any = 1):
     """Sum of `terms` through pairwise adders with a register behind each: two of them in a row are too slow.
 
     sum_of : of a list of one or two terms, in their order. enable : of the registers.
