@@ -110,10 +110,10 @@ def _multiply(m, a, b, enable, instances):
     if not instances:
         return register(m, register(m, a, enable=enable) * register(m, b, enable=enable), enable=enable)
     one, other = (Value.cast(value).shape() for value in (a, b))
-    enabled: Any = Value.cast(enable)
+    enabled = Const(1) if isinstance(enable, int) else enable
     product = Signal(Shape(one.width + other.width, one.signed or other.signed))
     m.submodules += Instance(
         MODULE, p_A=one.width, p_B=other.width, p_A_SIGNED=int(one.signed), p_B_SIGNED=int(other.signed),
-        i_clk=ClockSignal(), i_en=enabled[0], i_a=Value.cast(a).as_unsigned(), i_b=Value.cast(b).as_unsigned(), o_p=product,
+        i_clk=ClockSignal(), i_en=enabled, i_a=Value.cast(a).as_unsigned(), i_b=Value.cast(b).as_unsigned(), o_p=product,
     )  # fmt: skip
     return product
