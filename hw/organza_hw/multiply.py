@@ -99,7 +99,7 @@ def multiply(m, a, b, *, enable: Any = 1, instances, bits=None, latency=None):
             product = _multiply(m, x, y, enable, instances)
             shifted = Cat(Const(0, low + above), product)[:bits]
             products.append(shifted.as_signed() if product.shape().signed and bits is None else shifted)
-    product = add_tree(m, products, sum_of=lambda terms: sum(terms)[:bits] if bits else sum(terms), enable=enable)
+    product = add_tree(m, products, sum_of=lambda terms: Value.cast(sum(terms))[:bits] if bits else sum(terms), enable=enable)
     if latency is None:
         return product
     a, b = (Value.cast(value).shape() for value in (a, b))
