@@ -91,6 +91,6 @@ def test_every_pair(kind, is_signed):
         *((name.upper() + "S", ", ".join(f"(int)top.{name}{low}" for low in LOWS)) for name in ("sum", "pair")),
     ):  # fmt: skip
         main = main.replace(word, str(value))
-    program = compile_verilog([verilog], "sums", cpp={"main.cpp": main})
+    program = compile_verilog([verilog], "sums", cpp={"main.cpp": main}, optimize="-O2")
     done = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip() == str(8 << 18), done.stdout + done.stderr

@@ -84,6 +84,6 @@ def test_every_pair_in_rtl(pair, bits, name):
     main = MAIN
     for word, value in (("LOW", RANGES[name][0]), ("HIGH", RANGES[name][1]), ("MOST", most), ("MASK", (1 << bits) - 1)):
         main = main.replace(word, str(value))
-    program = compile_verilog([verilog], "pair", cpp={"main.cpp": main})
+    program = compile_verilog([verilog], "pair", cpp={"main.cpp": main}, optimize="-O2")
     done = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip() == str(256 * (2 * most + 1) ** 2), done.stdout + done.stderr
