@@ -100,6 +100,15 @@ class CodeReader(wiring.Component):
         m.d.comb += [getattr(self, name).eq(offered[name]) for name in ("there", "good", "end", "bits")]
         return m
 
+    def judge(self, m, expander, *, over, refused):
+        """Set `intact` and `error` of the expander that takes the codes.
+
+        over : it has made all its fields. refused : what is there is no code, or more than it can use.
+        """
+        m.d.comb += expander.intact.eq(over & self.end & self.intact & ~expander.error)
+        with m.If(refused | (over & ((self.there & ~self.end) | (self.checked & ~self.intact)))):
+            m.d.sync += expander.error.eq(1)
+
     def _words(self, m, advance):
         """Are there words; the next and the one before it, which move with `advance`. Behind the last there is anything."""
         width, payload = self.stream.word_bits, self.stream.payload_words

@@ -5,15 +5,11 @@ from amaranth import *
 
 def less_than(value, limit: int):
     """Is a value less than a constant?"""
-    value = Value.cast(value)
-    if value.shape().signed:
-        value, limit = Cat(value[:-1], ~value[-1]), limit + (1 << len(value) - 1)
-    if not 0 < limit < 1 << len(value):
-        return Const(int(limit > 0))
-    less = Const(0)
-    for bit in range(len(value)):
-        less = ~value[bit] | less if limit >> bit & 1 else ~value[bit] & less
-    return less
+    shape = Value.cast(value).shape()
+    least = -(1 << shape.width - 1) if shape.signed else 0
+    if not least < limit < least + (1 << shape.width):
+        return Const(int(limit > least))
+    return less(value, Const(limit, shape))
 
 
 def less(a, b):

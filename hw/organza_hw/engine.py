@@ -81,6 +81,10 @@ class Engine(wiring.Component):
         shape_in, shape_out = wire_shape(node.input), wire_shape(node.output)
         self.sum_bits = node.accumulator_bits
         self.term = term_of(node.code, schedule.arithmetic)
+        # An image begins when the last but one has left; by then it must be known what that one asks for.
+        known = address_latency(schedule) + supply_of(schedule).latency + OPERAND_LATENCY + self.term.latency(schedule.ti) + ROUND_TRIP
+        if isinstance(node.output, Managed) and ImageExponents.latency(schedule.e) > known:
+            raise ValueError(f"{node.name}: E must be smaller with managed exponents, not {schedule.e}")
         self.weight_shape = data.ArrayLayout(data.ArrayLayout(self.term.field_shape, schedule.ti), schedule.to)
 
         self.weights = supply_of(schedule)(schedule, file=file)
@@ -112,10 +116,6 @@ class Engine(wiring.Component):
             ]
         ]  # fmt: skip
         self.exponents = ImageExponents(node, e=schedule.e, bits=len(self.units[0].wide)) if managed else None
-        # An image begins when the last but one has left; by then it must be known what that one asks for.
-        known = address_latency(schedule) + self.weights.latency + OPERAND_LATENCY + self.term.latency(schedule.ti) + ROUND_TRIP
-        if isinstance(node.output, Managed) and ImageExponents.latency(schedule.e) > known:
-            raise ValueError(f"{node.name}: E must be smaller with managed exponents, not {schedule.e}")
         # Images whose headers have come and that have not begun: what the ring holds, what is between ring and epilogue, one.
         self.reader = HeaderReader(n=n_in, images=depth + OUTPUT_UNITS + 1) if isinstance(node.input, Managed) else None
         # Images that have begun and were not sent: what the output units hold, and one whose only beat waits at `o`.
@@ -292,7 +292,7 @@ class Engine(wiring.Component):
             m.d.sync += number.eq(Mux(ends, 0, number + 1))
         with m.If(step):
             m.d.sync += fresh.eq(ends)
-        # What follows `begin` by a cycle is there when the sums and constants of the step are.
+        # What follows `begin` is there when the sums and constants of the step are.
         m.d.comb += exponents.begin.eq(_delay(m, step & fresh, Rom.LATENCY - exponents.LATENCY, "begin"))
         for unit in self.units:
             m.d.comb += [getattr(unit, name).eq(getattr(exponents, name)) for name in ("e_in", "e_out", "right")]

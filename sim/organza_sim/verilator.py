@@ -253,19 +253,26 @@ def _compile(
     )
     total, done = len(jobs) + len(library) + 1, 0
 
-    def compile_one(source: Path, target: Path, option: str, headers: Sequence[str] = ()) -> Path:
-        nonlocal done
+    def compile_one(source: Path, target: Path, option: str, *more: str) -> Path:
         _call(
-            [*tool.cxx, option, *headers, *common, "-c", str(source), "-o", str(target)],
+            [*tool.cxx, option, *more, *common, "-c", str(source), "-o", str(target)],
             work,
             "The C++ compiler rejects the simulator",
         )
-        done += 1
-        report("Compiling the simulator", done / total)
         return target
 
-    def compiled(option: str) -> list[str]:
-        """Where the header lies compiled for this level; nowhere else is it looked for first."""
+    def from_cache(file: str, option: str, suffix: str, *more: str) -> Path:
+        """A file of Verilator's, compiled; a copy, should another process drop it from the cache."""
+        kept = store.folder("verilator") / f"{file}-{store.digest(tool.version, option, *common)}{suffix}"
+        copy = work / f"{file}{option}{suffix}"
+        if not kept.exists():
+            store.publish(compile_one(tool.root / "include" / file, copy, option, *more), kept)
+        os.utime(kept)
+        shutil.copyfile(kept, copy)
+        return copy
+
+    def headers(option: str) -> list[str]:
+        """Where the compiler looks first: there the header lies compiled for this level."""
         if not PRECOMPILE or not gcc:
             return []
         place = work / f"headers{option}"
@@ -273,34 +280,24 @@ def _compile(
             if not place.exists():
                 place.mkdir()
                 shutil.copyfile(tool.root / "include" / HEADER, place / HEADER)  # for those who include it again
-                kept = store.folder("verilator") / f"{HEADER}-{store.digest(tool.version, option, *common)}.gch"
-                if not kept.exists():
-                    made = place / "made.gch"
-                    header = tool.root / "include" / HEADER
-                    _call(
-                        [*tool.cxx, option, *common, "-x", "c++-header", str(header), "-o", str(made)], work,
-                        "The C++ compiler rejects Verilator's headers",
-                    )  # fmt: skip
-                    store.publish(made, kept)
-                os.utime(kept)
-                os.link(kept, place / f"{HEADER}.gch")
+                from_cache(HEADER, option, ".gch", "-x", "c++-header").rename(place / f"{HEADER}.gch")
         return [f"-I{place.name}"]
 
+    def one_more(made: Path) -> Path:
+        nonlocal done
+        done += 1
+        report("Compiling the simulator", done / total)
+        return made
+
+    def unit_object(path: Path, option: str) -> Path:
+        return one_more(compile_one(path, path.with_suffix(".o"), option, *headers(option)))
+
     def runtime_object(name: str) -> Path:
-        kept = store.folder("verilator") / f"{name}-{store.digest(tool.version, *common)}.o"
-        if kept.exists():
-            os.utime(kept)
-        else:
-            source = tool.root / "include" / f"{name}.cpp"
-            store.publish(compile_one(source, work / f"{name}.o", "-O2"), kept)
-        # A link keeps it here should another process drop it from the cache.
-        copy = work / f"runtime_{name}.o"
-        shutil.copyfile(kept, copy)
-        return copy
+        return one_more(from_cache(f"{name}.cpp", "-O2", ".o"))
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         tasks = [
-            pool.submit(lambda path, option: compile_one(path, path.with_suffix(".o"), option, compiled(option)), path, option)
+            pool.submit(unit_object, path, option)
             for _, option, path in jobs
         ]
         tasks += [pool.submit(runtime_object, name) for name in library]

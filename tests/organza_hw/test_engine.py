@@ -4,8 +4,11 @@ import re
 import numpy as np
 import pytest
 from amaranth.hdl import Fragment
+from torch import nn
 
+from organza import lower
 from organza.formats import Fixed
+from organza.schedule import Schedule
 from organza_hw.engine import Engine, output_latency
 from organza_hw.formats import wire_shape
 from organza_hw.weights import pack_words
@@ -85,3 +88,14 @@ def test_wrong_output_width():
         message = f"layer: n_out must be between E = {schedule.e} and {node.co}, not {n}"
         with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             Engine(schedule, n_in=1, n_out=n, depth=schedule.least_depth)
+
+
+def test_managed_exponents_that_come_too_late():
+    """Images that follow each other at once leave 12 cycles; the largest of 128 values takes a cycle more."""
+    rng = np.random.default_rng(0)
+    layers = [nn.ConvTranspose2d(2, 2, 1), nn.ReLU(), nn.ConvTranspose2d(2, 128, 1), nn.ReLU(), nn.ConvTranspose2d(128, 1, 1), nn.Tanh()]
+    program = lower(nn.Sequential(*layers).eval(), rng.normal(size=(4, 2, 1, 1)), code="flexpoint:managed")
+    node = program.nodes[1]
+    Fragment.get(Engine(Schedule(node=node, ti=1, to=128, p=1, e=64), n_in=2, n_out=128, depth=2), None)
+    with pytest.raises(ValueError, match="^2: E must be smaller with managed exponents, not 128$"):
+        Engine(Schedule(node=node, ti=1, to=128, p=1, e=128), n_in=2, n_out=128, depth=2)

@@ -7,8 +7,7 @@ from amaranth.lib.wiring import In, Out
 from organza.codes import BlockHash
 from organza.codes.blockhash import BITS, FACTOR, sign_bits
 from organza_hw.codes.term import Term
-from organza_hw.lanes.dot import register
-from organza_hw.multiply import LATENCY, multiply, multiply_latency
+from organza_hw.multiply import LATENCY, multiply
 
 
 class BlockHashTerm(Term):
@@ -51,15 +50,10 @@ class RowHash(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         h, folded = Signal(32), Signal(32)
-        m.d.comb += [h.eq(self._hash(m)), folded.eq(h ^ h[15:])]
+        product = multiply(m, self.addr, Const(FACTOR, 32), instances=self.instances, bits=32, latency=self.LATENCY - 1)
+        m.d.comb += [h.eq(product), folded.eq(h ^ h[15:])]
         m.d.sync += [
             self.row.eq(h[32 - self.row_bits :]),
             self.negative.eq(Cat(folded[a] ^ folded[b] for a, b in sign_bits(self.lanes))),
         ]
         return m
-
-    def _hash(self, m):
-        """The address times `FACTOR`, one cycle less than `LATENCY` later."""
-        factor = Const(FACTOR, 32)
-        latency = multiply_latency(self.addr.shape(), factor.shape())
-        return register(m, multiply(m, self.addr, factor, instances=self.instances)[:32], stages=self.LATENCY - 1 - latency)

@@ -39,12 +39,9 @@ class HashedExpander(Expander):
         m.submodules.buckets = buckets = self.rom
         enable = Signal()
         m.d.comb += [enable.eq(~self.o.valid | self.o.ready), walk.step.eq(enable & walk.going)]
+        row, column = (register(m, value, enable=enable) for value in (walk.row, walk.column))
         for hashed in (index, sign):
-            m.d.comb += [
-                hashed.enable.eq(enable),
-                hashed.first.eq(register(m, walk.row, enable=enable)),
-                hashed.second.eq(register(m, walk.column, enable=enable)),
-            ]
+            m.d.comb += [hashed.enable.eq(enable), hashed.first.eq(row), hashed.second.eq(column)]
         there = Signal(self.latency)
         with m.If(enable):
             m.d.sync += there.eq(Cat(walk.going & walk.exists, there))

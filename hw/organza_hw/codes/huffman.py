@@ -40,7 +40,8 @@ class HuffmanExpander(Expander):
         m = Module()
         m.submodules.reader = reader = self.reader
         m.submodules.symbols = symbols = self.symbols
-        left = Signal(signed(self.count.bit_length() + 1), init=self.count - 1)  # fields, but one, so that the sign tells whether there are any
+        # Fields that are not yet made, but one, so that the sign tells whether there are any.
+        left = Signal(signed(self.count.bit_length() + 1), init=self.count - 1)
         over = left[-1]
         index = Signal(symbols.address_bits)
         with m.Switch(reader.length):
@@ -55,10 +56,7 @@ class HuffmanExpander(Expander):
             reader.take.eq(good),
             self.o.valid.eq(register(m, good, enable=enable, stages=1 + Rom.LATENCY)),
             self.o.payload.eq(read_held(m, symbols, register(m, index, enable=enable), enable)),
-            self.intact.eq(over & reader.end & reader.intact & ~self.error),
         ]
         m.d.sync += left.eq(left - good)
-        wrong = over & ((reader.there & ~reader.end) | (reader.checked & ~reader.intact))
-        with m.If((decode & ~good) | wrong):
-            m.d.sync += self.error.eq(1)
+        reader.judge(m, self, over=over, refused=decode & ~good)
         return m

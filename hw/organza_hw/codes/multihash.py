@@ -12,6 +12,7 @@ from organza_hw.rom import Rom, read_held
 
 WIDE_LATENCY = 4  # of the products that make addresses
 
+
 def reciprocal(divisor, below):
     """(factor, shift) with value // divisor = (value · factor) >> shift for 0 ≤ value < `below`."""
     shift = below.bit_length() + divisor.bit_length()

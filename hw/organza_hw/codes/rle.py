@@ -51,7 +51,6 @@ class RunLengthExpander(Expander):
             good.eq(decode & reader.good & ~(left - run)[-1]),
             reader.take.eq(good),
             self.o.payload.eq(Mux(zeros == 0, value, 0)),
-            self.intact.eq(over & reader.end & reader.intact & ~self.error),
         ]
         with m.If(good):
             m.d.sync += [
@@ -62,7 +61,5 @@ class RunLengthExpander(Expander):
             ]
         with m.Elif(self.o.valid & self.o.ready):
             m.d.sync += [self.o.valid.eq(zeros != 0), zeros.eq(Mux(zeros == 0, 0, zeros - 1))]
-        wrong = over & ((reader.there & ~reader.end) | (reader.checked & ~reader.intact))
-        with m.If((decode & ~good) | wrong):
-            m.d.sync += self.error.eq(1)
+        reader.judge(m, self, over=over, refused=decode & ~good)
         return m
