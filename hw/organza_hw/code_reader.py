@@ -35,8 +35,8 @@ class CodeReader(wiring.Component):
     bits : Out(most), the code and what follows it, first bit highest. length : Out, of the code.
     good : Out(1), there is such a code, and it ends within the stream.
     end : Out(1), the stream ends here.
-    checked : Out(1), the check sum has been read, at most a cycle after the last code is there. intact : Out(1), with `checked`: it
-        is right.
+    checked : Out(1), the check sum has been read, at most two cycles after the last code is there. intact : Out(1), with `checked`:
+        it is right.
     """
 
     LATENCY = Rom.LATENCY + 1 + AHEAD + 1  # a word and its register, those ahead, the code
@@ -54,7 +54,7 @@ class CodeReader(wiring.Component):
         if not 1 <= most < stream.word_bits:
             raise ValueError(f"CodeReader must take between 1 and {stream.word_bits - 1} bits, not {most}")
         self.stream, self.most, self.ends = stream, most, ends or [(most, 1 << most)]
-        self.rom = Rom(width=stream.word_bits, words=stream.words.tolist(), file=file)
+        self.rom = Rom(width=stream.row_words * stream.word_bits, words=stream.rows, file=file)
         super().__init__({
             "there": Out(1), "take": In(1), "bits": Out(most), "length": Out(range(most + 1)), "good": Out(1), "end": Out(1),
             "checked": Out(1), "intact": Out(1),
@@ -81,8 +81,12 @@ class CodeReader(wiring.Component):
             "there": 1, "good": 1, "end": 1, "bits": self.most, "begin": place.shape(), "behind": width.bit_length(),
         }))  # fmt: skip
         m.d.comb += [
-            code.there.eq(load), code.good.eq(Array(goods)[place]), code.end.eq((turn == last) & (place == end)),
-            code.bits.eq(starts[place]), code.begin.eq(place), code.behind.eq(Array(nexts)[place]),
+            code.there.eq(load),
+            code.good.eq(Array(goods)[place]),
+            code.end.eq((turn == last) & (place == end)),
+            code.bits.eq(starts[place]),
+            code.begin.eq(place),
+            code.behind.eq(Array(nexts)[place]),
         ]
         moved = load & code.good & code.behind[-1]
         with m.If(load & code.good):
@@ -116,19 +120,21 @@ class CodeReader(wiring.Component):
         crc: Any = catalog.CRC32_ISO_HDLC(data_width=width).create()
         m.submodules.crc = crc
         asked = Signal(Rom.LATENCY + 1)  # the words behind have been asked for; the highest: `word` is word `index`
-        index = Signal(range(len(rom.words) + 1))  # words used up
-        address = Signal(rom.address_bits)
-        fetch, accept, over = Signal(), Signal(), Signal()
-        word = register(m, read_held(m, rom, address, fetch), enable=fetch)
+        index = Signal(range(len(self.stream.words) + 1))  # words used up
+        place = self.stream.row_words.bit_length() - 1  # bits of an address that are a place in a row
+        address = Signal(rom.address_bits + place)
+        fetch, accept, over, read_all = Signal(), Signal(), Signal(), Signal()
+        row = read_held(m, rom, address >> place, fetch)
+        word = register(m, row.word_select((address - Rom.LATENCY)[:place], width), enable=fetch)
         m.d.comb += [
             over.eq(index >= payload),
-            self.checked.eq(index == payload + CRC_BITS // width),
-            self.intact.eq(self.checked & crc.match_detected),
+            read_all.eq(index == payload + CRC_BITS // width),
             # The check sum is read as soon as there are no other words.
-            accept.eq(asked[-1] & ~self.checked & (over | advance)),
+            accept.eq(asked[-1] & ~read_all & (over | advance)),
             fetch.eq(accept | ~asked[-1]),
             crc.data.eq(word), crc.valid.eq(accept),
         ]  # fmt: skip
+        m.d.sync += [self.checked.eq(read_all), self.intact.eq(read_all & crc.match_detected)]
         with m.If(fetch):
             m.d.sync += [asked.eq(Cat(1, asked)), address.eq(address + 1)]
         with m.If(accept):
@@ -151,10 +157,15 @@ class CodeReader(wiring.Component):
         nexts, goods = [], []
         for place in range(width):
             begins = both[: 2 * width - place][-self.most :]
-            below = [register(m, less_than(begins[self.most - length :], limit), enable=advance) for length, limit in self.ends]
+            below = [
+                register(m, less_than(begins[self.most - length :], limit), enable=advance)
+                for length, limit in self.ends
+            ]
             behind, good = Const(0, width.bit_length()), Const(0)
             for (length, _), is_below in reversed([*zip(self.ends, below, strict=True)]):
-                fits = before | (one_before & int(place + length <= width + end)) | (at_last & int(place + length <= end))
+                fits = (
+                    before | (one_before & int(place + length <= width + end)) | (at_last & int(place + length <= end))
+                )
                 behind, good = Mux(is_below, place + length, behind), Mux(is_below, fits, good)
             nexts.append(register(m, behind[: width.bit_length()], enable=advance))
             goods.append(register(m, good, enable=advance))

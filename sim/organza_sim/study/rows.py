@@ -15,7 +15,7 @@ from typing import Any
 
 from organza.compress.recipe import Recipe, parse_recipe
 
-STEPS, FULL_STEPS, BATCH = 1500, 10_000, 64
+STEPS, FULL_STEPS, BATCH = 1500, 10_000, 32
 TEACHER, STUDENT = "dcgan32-w32", "dcgan32-w16"
 SEEDS = 3  # of rows that a claim rests on
 DISTILLED = {"adversarial": 1.0, "pixel": 10.0}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 CRC_BITS = 32
+DEEPEST = 1 << 14  # rows of a memory: a block RAM of usual size has as many, of one bit each
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +33,20 @@ class BitStream:
         return -(-self.bits // self.word_bits)
 
     @property
+    def row_words(self) -> int:
+        """Words that lie side by side in a row of the memory, a power of two: so many that no block RAM must follow another."""
+        return 1 << (-(-len(self.words) // DEEPEST) - 1).bit_length()
+
+    @property
+    def rows(self) -> list[int]:
+        """What a memory holds: words in rows, the first lowest; places behind the check sum are zero."""
+        padded = np.pad(self.words, (0, -len(self.words) % self.row_words)).reshape(-1, self.row_words)
+        return [sum(word << self.word_bits * place for place, word in enumerate(row)) for row in padded.tolist()]
+
+    @property
     def stored_bits(self) -> int:
-        """All words, check sum included."""
-        return len(self.words) * self.word_bits
+        """All rows, check sum included."""
+        return -(-len(self.words) // self.row_words) * self.row_words * self.word_bits
 
     @classmethod
     def pack(cls, values: np.ndarray, lengths: np.ndarray, word_bits: int) -> BitStream:
