@@ -13,27 +13,21 @@ Paths are relative to the recipe's folder.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from organza.compress.rules import check_order
 from organza.compress.stages import STAGES
 from organza.compress.stages.stage import Stage
 from organza.errors import UserError
 from organza.losses import LOSSES
-
-Table = TypeVar("Table", bound=BaseModel)
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from organza.toml_tables import Table, read_toml, validated
 
 
-class Source(_Table):
+class Source(Table):
     """Where a generator comes from.
 
     checkpoint : name of a shipped generator, a .safetensors file of `organza train` or `organza compress`, or "file.py:function"
@@ -85,7 +79,7 @@ class Student(Source):
         return self
 
 
-class Report(_Table):
+class Report(Table):
     """`[report]`: how much is measured after every stage.
 
     images : for FID, KID and IS, with each of `seeds` seeds. latents : for PSNR. lanes : multipliers that are planned with.
@@ -99,7 +93,7 @@ class Report(_Table):
     quality: Literal["all", "last"] = "all"
 
 
-class Recipe(_Table):
+class Recipe(Table):
     """A whole recipe; see `load_recipe`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
@@ -109,7 +103,7 @@ class Recipe(_Table):
     teacher: Teacher = Field(default_factory=Teacher)
     student: Student | None = None
     report: Report = Field(default_factory=Report)
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[Stage, ...] = Field(default=(), title="stage")
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -117,17 +111,7 @@ def load_recipe(path: str | Path) -> Recipe:
 
     Raises `UserError` naming the file, the key and the choices, or why two stages exclude each other.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a recipe, a TOML file") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: must be text in UTF-8 ({error.reason})") from error
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: must be TOML: {error}") from error
+    values = read_toml(path, "a recipe")
     try:
         return parse_recipe(values)
     except UserError as error:
@@ -145,7 +129,7 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
     stages = tuple(_stage(number, table) for number, table in enumerate(tables, 1))
     if "stages" in rest:
         raise UserError("unknown key 'stages'; a stage is a table [[stage]]")
-    recipe = _validated(Recipe, {**rest, "stages": stages}, "")
+    recipe = validated(Recipe, {**rest, "stages": stages}, "")
     check_order(recipe.stages)
     return recipe
 
@@ -160,54 +144,4 @@ def _stage(number: int, table: dict[str, Any]) -> Stage:
         raise UserError(f"stage {number}: must be one of {known}, not {kind!r}")
     if not isinstance(settings, dict):
         raise UserError(f"stage {number}: {kind} must be a table of keys, not {settings!r}")
-    return _validated(STAGES[kind], settings, f"stage {number}: {kind}")
-
-
-def _validated(model: type[Table], values: Mapping[str, Any], where: str) -> Table:
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        raise UserError("; ".join(_lines(model, error, where))) from error
-
-
-def _lines(model: type[BaseModel], error: ValidationError, where: str) -> list[str]:
-    """What is wrong, as `stage 2: quantize.bits: …`; of the branches of a union only the first complaint."""
-    made: dict[str, str] = {}
-    for one in error.errors(include_url=False):
-        # Members of unions are in the path too, as list[str] or dict[…].
-        keys = [part for part in one["loc"] if isinstance(part, str) and part.isidentifier()]
-        unknown = one["type"] == "extra_forbidden"
-        if unknown:
-            name, owner = keys.pop(), model
-            for key in keys:
-                owner = _model_in(owner.model_fields[key].annotation) or owner
-            message = f"unknown key {name!r}; known are {', '.join(_keys(owner))}"
-        else:
-            message = _message(one)
-        place = ".".join([where, *keys] if where else keys)
-        made.setdefault(f"{place} {message if unknown else ''}", f"{place}: {message}" if place else message)
-    return list(made.values())
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    return ["stage" if name == "stages" else name for name in model.model_fields]
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model of a field's annotation, an optional one too."""
-    for kind in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
-
-
-def _message(one: Any) -> str:
-    if one["type"] == "value_error":
-        return str(one["ctx"]["error"])
-    if one["type"] == "literal_error":
-        choices = one["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
-        return f"must be one of {choices}, not {one['input']!r}"
-    if one["type"] == "missing":
-        return "is missing"
-    text = one["msg"].removeprefix("Input should be ")
-    return f"must be {text}, not {one['input']!r}"
+    return validated(STAGES[kind], settings, f"stage {number}: {kind}")

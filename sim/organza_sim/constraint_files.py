@@ -1,0 +1,50 @@
+"""What vendors' tools read about pins and clocks: one text for every family, from the file of the board."""
+
+from __future__ import annotations
+
+from organza.board import Board, Pin
+
+SUFFIXES = {"ecp5": ".lpf", "ice40": ".pcf", "gowin": ".cst", "xc7": ".xdc"}
+_COMMENT = "Pins of the top module that `organza synth` builds for this board."
+
+
+def constraints(board: Board) -> str:
+    """Text of the constraint file, of the kind that `SUFFIXES` says."""
+    lines = _FAMILIES[board.device.family](board)
+    mark = "//" if board.device.family == "gowin" else "#"
+    return "\n".join([f"{mark} {board.title}. {_COMMENT}", *lines, ""])
+
+
+def _ecp5(board: Board) -> list[str]:
+    made = []
+    for name, pin in board.pins.items():
+        made.append(f'LOCATE COMP "{name}" SITE "{pin.site}";')
+        made += [f'IOBUF PORT "{name}" {" ".join(_attributes(pin))};'] if pin.attributes else []
+    return [*made, f'FREQUENCY PORT "clk" {board.clock.hz / 1e6:g} MHZ;']
+
+
+def _ice40(board: Board) -> list[str]:
+    return [*(f"set_io {name} {pin.site}" for name, pin in board.pins.items()), f"set_frequency clk {board.clock.hz / 1e6:g}"]
+
+
+def _gowin(board: Board) -> list[str]:
+    made = []
+    for name, pin in board.pins.items():
+        made.append(f'IO_LOC "{name}" {pin.site};')
+        made += [f'IO_PORT "{name}" {" ".join(_attributes(pin))};'] if pin.attributes else []
+    return made
+
+
+def _xc7(board: Board) -> list[str]:
+    made = []
+    for name, pin in board.pins.items():
+        values = " ".join([f"PACKAGE_PIN {pin.site}", *(f"{key} {value}" for key, value in pin.attributes.items())])
+        made.append(f"set_property -dict {{ {values} }} [get_ports {name}]")
+    return [*made, f"create_clock -name clk -period {1e9 / board.clock.hz:.3f} [get_ports clk]"]
+
+
+def _attributes(pin: Pin) -> list[str]:
+    return [f"{key}={value}" for key, value in pin.attributes.items()]
+
+
+_FAMILIES = {"ecp5": _ecp5, "ice40": _ice40, "gowin": _gowin, "xc7": _xc7}

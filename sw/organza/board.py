@@ -1,0 +1,154 @@
+"""Boards: what a device has, where its clock comes in, and the pins that a host is at. One TOML file each.
+
+    title = "ULX3S, LFE5U-85F"
+    [device]
+    family = "ecp5"
+    part = "LFE5U-85F"
+    …
+
+Those that ship are beside their vendors' constraint files in `constraints/`; a file of one's own is given by its path.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from organza.errors import UserError
+from organza.toml_tables import Table, read_toml, validated
+
+Family = Literal["ecp5", "ice40", "gowin", "xc7"]
+Site = Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]
+Attributes = dict[Annotated[str, Field(pattern=r"^[A-Z_]+$")], Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]]
+PARTS = 1 << 20  # most of anything that a device has
+
+
+class Device(Table):
+    """`[device]`: what there is of each.
+
+    part, package, speed : as nextpnr calls them; without package and speed where the part says both. luts : of four inputs, of six on
+    xc7. multipliers : of 18×18 bits (ECP5, Gowin), 16×16 (iCE40), 25×18 (xc7). block_rams : of `block_ram_bits` each, which give
+    words of `block_ram_widths` bits. large_rams : of `large_ram_bits` each and words of `large_ram_width`, which a bitstream
+    cannot fill (the UP5K's single-port RAM).
+    """
+
+    family: Family
+    part: str = Field(pattern=r"^[A-Za-z0-9/-]+$")
+    package: str = Field(default="", pattern=r"^[A-Za-z0-9]*$")
+    speed: str = Field(default="", pattern=r"^[A-Za-z0-9]*$")
+    luts: int = Field(ge=1, le=PARTS * 8)
+    multipliers: int = Field(ge=0, le=PARTS)
+    block_rams: int = Field(ge=0, le=PARTS)
+    block_ram_bits: int = Field(ge=1, le=PARTS)
+    block_ram_widths: list[Annotated[int, Field(ge=1, le=1024)]] = Field(min_length=1)
+    large_rams: int = Field(default=0, ge=0, le=PARTS)
+    large_ram_bits: int = Field(default=0, ge=0, le=PARTS)
+    large_ram_width: int = Field(default=0, ge=0, le=1024)
+
+    @field_validator("block_ram_widths")
+    @classmethod
+    def _rising(cls, value: list[int]) -> list[int]:
+        if value != sorted(set(value)):
+            raise ValueError(f"must rise, not {value}")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_rams(self) -> Device:
+        if len({self.large_rams > 0, self.large_ram_bits > 0, self.large_ram_width > 0}) > 1:
+            raise ValueError("must have all of large_rams, large_ram_bits and large_ram_width, or none")
+        return self
+
+
+class Memory(Table):
+    """`[memory]`: memory beside the device. width : data pins; mebibytes : of all of it."""
+
+    kind: str
+    width: int = Field(ge=1, le=1024)
+    mebibytes: int = Field(ge=1, le=1 << 20)
+
+
+class Pin(Table):
+    """A pin of the top module: its site on the device, what the vendor's tool has to know of it, and whether low means yes."""
+
+    site: Site
+    attributes: Attributes = Field(default_factory=dict)
+    inverted: bool = False
+
+
+class Clock(Pin):
+    """`[clock]`: where it comes in. hz : its frequency."""
+
+    hz: int = Field(ge=1_000_000, le=500_000_000)
+
+
+class Link(Table):
+    """`[link]`: the serial line to the host. baud : bits a second."""
+
+    rx: Pin
+    tx: Pin
+    baud: int = Field(ge=1200, le=12_000_000)
+
+
+class Board(Table):
+    """A board; see `load_board`.
+
+    led : lights up on errors. core_hz : the clock of the accelerator, made from that of the board.
+    """
+
+    title: str = Field(min_length=1)
+    core_hz: int = Field(ge=1_000_000, le=500_000_000)
+    device: Device
+    memory: Memory | None = None
+    clock: Clock
+    link: Link
+    led: Pin | None = None
+
+    @property
+    def pins(self) -> dict[str, Pin]:
+        """Pins by the names of the top module's ports."""
+        made: dict[str, Pin] = {"clk": self.clock, "rx": self.link.rx, "tx": self.link.tx}
+        return made if self.led is None else {**made, "led": self.led}
+
+    @model_validator(mode="after")
+    def _own_sites(self) -> Board:
+        sites = [pin.site for pin in self.pins.values()]
+        twice = sorted({site for site in sites if sites.count(site) > 1})
+        if twice:
+            raise ValueError(f"must use every site once, not {twice[0]} twice")
+        if self.core_hz < 4 * self.link.baud:
+            raise ValueError(f"core_hz must be at least four times the link's baud, not {self.core_hz} and {self.link.baud}")
+        return self
+
+
+def folder() -> Path:
+    """Folder of the boards that ship, of an installed package or of a checkout."""
+    inside = Path(str(resources.files("organza"))) / "constraints"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "constraints"
+
+
+def board_names() -> list[str]:
+    """Boards that ship."""
+    return sorted(path.stem for path in folder().glob("*.toml"))
+
+
+@cache
+def load_board(name: str) -> Board:
+    """A board by its name, or by the path of its file, which ends with .toml.
+
+    Raises `UserError` naming the file and key, or the names that there are.
+    """
+    if name in board_names():
+        path = folder() / f"{name}.toml"
+    elif name.endswith(".toml"):
+        path = Path(name)
+    else:
+        raise UserError(f"unknown board {name!r}; known are {', '.join(board_names())}, or give the path of a .toml file")
+    try:
+        return validated(Board, read_toml(path, "a board"))
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
