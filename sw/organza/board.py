@@ -30,7 +30,8 @@ PARTS = 1 << 20  # most of anything that a device has
 class Device(Table):
     """`[device]`: what there is of each.
 
-    part, package, speed : as nextpnr calls them; without package and speed where the part says both. luts : of four inputs, of six on
+    part, package, speed : as nextpnr calls them; without package and speed where the part says both. series : of the part, for Gowin.
+    luts : of four inputs, of six on
     xc7. multipliers : of 18×18 bits (ECP5, Gowin), 16×16 (iCE40), 25×18 (xc7). block_rams : of `block_ram_bits` each, which give
     words of `block_ram_widths` bits. large_rams : of `large_ram_bits` each and words of `large_ram_width`, which a bitstream
     cannot fill (the UP5K's single-port RAM).
@@ -40,6 +41,7 @@ class Device(Table):
     part: str = Field(pattern=r"^[A-Za-z0-9/-]+$")
     package: str = Field(default="", pattern=r"^[A-Za-z0-9]*$")
     speed: str = Field(default="", pattern=r"^[A-Za-z0-9]*$")
+    series: str = Field(default="", pattern=r"^[A-Za-z0-9-]*$")
     luts: int = Field(ge=1, le=PARTS * 8)
     multipliers: int = Field(ge=0, le=PARTS)
     block_rams: int = Field(ge=0, le=PARTS)
@@ -55,6 +57,12 @@ class Device(Table):
         if value != sorted(set(value)):
             raise ValueError(f"must rise, not {value}")
         return value
+
+    @model_validator(mode="after")
+    def _series_of_gowin(self) -> Device:
+        if (self.series != "") != (self.family == "gowin"):
+            raise ValueError("must have a series with the family gowin, and only then")
+        return self
 
     @model_validator(mode="after")
     def _whole_rams(self) -> Device:

@@ -130,7 +130,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("old, new, message", [
-    ("luts", "luds", "device.luts: is missing; device: unknown key 'luds'; known are family, part, package, speed, luts, "),
+    ("luts", "luds", "device.luts: is missing; device: unknown key 'luds'; known are family, part, package, speed, series, luts, "),
     ("156", "-1", "device.multipliers: must be greater than or equal to 0, not -1"),
     ('"ecp5"', '"ecp6"', "device.family: must be one of ecp5, ice40, gowin, xc7, not 'ecp6'"),
     ('"L4"', '"M1"', "must use every site once, not M1 twice"),

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from organza_sim import toolchain
 from organza_sim.fmax import (
-    CELLS,
     COMMAND,
     PLACEMENT,
     ROWS,
     SEEDS,
     SYNTHESIS,
     TARGET_MHZ,
+    TOP,
     program_of,
     summary,
-    synthesize,
     verilog_of,
 )
 
+CELLS = toolchain.CELLS["ecp5"]
 KEYS = ("code", "arithmetic", "ti", "to", "p", "e", "order", "router")
 RESULTS = json.loads((Path(__file__).parents[2] / "docs/results/fmax.json").read_text())
 
@@ -50,7 +51,7 @@ def test_all_rows_reach_the_target():
 def test_a_small_netlist(tmp_path):
     """One lane, up to the netlist: its multipliers are cells with registers, two of them the requantiser's, and pins are few."""
     row = replace(ROWS["int8"], ti=1, to=1, e=1)
-    synthesize(tmp_path, *verilog_of(row, program_of(row, size=1, channels=(2, 2))))
+    toolchain.synthesize(tmp_path, "ecp5", TOP, verilog_of(row, program_of(row, size=1, channels=(2, 2))))
     netlist = json.loads((tmp_path / "alone.json").read_text())["modules"]["alone"]
     kinds = [cell["type"] for cell in netlist["cells"].values()]
     assert "TRELLIS_FF" in kinds and len(netlist["ports"]) == 8
