@@ -25,6 +25,7 @@ Family = Literal["ecp5", "ice40", "gowin", "xc7"]
 Site = Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]
 Attributes = dict[Annotated[str, Field(pattern=r"^[A-Z_]+$")], Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]]
 PARTS = 1 << 20  # most of anything that a device has
+BAUD_ERROR = 0.015  # half of what a line of ten bits forgives both ends together
 
 
 class Device(Table):
@@ -129,7 +130,15 @@ class Board(Table):
             raise ValueError(f"must use every site once, not {twice[0]} twice")
         if self.core_hz < 4 * self.link.baud:
             raise ValueError(f"core_hz must be at least four times the link's baud, not {self.core_hz} and {self.link.baud}")
+        wrong = abs(self.core_hz / self.divisor / self.link.baud - 1)
+        if wrong > BAUD_ERROR:
+            raise ValueError(f"core_hz must be a multiple of the link's baud, within {BAUD_ERROR:.1%}, and is {wrong:.1%} off")
         return self
+
+    @property
+    def divisor(self) -> int:
+        """Cycles of the accelerator's clock a bit of the link."""
+        return round(self.core_hz / self.link.baud)
 
 
 def folder() -> Path:
