@@ -17,8 +17,8 @@ Z = torch.randn(2, 6, 1, 1)
 
 
 def networks() -> Networks:
-    judge = nn.Sequential(nn.Conv2d(3, 4, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 4), nn.Flatten(0))
     torch.manual_seed(1)
+    judge = nn.Sequential(nn.Conv2d(3, 4, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(4, 1, 4), nn.Flatten(0))
     return Networks(
         Chain.of(randomised(MODULES["dcgan"](), 1), Z), Chain.of(judge, torch.randn(2, 3, 8, 8)),
         Chain.of(randomised(MODULES["dcgan"](), 2), Z), Chain.of(judge, torch.randn(2, 3, 8, 8)),

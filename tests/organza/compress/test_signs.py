@@ -119,10 +119,10 @@ def test_a_discriminator_is_trained_for_entropy():
             return float(critic_entropy(nets.critic.eval(), images))
 
     before = entropy()
-    finetune(nets, IMAGES, FinetuneConfig(steps=40, batch=16, critic_lr=1e-2, entropy=20.0))
+    finetune(nets, IMAGES, FinetuneConfig(steps=80, batch=16, critic_lr=1e-2, entropy=20.0))
     with_it = entropy()
     nets = networks()
-    finetune(nets, IMAGES, FinetuneConfig(steps=40, batch=16, critic_lr=1e-2))
+    finetune(nets, IMAGES, FinetuneConfig(steps=80, batch=16, critic_lr=1e-2))
     assert with_it < 0.9 * before and with_it < 0.9 * entropy()
     with pytest.raises(ValueError, match="^entropy must be at least 0"):
         FinetuneConfig(entropy=-1.0)
