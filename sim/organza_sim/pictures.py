@@ -29,11 +29,12 @@ class Row:
 
 
 def comparison(
-    program: Program, *, real: np.ndarray | None, reference: np.ndarray, rtl: np.ndarray | None
+    program: Program, *, real: np.ndarray | None, reference: np.ndarray, rtl: np.ndarray | None,
+    maker: tuple[str, str] = ("RTL", "the simulated Verilog"),
 ) -> list[Row]:
     """Rows of the same images as float, integer reference and RTL, and their differences.
 
-    `real` are float outputs, the others integers, all (N, channels, height, width). Only outputs of 1 or 3 channels are
+    `real` are float outputs, the others integers, all (N, channels, height, width). maker : what made `rtl`, and in words. Only outputs of 1 or 3 channels are
     pictures; of others the first channel is shown. Differences are drawn on middle grey, `AMPLIFY` times.
     """
     integer = _pixels(program, program.dequantize(reference))
@@ -42,7 +43,7 @@ def comparison(
         rows.append(Row("float", "the model in floating point", _pixels(program, real)))
     rows.append(Row("integer", "the integer reference", integer))
     if rtl is not None:
-        rows.append(Row("RTL", "the simulated Verilog", _pixels(program, program.dequantize(rtl))))
+        rows.append(Row(*maker, _pixels(program, program.dequantize(rtl))))
     if real is not None:
         difference = unit_range(program, real) - unit_range(program, program.dequantize(reference))
         rows.append(
@@ -56,7 +57,7 @@ def comparison(
         steps = (reference - rtl).astype(np.float64)
         wrong = int((steps != 0).sum())
         about = "all zero: bit-exact" if not wrong else f"{wrong} values differ"
-        rows.append(Row("integer − RTL", about, _difference(steps)))
+        rows.append(Row(f"integer − {maker[0]}", about, _difference(steps)))
     return rows
 
 

@@ -135,6 +135,10 @@ class Board(Table):
             raise ValueError(f"core_hz must be a multiple of the link's baud, within {BAUD_ERROR:.1%}, and is {wrong:.1%} off")
         return self
 
+    def with_core_hz(self, core_hz: int) -> Board:
+        """The same board with another clock of the accelerator. Raises `UserError` if it can't have that."""
+        return validated(Board, {**self.model_dump(), "core_hz": core_hz})
+
     @property
     def divisor(self) -> int:
         """Cycles of the accelerator's clock a bit of the link."""

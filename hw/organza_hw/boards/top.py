@@ -1,0 +1,108 @@
+"""The top module of a board: clock, serial line, and a generator between them."""
+
+from typing import Any
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.cdc import ResetSynchronizer
+from amaranth.lib.wiring import In, Out
+
+from organza.host_protocol import STATUS_BYTES, Identity
+from organza.plan import Plan
+from organza.program import Program
+from organza.program_file import program_hash
+from organza_hw.boards.pll import Pll, divisors
+from organza_hw.formats import wire_shape
+from organza_hw.joint import joint_signature
+from organza_hw.link.host import BYTE, Host
+from organza_hw.link.uart import UartReceiver, UartTransmitter
+
+TOP = "board"
+
+
+def check(board, program: Program):
+    """Whether a board's top can be made, before there are components, which Amaranth would report as unused.
+
+    Raises ValueError if the Program has too many layers for the status, or the PLL cannot make the accelerator's clock.
+    """
+    if len(program.nodes) > BYTE * STATUS_BYTES:
+        raise ValueError(f"Program must have at most {BYTE * STATUS_BYTES} layers on a board, not {len(program.nodes)}")
+    divisors(board.device.family, board.clock.hz, board.core_hz)
+
+
+class Generator(wiring.Component):
+    """The Verilog of `organza build` as a component with the ports of its `Pipeline`, but for registers of exponents.
+
+    Parameters
+    ----------
+    name : of its top module.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+    error: Signal
+
+    def __init__(self, program: Program, plan: Plan, name):
+        self.name = name
+        ends = (program.input, plan.joints[0].n), (program.output, plan.joints[-1].n)
+        source, sink = (joint_signature(wire_shape(form), n) for form, n in ends)
+        super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(program.nodes))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.generator = Instance(
+            self.name, i_clk=ClockSignal(), i_rst=ResetSignal(), i_i__payload=self.i.payload, i_i__valid=self.i.valid,
+            o_i__ready=self.i.ready, o_o__payload=self.o.payload, o_o__valid=self.o.valid, i_o__ready=self.o.ready, o_error=self.error,
+        )  # fmt: skip
+        return m
+
+
+class BoardTop(wiring.Component):
+    """Answers requests on the board's serial line; see `organza.host_protocol`.
+
+    The accelerator runs with the board's `core_hz`, from reset until its clock is steady.
+
+    Parameters
+    ----------
+    board : `Board`. accelerator : with streams `i` and `o` and `error`, a `Pipeline` or a `Generator`, of this Program and Plan.
+
+    Members
+    -------
+    clk, rx : In(1). tx : Out(1). led : Out(1), if the board has one: stored weights are damaged.
+    """
+
+    clk: Signal
+    rx: Signal
+    tx: Signal
+    led: Signal
+
+    def __init__(self, board, program: Program, plan: Plan, accelerator):
+        self.board, self.accelerator = board, accelerator
+        check(board, program)
+        identity = Identity.of(program, program_hash(program), board.core_hz)
+        self.host = Host(identity, formats=(program.input, program.output), beats=(plan.joints[0].n, plan.joints[-1].n))
+        self.pll = Pll(board.device.family, board.clock.hz, board.core_hz)
+        ports = {"clk": In(1), "rx": In(1), "tx": Out(1)}
+        super().__init__(ports if board.led is None else {**ports, "led": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        host, accelerator, board = self.host, self.accelerator, self.board
+        domain: Any = ClockDomain("sync")  # the stubs know no members
+        m.domains.sync = domain
+        m.submodules.pll = pll = self.pll
+        m.submodules.reset = ResetSynchronizer(~pll.locked)
+        m.submodules.receiver = receiver = UartReceiver(board.divisor)
+        m.submodules.transmitter = transmitter = UartTransmitter(board.divisor)
+        m.submodules.host, m.submodules.accelerator = host, accelerator
+        wiring.connect(m, receiver.o, host.received)
+        wiring.connect(m, host.sent, transmitter.i)
+        wiring.connect(m, host.i, accelerator.i)
+        wiring.connect(m, accelerator.o, host.o)
+        m.d.comb += [
+            pll.i.eq(self.clk), domain.clk.eq(pll.o), receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx),
+            host.error.eq(accelerator.error),
+        ]  # fmt: skip
+        if board.led is not None:
+            m.d.comb += self.led.eq(accelerator.error.any() ^ board.led.inverted)
+        return m

@@ -1,0 +1,1 @@
+"""The serial link to a host: bytes (`uart`) and frames (`frames`)."""

@@ -1,0 +1,53 @@
+"""Latents drawn on the chip; see `organza.latent_stream`."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from organza.latent_stream import INDEX_BITS, STATE_BITS, quantiles
+from organza_hw.rom import Rom
+
+BYTE = 8
+
+
+class Latents(wiring.Component):
+    """Bytes of integers of a format, from a state on.
+
+    Latency: the first byte `Rom.LATENCY` + 2 cycles after `load`. Throughput: an integer every `Rom.LATENCY` + 1 + its bytes cycles.
+
+    Members
+    -------
+    load : In(1), begin with `state`. state : In(32), not 0. o : Out, stream of bytes, while and after `load` is given.
+    """
+
+    load: Signal
+    state: Signal
+    o: stream.Interface
+
+    def __init__(self, form):
+        self.size, self.form = -(-form.bits // BYTE), form
+        mask = (1 << BYTE * self.size) - 1
+        self.table = Rom(width=BYTE * self.size, words=[int(value) & mask for value in form.to_wire(quantiles(form))])
+        super().__init__({"load": In(1), "state": In(STATE_BITS), "o": Out(stream.Signature(BYTE))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.table = table = self.table
+        state, left = Signal(STATE_BITS, init=1), Signal(range(self.size + 1))
+        wait, word = Signal(Rom.LATENCY + 1), Signal(BYTE * self.size)
+        following = Signal(STATE_BITS)
+        one, two = Signal(STATE_BITS), Signal(STATE_BITS)
+        m.d.comb += [
+            one.eq(state ^ (state << 13)), two.eq(one ^ (one >> 17)), following.eq(two ^ (two << 5)),
+            table.addr.eq(state[-INDEX_BITS:]), self.o.valid.eq(left != 0), self.o.payload.eq(word[:BYTE]),
+        ]  # fmt: skip
+        m.d.sync += wait.eq(wait << 1)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [word.eq(word >> BYTE), left.eq(left - 1)]
+        with m.If(wait[-1]):
+            m.d.sync += [word.eq(table.data), left.eq(self.size)]
+        with m.If((left == 0) & (wait == 0)):
+            m.d.sync += [state.eq(following), wait.eq(1)]
+        with m.If(self.load):
+            m.d.sync += [state.eq(self.state), left.eq(0), wait.eq(0)]
+        return m

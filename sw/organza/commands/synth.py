@@ -1,0 +1,81 @@
+"""`organza synth`: from a build folder to a board's bitstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from organza.commands.common import Force, Json, Output, print_json
+from organza.commands.steps import Steps
+from organza.errors import UserError
+from organza.output_folder import new_folder
+
+
+def synth(
+    build: Annotated[Path, typer.Argument(help="Build folder of 'organza build' or 'organza demo'.")],
+    board: Annotated[
+        str, typer.Option(help="Name of a board that ships, e.g. ulx3s-85f, or a .toml file of your own.")
+    ],
+    output: Output,
+    clock: Annotated[
+        float | None,
+        typer.Option(
+            help="Megahertz of the accelerator instead of the board file's; its PLL must be able to make them."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Most placements to try until the clock closes.")] = 3,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Make a board's bitstream with open tools: resources, clock, images a second.
+
+    Example: organza synth build/mine --board ulx3s-85f -o build/ulx3s
+    """
+    with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
+        with steps.step(f"Reading {build}"):
+            from organza.board import load_board
+            from organza_sim.board_build import make
+            from organza_sim.build_folder import load_build
+
+            chosen = load_board(board)
+            if clock is not None:
+                chosen = chosen.with_core_hz(round(clock * 1e6))
+            found = load_build(build)
+            if found.edited:
+                raise UserError(
+                    f"{build}: {', '.join(found.edited)} was edited since the build; build again before synthesis"
+                )
+        with steps.step(f"Building for {chosen.title}") as say:
+            made = make(found.chip, chosen, Path(board).stem, folder, seeds=seeds, say=say)
+            report = made.report()
+            (folder / "report.json").write_text(_json(report))
+    if as_json:
+        print_json(report)
+        return
+    print("\n".join([*_lines(report), f"wrote {output}"]))
+
+
+def _json(report: dict[str, object]) -> str:
+    import json
+
+    return json.dumps(report, indent=2) + "\n"
+
+
+def _lines(report: dict) -> list[str]:
+    """What was made, for people."""
+    from organza_sim.board_build import NAMES
+
+    lines = [
+        f"{NAMES[what]:12} {number:7,} of {report['available'][what]:,}"
+        if what in report["available"]
+        else f"{NAMES[what]:12} {number:7,}"
+        for what, number in report["used"].items()
+    ]
+    if report["mhz"] is None:
+        return [*lines, "not placed here: give the Verilog and the constraint file to the vendor's tools"]
+    return [
+        *lines, f"clock        {report['mhz']:7.1f} MHz, runs with {report['target_mhz']:g}",
+        f"rate         {report['images_per_second']:7,.0f} images/s (an image every {report['interval']:,} cycles)",
+    ]  # fmt: skip

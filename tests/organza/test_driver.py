@@ -1,0 +1,168 @@
+"""The driver against the reference behind a line that loses, changes and adds bytes, goes away, and comes back with something else."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from organza.driver import TRIES, Driver, LinkError, serial_port
+from organza.errors import UserError
+from organza.host_protocol import Identity, Kind, tensor_bytes
+from organza.latent_stream import draw
+from organza.link import Frame
+from organza.program import Program
+from organza.program_file import program_hash
+from organza.software_board import SoftwareBoard
+from tests.strategies import random_input, random_program
+
+HZ = 25_000_000
+
+
+def program_of(seed: int = 0) -> Program:
+    return random_program(np.random.default_rng(seed), 2, max_size=4, max_channels=4)
+
+
+def board_of(program: Program) -> SoftwareBoard:
+    return SoftwareBoard(program, program_hash(program), HZ)
+
+
+class Noisy:
+    """A line to a board that changes, loses or doubles a byte in `every`, both ways."""
+
+    def __init__(self, board: Any, every: int, seed: int):
+        self.board, self.every, self.rng = board, every, np.random.default_rng(seed)
+        self.hits = 0
+
+    def _spoil(self, octets: bytes) -> bytes:
+        made = bytearray()
+        for byte in octets:
+            if self.rng.integers(self.every):
+                made.append(byte)
+                continue
+            self.hits += 1
+            made += [b"", bytes([byte, byte]), bytes([byte ^ 1 << int(self.rng.integers(8))])][int(self.rng.integers(3))]
+        return bytes(made)
+
+    def write(self, data: bytes, /) -> None:
+        self.board.write(self._spoil(data))
+
+    def read(self, size: int, /) -> bytes:
+        return self._spoil(self.board.read(min(size, 64)))
+
+    def close(self) -> None:
+        pass
+
+
+class Leaving:
+    """A line that goes away after so many reads, once, and then does not open for a while."""
+
+    def __init__(self, boards: list[Any], reads: int, refusals: int = 2):
+        self.boards, self.reads, self.refusals = boards, reads, refusals
+
+    def __call__(self) -> Any:
+        if len(self.boards) == 1 and self.refusals:
+            self.refusals -= 1
+            raise OSError("no such port")
+        line, board = self, self.boards[0]
+
+        class Line:
+            def write(self, data: bytes, /) -> None:
+                board.write(data)
+
+            def read(self, size: int, /) -> bytes:
+                line.reads -= 1
+                if line.reads == 0 and len(line.boards) > 1:
+                    line.boards.pop(0)
+                    raise OSError("unplugged")
+                return board.read(size)
+
+            def close(self) -> None:
+                pass
+
+        return Line()
+
+
+def always(port: Any) -> Callable[[], Any]:
+    return lambda: port
+
+
+def test_images_latents_and_measure() -> None:
+    program = program_of()
+    x = random_input(np.random.default_rng(1), program, 20)
+    with Driver(always(board_of(program))) as driver:
+        assert driver.expect(program, program_hash(program)) == Identity.of(program, program_hash(program), HZ)
+        assert np.array_equal(np.stack([*driver.images(program, x)]), program.run(x))
+        wanted = program.run(draw(program.input, program.input_shape, 40, seed=3))
+        assert np.array_equal(np.stack([*driver.latents(program, 40, seed=3)]), wanted)
+        cycles, crc = driver.measure(40, seed=3)
+        assert (cycles, crc) == (40, zlib.crc32(b"".join(tensor_bytes(y, program.output) for y in wanted)))
+        assert driver.damages == []
+
+
+@pytest.mark.parametrize("every, seed", [(2000, 0), (400, 1)])
+def test_noise(every: int, seed: int) -> None:
+    """A thousand frames: no wrong image, and none lost."""
+    program = program_of()
+    x = random_input(np.random.default_rng(seed), program, 250)
+    line = Noisy(board_of(program), every, seed)
+    with Driver(always(line), timeout=0.02) as driver:
+        assert np.array_equal(np.stack([*driver.images(program, x)]), program.run(x))
+        wanted = program.run(draw(program.input, program.input_shape, 250, seed))
+        assert np.array_equal(np.stack([*driver.latents(program, 250, seed)]), wanted)
+    assert line.hits and driver.damages
+
+
+def test_a_line_of_nothing_but_noise_is_given_up() -> None:
+    with pytest.raises(LinkError, match=rf"^no answer to HELLO after {TRIES} tries: .*; check power, bitstream and baud$"):
+        Driver(always(Noisy(board_of(program_of()), 2, 0)), timeout=0.02).hello()
+
+
+def test_another_program() -> None:
+    program, other = program_of(0), program_of(1)
+    with pytest.raises(LinkError, match=r"^the board runs another Program \([0-9a-f]{12}…, not [0-9a-f]{12}…\); load its bitstream$"):
+        Driver(always(board_of(program))).expect(other, program_hash(other))
+
+
+def test_damaged_weights() -> None:
+    program = program_of()
+    board = board_of(program)
+    identity = Identity.of(program, program_hash(program), HZ)
+    board._answer = lambda one: iter([Frame(Kind.IDENTITY, one.sequence, identity.pack() + b"\2\0\0\0")])  # type: ignore[method-assign]
+    with pytest.raises(LinkError, match=r"^stored weights of layer layer1 are damaged on the board; load its bitstream again$"):
+        Driver(always(board)).expect(program, program_hash(program))
+
+
+def test_a_port_that_goes_away_and_comes_back() -> None:
+    program = program_of()
+    x = random_input(np.random.default_rng(2), program, 30)
+    opened = Leaving([board_of(program), board_of(program)], reads=20)
+    with Driver(opened, patience=5) as driver:
+        driver.expect(program, program_hash(program))
+        assert np.array_equal(np.stack([*driver.images(program, x)]), program.run(x))
+    assert len(opened.boards) == 1 and [text for text in driver.damages if "unplugged" in text]
+
+
+def test_another_board_comes_back() -> None:
+    program = program_of()
+    x = random_input(np.random.default_rng(2), program, 30)
+    with Driver(Leaving([board_of(program), board_of(program_of(1))], reads=20), patience=5) as driver:
+        driver.expect(program, program_hash(program))
+        with pytest.raises(LinkError, match=r"^another board, or another bitstream, came back at the port$"):
+            list(driver.images(program, x))
+
+
+def test_a_port_that_does_not_come_back() -> None:
+    program = program_of()
+    with Driver(Leaving([board_of(program), board_of(program)], reads=3, refusals=99), patience=0.3) as driver:
+        with pytest.raises(LinkError, match=r"^the port did not come back within 0\.3 s: no such port$"):
+            for _ in range(9):
+                driver.hello()
+
+
+def test_a_port_that_is_not_there(tmp_path: Any) -> None:
+    with pytest.raises(UserError, match=r"none: cannot be opened \(.*\); ports are: "):
+        Driver(serial_port(str(tmp_path / "none"), 115_200))

@@ -1,0 +1,120 @@
+# amaranth: UnusedElaboratable=no
+"""Bytes to beats and back, and latents, against their twins in software, whatever stalls."""
+
+import numpy as np
+import pytest
+from amaranth.hdl import Value
+from amaranth.sim import Simulator
+
+from organza.formats import Fixed, Flex
+from organza.host_protocol import tensor_bytes
+from organza.latent_stream import draw, state_of
+from organza_hw.formats import wire_shape
+from organza_hw.link.beat_bytes import BeatPacker, BeatUnpacker
+from organza_hw.link.latents import Latents
+from organza_sim.beats import to_beats
+from tests.organza_hw.patterns import CROSSED, PATTERNS
+
+FORMS = [Fixed(8, True, 1 / 32), Fixed(5, False, 1.0), Flex(-12), Fixed(12, True, 1.0)]
+SHAPES = [(1, 1, 1), (5, 2, 3), (3, 4, 1), (8, 1, 2)]
+
+
+def stream(component, words, count, idle, pressure, watchdog=20_000, extra=()):
+    """Words that come out of `o` for those into `i`, and values of `extra` signals with each."""
+    found = []
+
+    async def testbench(ctx):
+        sent, offered = 0, False
+        for cycle in range(watchdog):
+            offered = sent < len(words) and (offered or not idle[cycle % len(idle)])
+            ctx.set(component.i.valid, offered)
+            if offered:
+                ctx.set(Value.cast(component.i.payload), words[sent])
+            ctx.set(component.o.ready, not pressure[cycle % len(pressure)])
+            _, _, took, there, taken, payload, *more = await ctx.tick().sample(
+                component.i.ready, component.o.valid, component.o.ready, Value.cast(component.o.payload).as_unsigned(), *extra
+            )
+            if offered and took:
+                sent, offered = sent + 1, False
+            if there and taken:
+                found.append((payload, *more))
+            if len(found) == count and sent == len(words):
+                break
+        else:
+            raise AssertionError(f"{len(found)} of {count} words after {watchdog} cycles")
+        ctx.set(component.i.valid, 0)
+        for _ in range(20):
+            _, _, there = await ctx.tick().sample(component.o.valid)
+            assert not there
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    return found
+
+
+def cases(form, shape, n):
+    """Two tensors, their bytes, and their beats as integers with `last` above."""
+    rng = np.random.default_rng(n)
+    x = rng.integers(form.low, form.high + 1, (2, *shape))
+    beats, last = to_beats(x, n)
+    mask = (1 << form.bits) - 1
+    words = [
+        sum((int(value) & mask) << form.bits * k for k, value in enumerate(beat)) | int(flag) << form.bits * n
+        for beat, flag in zip(beats, last, strict=True)
+    ]  # fmt: skip
+    return [*b"".join(tensor_bytes(one, form) for one in x)], words
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_there_and_back(form, shape):
+    for k, n in enumerate((1, 2, 3, 8)):
+        octets, words = cases(form, shape, n)
+        idle, pressure = (np.array(PATTERNS[name], bool) for name in CROSSED[(k * 5 + len(octets)) % len(CROSSED)])
+        packer = BeatPacker(shape, wire_shape(form), n)
+        assert [word for word, in stream(packer, octets, len(words), idle, pressure)] == words
+        unpacker = BeatUnpacker(shape, wire_shape(form), n)
+        found = stream(unpacker, words, len(octets), idle, pressure, extra=[unpacker.end])
+        assert [byte for byte, _ in found] == octets
+        half = len(octets) // 2
+        assert [place for place, (_, end) in enumerate(found) if end] == [half - 1, 2 * half - 1]
+
+
+def test_a_byte_a_cycle():
+    """And a cycle more for a beat."""
+    form, shape, n = Fixed(8, True, 1.0), (8, 1, 1), 4
+    octets, words = cases(form, shape, n)
+    free = np.zeros(1, bool)
+    assert len(stream(BeatPacker(shape, wire_shape(form), n), octets, len(words), free, free, watchdog=len(octets) + len(words) + 1)) == 4
+    assert len(stream(BeatUnpacker(shape, wire_shape(form), n), words, len(octets), free, free, watchdog=len(octets) + len(words) + 1)) == 16
+
+
+@pytest.mark.parametrize("form", [Fixed(8, True, 1 / 32), Flex(-10)], ids=str)
+@pytest.mark.parametrize("pressure", [0.0, 0.6])
+def test_latents(form, pressure):
+    """From a state, and from another in the middle of it."""
+    rng, component, found = np.random.default_rng(0), Latents(form), []
+    wanted = [*tensor_bytes(draw(form, (20, 1, 1), 1, 5)[0], form)], [*tensor_bytes(draw(form, (9, 1, 1), 1, 6)[0], form)]
+
+    async def testbench(ctx):
+        for seed, octets in zip((5, 6), wanted, strict=True):
+            ctx.set(component.state, state_of(seed))
+            ctx.set(component.load, 1)
+            await ctx.tick()
+            ctx.set(component.load, 0)
+            got = []
+            for _ in range(2000):
+                ctx.set(component.o.ready, rng.random() >= pressure)
+                _, _, there, taken, byte = await ctx.tick().sample(component.o.valid, component.o.ready, component.o.payload)
+                got += [byte] if there and taken else []
+                if len(got) == len(octets):
+                    break
+            found.append(got)
+
+    simulator = Simulator(component)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert tuple(found) == wanted

@@ -1,0 +1,119 @@
+"""A small generator on a board of every family, up to the bitstream; what does not fit or close; `organza synth`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from organza.board import Board, load_board
+from organza.cli import app
+from organza.errors import UserError
+from organza_hw.build import Chip, build
+from organza_sim import toolchain
+from organza_sim.board_build import make
+from organza_sim.build_folder import write_build
+from organza_sim.planner import plan_program
+from organza_sim.toolchain import place
+from tests.strategies import random_input, random_program
+
+pytestmark = pytest.mark.synth
+
+
+@pytest.fixture(scope="module")
+def chip() -> Chip:
+    rng = np.random.default_rng(4)
+    program = random_program(rng, 1, max_size=3, max_channels=3)
+    return build(program, plan_program(program, 2))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORGANZA_CACHE", str(tmp_path / "cache"))
+
+
+def smaller(board: Board, **device: int) -> Board:
+    return board.model_copy(update={"device": board.device.model_copy(update=device)})
+
+
+@pytest.mark.parametrize("name", ["ulx3s-25f", "icebreaker", pytest.param("tang-nano-9k", marks=pytest.mark.full)])
+def test_bitstreams(tmp_path: Path, chip: Chip, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of every family, with the clock that its PLL makes, as nextpnr derives it; a second time from the cache."""
+    board, seen = load_board(name), []
+    monkeypatch.setattr(toolchain, "place", lambda *args, **kwargs: seen.append(place(*args, **kwargs)) or seen[-1])
+    try:
+        made = make(chip, board, name, tmp_path)
+    except UserError as error:  # small devices do not close at once; the message says at what they do
+        assert "the clock closes at" in str(error)
+        board = board.with_core_hz(board.core_hz // 2)
+        made = make(chip, board, name, tmp_path)
+    (core,) = seen[-1]["fmax"].values()
+    assert core["constraint"] == pytest.approx(board.core_hz / 1e6, rel=1e-3)
+    assert made.mhz is not None and made.mhz >= board.core_hz / 1e6 == made.target_mhz
+    assert all(made.used[what] <= number for what, number in made.available.items() if what in made.used)
+    image = (tmp_path / made.bitstream).read_bytes()
+    assert len(image) > 10_000 and made.images_per_second == board.core_hz / chip.plan.interval
+    (tmp_path / made.bitstream).unlink()
+    placed = len(seen)
+    assert make(chip, board, name, tmp_path) == made
+    assert (tmp_path / made.bitstream).read_bytes() == image and len(seen) == placed
+
+
+def test_sources_for_vendors(tmp_path: Path, chip: Chip) -> None:
+    made = make(chip, load_board("arty-a7-35t"), "arty-a7-35t", tmp_path)
+    assert (made.mhz, made.bitstream) == (None, "") and made.used["luts"] > 100 and made.used["multipliers"] >= 1
+    assert {"board.v", "board.xdc", "generator.v"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_what_does_not_fit(tmp_path: Path, chip: Chip) -> None:
+    """Multipliers are known before placement; LUTs after it."""
+    board = load_board("ulx3s-25f")
+    with pytest.raises(
+        UserError, match=r"^does not fit ulx3s-25f: \d+ multipliers of 1 \(\d+ too many\); fewer --lanes, a --code of "
+    ):
+        make(chip, smaller(board, multipliers=1), "ulx3s-25f", tmp_path)
+    assert not list(tmp_path.glob("*.bit"))
+
+
+def test_a_clock_that_does_not_close(tmp_path: Path, chip: Chip) -> None:
+    board = load_board("icebreaker").with_core_hz(120_000_000)
+    with pytest.raises(
+        UserError, match=r"^icebreaker: the clock closes at \d+\.\d MHz, not at 120; give --clock \d+, or more --seeds$"
+    ):
+        make(chip, board, "icebreaker", tmp_path)
+    assert not list(tmp_path.glob("*.bin"))
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.output
+
+
+def test_command(tmp_path: Path, chip: Chip) -> None:
+    folder, output = tmp_path / "build", tmp_path / "out"
+    folder.mkdir()
+    write_build(folder, chip, random_input(np.random.default_rng(0), chip.program, 2))
+    code, text = run("synth", str(folder), "--board", "icebreaker", "--clock", "12", "-o", str(output))
+    assert code == 0 and "clock" in text and "images/s" in text
+    report = json.loads((output / "report.json").read_text())
+    assert report["target_mhz"] == 12 and report["bitstream"] == "board.bin" and (output / "board.bin").exists()
+    assert report["images_per_second"] == pytest.approx(12e6 / chip.plan.interval, abs=0.1)
+
+    other = tmp_path / "other"
+    for arguments, message in (
+        (("--board", "ulx4s"), "unknown board 'ulx4s'; known are "),
+        (("--board", "icebreaker", "--clock", "30.01"), "PLL of ice40 must give 30010000 Hz from 12000000 Hz"),
+        (("--board", "icebreaker", "--clock", "0.5"), "core_hz: must be greater than or equal to 1000000, not 500000"),
+    ):
+        code, text = run("synth", str(folder), *arguments, "-o", str(other))
+        assert code != 0 and message in text.replace("\n", " ") and not other.exists()
+    (folder / "generator.v").write_text("// nothing\n")
+    code, text = run("synth", str(folder), "--board", "icebreaker", "-o", str(other))
+    assert (
+        code != 0
+        and "generator.v was edited since the build; build again" in text.replace("\n", " ")
+        and not other.exists()
+    )
