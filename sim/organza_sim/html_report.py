@@ -147,4 +147,10 @@ def _facts(report: dict) -> list[Fact]:
             f"{report['compression_ratio']:.2f}× smaller than float32",
         )
     )
+    facts.append(
+        Fact(
+            "Energy of an image", f"{report['energy_uj']:,.3g} µJ",
+            f"a 45 nm process, modelled; an FPGA at most about {report['energy_fpga_uj'] / 1000:,.2g} mJ",
+        )
+    )  # fmt: skip
     return facts

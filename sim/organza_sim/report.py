@@ -16,6 +16,7 @@ from organza.run_length import coded_bits
 from organza_sim.api import Simulation
 from organza_sim.beats import to_beats
 from organza_sim.cycles import simulate_cycles
+from organza_sim.energy import as_row, program_energy
 from organza_sim.issue_times import engine_cycles
 from organza_sim.verify import Verification
 
@@ -40,8 +41,8 @@ def layer_rows(program: Program, plan: Plan | None = None) -> list[dict[str, obj
     rows = [_layer(node) for node in program.nodes]
     if plan is None:
         return rows
-    for row, engine, before, schedule in zip(
-        rows, plan.engines, plan.joints, plan.schedules(program), strict=False
+    for row, engine, before, schedule, energy in zip(
+        rows, plan.engines, plan.joints, plan.schedules(program), program_energy(program, plan), strict=False
     ):
         layer: LayerPlan = engine.layers[0]
         issued = schedule.issues * schedule.lanes
@@ -62,6 +63,7 @@ def layer_rows(program: Program, plan: Plan | None = None) -> list[dict[str, obj
             buffer_bits=schedule.buffer_bits + schedule.node.constant_bits,
             busy=engine_cycles(schedule) / plan.interval,
             utilization=schedule.node.macs / (schedule.lanes * plan.interval),
+            **as_row(energy),
         )
     return rows
 
@@ -186,6 +188,8 @@ def make_report(
         "nominal_clock_hz": NOMINAL_CLOCK,
         "nominal_images_per_second": NOMINAL_CLOCK / interval,
         "simulated_cycles_per_second": None if simulation is None else simulation.cycles_per_second,
+        "energy_uj": sum(row["energy_uj"] for row in rows),  # type: ignore[misc]
+        "energy_fpga_uj": sum(row["energy_fpga_uj"] for row in rows),  # type: ignore[misc]
         "resources": plan.resources,
         "plan": {
             "program": plan.program,

@@ -147,6 +147,9 @@ def test_json_has_the_stable_keys_and_right_numbers(page: Path) -> None:
     assert report["utilization"] == pytest.approx(program.macs / (plan.lanes * plan.interval))
     assert report["nominal_images_per_second"] == pytest.approx(100e6 / report["interval"])
     assert report["bit_exact"] is True and report["board"] is None
+    parts = ("operations", "weights", "activations", "sums")
+    assert report["energy_uj"] == pytest.approx(sum(row[f"energy_{part}_uj"] for row in rows for part in parts))
+    assert report["energy_fpga_uj"] == pytest.approx(14e-6 * program.macs)
     # An error of 0.01 in [-1, 1] is 0.005 in [0, 1], except where the picture saturates.
     assert report["psnr_db"] == pytest.approx(-20 * math.log10(0.005), abs=1)
 

@@ -15,46 +15,55 @@ from organza.output_folder import new_folder
 
 def synth(
     build: Annotated[Path, typer.Argument(help="Build folder of 'organza build' or 'organza demo'.")],
-    board: Annotated[
-        str, typer.Option(help="Name of a board that ships, e.g. ulx3s-85f, or a .toml file of your own.")
-    ],
     output: Output,
+    board: Annotated[str | None, typer.Option(help="Name of a board that ships, e.g. ulx3s-85f, or a .toml file of your own.")] = None,
+    asic: Annotated[bool, typer.Option("--asic", help="Generic standard cells instead of a board: gates, and memories as macros.")] = False,
     clock: Annotated[
-        float | None,
-        typer.Option(
-            help="Megahertz of the accelerator instead of the board file's; its PLL must be able to make them."
-        ),
+        float | None, typer.Option(help="Megahertz of the accelerator instead of the board file's; its PLL must be able to make them.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Most placements to try until the clock closes.")] = 3,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Make a board's bitstream with open tools: resources, clock, images a second.
+    """Make a board's bitstream with open tools: resources, clock, images a second. Or count the gates of a chip.
 
     Example: organza synth build/mine --board ulx3s-85f -o build/ulx3s
     """
+    if (board is None) != asic:
+        raise UserError("give either --board or --asic")
+    if asic and clock is not None:
+        raise UserError("--clock must not be given with --asic, which has no timing")
     with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
         with steps.step(f"Reading {build}"):
             from organza.board import load_board
+            from organza_sim.asic import make_cells
             from organza_sim.board_build import make
             from organza_sim.build_folder import load_build
 
-            chosen = load_board(board)
-            if clock is not None:
+            chosen = None if board is None else load_board(board)
+            if chosen is not None and clock is not None:
                 chosen = chosen.with_core_hz(round(clock * 1e6))
             found = load_build(build)
             if found.edited:
-                raise UserError(
-                    f"{build}: {', '.join(found.edited)} was edited since the build; build again before synthesis"
-                )
-        with steps.step(f"Building for {chosen.title}") as say:
-            made = make(found.chip, chosen, Path(board).stem, folder, seeds=seeds, say=say)
-            report = made.report()
+                raise UserError(f"{build}: {', '.join(found.edited)} was edited since the build; build again before synthesis")
+        with steps.step("Mapping to gates" if chosen is None else f"Building for {chosen.title}") as say:
+            if chosen is None:
+                report = make_cells(found.chip, folder).report()
+            else:
+                report = make(found.chip, chosen, Path(str(board)).stem, folder, seeds=seeds, say=say).report()
             (folder / "report.json").write_text(_json(report))
     if as_json:
         print_json(report)
         return
-    print("\n".join([*_lines(report), f"wrote {output}"]))
+    print("\n".join([*(_gates(report) if asic else _lines(report)), f"wrote {output}"]))
+
+
+def _gates(report: dict) -> list[str]:
+    """What a chip of standard cells takes, for people."""
+    return [
+        f"{report['gate_equivalents']:,} gate equivalents ({report['transistors']:,} transistors), {report['registers']:,} registers among them",
+        f"{len(report['macros'])} memories as macros: {report['rom_bits']:,} bits of ROM, {report['ram_bits']:,} of RAM",
+    ]
 
 
 def _json(report: dict[str, object]) -> str:
