@@ -91,7 +91,7 @@ class Host(wiring.Component):
         ]  # fmt: skip
         begin = Signal()  # of a run
         measured = self._measure(m, begin, images)
-        self._feed(m, feed, fed, kind == Kind.IMAGE)
+        fed_all = self._feed(m, feed, fed, kind == Kind.IMAGE)
         status = [self.error.word_select(k, BYTE) for k in range(STATUS_BYTES)]
         text = Array([*(Const(byte, BYTE) for byte in self.identity.pack()), *status])
         step, run, nothing = Signal(range(RUN_BYTES + receiver.READ_LATENCY + 1)), Signal(BYTE * RUN_BYTES), Signal()
@@ -113,7 +113,8 @@ class Host(wiring.Component):
                 with m.If(receiver.damage.valid):
                     m.d.sync += send(Kind.DAMAGE, 1, [sequence.eq(0), reason.eq(receiver.damage.payload)])
                     m.next = "HEAD"
-                with m.Elif(receiver.frame.valid):
+                # An output can be complete before all of its input has been taken.
+                with m.Elif(receiver.frame.valid & fed_all):
                     m.d.comb += receiver.frame.ready.eq(1)
                     m.d.sync += [kind.eq(request.kind), sequence.eq(request.sequence)]
                     m.d.sync += send(Kind.DAMAGE, 1, [reason.eq(Refusal.KIND)])
@@ -191,13 +192,18 @@ class Host(wiring.Component):
         return m
 
     def _feed(self, m, begin, images, stored):
-        """From `begin` on, bytes of inputs to the packer: those of a frame, which is released then, or of so many `images`."""
+        """From `begin` on, bytes of inputs to the packer: those of a frame, which is released then, or of so many `images`.
+
+        Whether there is nothing left to feed.
+        """
         receiver, packer, latents = self.receiver, self.packer, m.submodules.latents
         place, left = Signal(range(self.input_bytes)), Signal.like(images)
         wait = Signal(range(receiver.READ_LATENCY + 1))
         m.d.comb += receiver.address.eq(place)
+        done = Signal()
         with m.FSM():
             with m.State("IDLE"):
+                m.d.comb += done.eq(1)
                 with m.If(begin):
                     m.d.sync += [left.eq(images), place.eq(0), wait.eq(receiver.READ_LATENCY)]
                     m.next = "FEED"
@@ -217,6 +223,7 @@ class Host(wiring.Component):
                         with m.If(left == 1):
                             m.d.comb += receiver.release.eq(stored)
                             m.next = "IDLE"
+        return done
 
     def _measure(self, m, begin, images):
         """Cycles from the first input beat behind `begin` to the last output beat, and the check sum of all bytes of outputs."""

@@ -5,11 +5,12 @@ import zlib
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
+from organza.formats import Fixed
 from organza.host_protocol import (
     COUNT_BYTES,
     CYCLE_BYTES,
@@ -25,6 +26,7 @@ from organza.host_protocol import (
 from organza.latent_stream import draw, state_of
 from organza.link import Damage, Decoder, Frame, Reason
 from organza.program_file import program_hash
+from organza_hw.joint import joint_signature
 from organza_hw.link.host import Host
 from organza_hw.pipeline import Pipeline
 from organza_sim.cycles import simulate_cycles
@@ -37,11 +39,8 @@ HZ, MOST = 25_000_000, 1 << 16
 class Hosted(wiring.Component):
     """A host and its accelerator."""
 
-    def __init__(self, program, plan):
-        self.pipeline = Pipeline(program, plan, files=False)
-        identity = Identity.of(program, program_hash(program), HZ)
-        beats = plan.joints[0].n, plan.joints[-1].n
-        self.host = Host(identity, formats=(program.input, program.output), beats=beats)
+    def __init__(self, host, accelerator):
+        self.host, self.pipeline = host, accelerator
         super().__init__({
             "received": In(self.host.receiver.i.signature.flip()), "sent": Out(stream.Signature(8)), "error": In(32),
         })  # fmt: skip
@@ -55,6 +54,12 @@ class Hosted(wiring.Component):
         wiring.connect(m, self.pipeline.o, self.host.o)
         m.d.comb += self.host.error.eq(self.error)
         return m
+
+
+def hosted_pipeline(program, plan):
+    identity = Identity.of(program, program_hash(program), HZ)
+    host = Host(identity, formats=(program.input, program.output), beats=(plan.joints[0].n, plan.joints[-1].n))
+    return Hosted(host, Pipeline(program, plan, files=False))
 
 
 def converse(component, requests, *, seed=0, ready=1.0, valid=1.0, watchdog=60_000, error=0, moved=None):
@@ -117,7 +122,7 @@ def test_images(seed, ready, valid):
     rng, program, plan = case(seed)
     x = random_input(rng, program, 3)
     requests = [(Frame(Kind.IMAGE, 7 + k, tensor_bytes(q, program.input)).encode(), 1) for k, q in enumerate(x)]
-    found = converse(Hosted(program, plan), requests, seed=seed, ready=ready, valid=valid)
+    found = converse(hosted_pipeline(program, plan), requests, seed=seed, ready=ready, valid=valid)
     assert [(frame.kind, frame.sequence) for frame in found] == [(Kind.PIXELS, 7 + k) for k in range(3)]
     assert np.array_equal(np.stack([image(frame, program) for frame in found]), program.run(x))
 
@@ -130,7 +135,7 @@ def test_latents_and_measure(seed):
         (Frame(Kind.LATENTS, 1, request).encode(), 3), (Frame(Kind.MEASURE, 2, request).encode(), 1),
         (Frame(Kind.HELLO, 3).encode(), 1), (Frame(Kind.LATENTS, 4, request).encode(), 3),
     ]  # fmt: skip
-    found = converse(Hosted(program, plan), requests, seed=seed)
+    found = converse(hosted_pipeline(program, plan), requests, seed=seed)
     wanted = program.run(draw(program.input, program.input_shape, 3, seed))
     assert [frame.sequence for frame in found] == [1, 1, 1, 2, 3, 4, 4, 4]
     for frames in (found[:3], found[5:]):
@@ -146,14 +151,54 @@ def test_measured_cycles(seed):
     """From the first beat that went in to the last that came out, and no fewer than the model's, which is never kept waiting."""
     _, program, plan = case(seed)
     moved = [], []
-    found = converse(Hosted(program, plan), [(Frame(Kind.MEASURE, 0, run_payload(5, 4)).encode(), 1)], moved=moved)
+    found = converse(
+        hosted_pipeline(program, plan), [(Frame(Kind.MEASURE, 0, run_payload(5, 4)).encode(), 1)], moved=moved
+    )
     cycles, model = int.from_bytes(found[0].payload[:CYCLE_BYTES], "little"), simulate_cycles(program, plan, 4)
     assert cycles == moved[1][-1] - moved[0][0] >= model.sent[-1] - model.first
 
 
+class Early(wiring.Component):
+    """Copies the first pixel of an image at once, and takes the others later."""
+
+    def __init__(self):
+        super().__init__(
+            {"i": In(joint_signature(signed(8), 1)), "o": Out(joint_signature(signed(8), 1)), "error": Out(1)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        first = Signal(init=1)
+        m.d.comb += [
+            self.i.ready.eq(~first | self.o.ready), self.o.valid.eq(first & self.i.valid), self.o.payload.data.eq(self.i.payload.data),
+            self.o.payload.last.eq(1),
+        ]  # fmt: skip
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += first.eq(self.i.payload.last)
+        return m
+
+
+def test_an_output_that_is_complete_before_its_input():
+    """A request that comes then waits until the rest of the input has been drawn; while an image is still needed, it is refused."""
+    form = Fixed(8, True, 1 / 32)
+    identity = Identity((1, 12, 12), 1, (1, 1, 1), 1, HZ, bytes(32))
+    hosted = Hosted(Host(identity, formats=(form, form), beats=(1, 1)), Early())
+    (x,) = np.random.default_rng(0).integers(-128, 128, (1, 1, 12, 12))
+    runs = [
+        (Frame(kind, 1 + k, run_payload(state_of(k), 1)).encode(), 1)
+        for k, kind in enumerate((Kind.LATENTS, Kind.MEASURE, Kind.LATENTS))
+    ]
+    requests = [*runs, (Frame(Kind.IMAGE, 4, tensor_bytes(x, form)).encode(), 1), (Frame(Kind.HELLO, 5).encode(), 1)]
+    latents, measured, more, sent, refused = converse(hosted, requests)
+    assert (measured.kind, measured.sequence) == (Kind.MEASURED, 2)
+    pixels = [int(tensor_of(frame.payload, form, (1, 1, 1)).item()) for frame in (latents, more, sent)]
+    assert pixels == [*(draw(form, (1, 12, 12), 1, seed)[0, 0, 0, 0] for seed in (0, 2)), x[0, 0, 0]]
+    assert refused == Frame(Kind.DAMAGE, 0, bytes([Reason.BUSY]))
+
+
 def test_identity_and_status():
     _, program, plan = case(1)
-    (frame,) = converse(Hosted(program, plan), [(Frame(Kind.HELLO, 9).encode(), 1)], error=0x80000002)
+    (frame,) = converse(hosted_pipeline(program, plan), [(Frame(Kind.HELLO, 9).encode(), 1)], error=0x80000002)
     assert (frame.kind, frame.sequence) == (Kind.IDENTITY, 9)
     assert Identity.unpack(frame.payload) == (Identity.of(program, program_hash(program), HZ), 0x80000002)
 
@@ -172,7 +217,7 @@ def test_refusals():
         (Frame(Kind.MEASURE, 6, b"\1" + bytes(RUN_BYTES - 1)).encode(), 1),
         (Frame(Kind.IMAGE, 7, good).encode(), 1),
     ]  # fmt: skip
-    found = converse(Hosted(program, plan), requests)
+    found = converse(hosted_pipeline(program, plan), requests)
     assert all(isinstance(frame, Frame) for frame in found) and not any(isinstance(frame, Damage) for frame in found)
     refused = [(frame.kind, frame.sequence, frame.payload[0]) for frame in found[:-1]]
     assert {kind for kind, _, _ in refused} == {Kind.DAMAGE}
