@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import organza
 from organza.board import Board, load_board
 from organza.cli import app
 from organza.errors import UserError
+from organza.quality import CHECKPOINT, calibration_latents
 from organza_hw.build import Chip, build
 from organza_sim import toolchain
 from organza_sim.board_build import make
 from organza_sim.build_folder import write_build
-from organza_sim.planner import plan_program
+from organza_sim.planner import DEFAULT_LANES, plan_program
 from organza_sim.toolchain import place
 from tests.strategies import random_input, random_program
 
@@ -116,4 +118,26 @@ def test_command(tmp_path: Path, chip: Chip) -> None:
         code != 0
         and "generator.v was edited since the build; build again" in text.replace("\n", " ")
         and not other.exists()
+    )
+
+
+def test_what_is_recorded() -> None:
+    """The rate follows from the clock and the Plan of today, and the documentation says the same."""
+    root = Path(__file__).parents[2]
+    (row,) = json.loads((root / "docs/results/boards.json").read_text())["rows"].values()
+    program = organza.lower(CHECKPOINT, calibration_latents(64))
+    interval = plan_program(program, DEFAULT_LANES).interval
+    assert row["interval"] == interval and row["images_per_second"] == pytest.approx(
+        row["target_mhz"] * 1e6 / interval, abs=0.1
+    )
+    assert row["mhz"] >= row["target_mhz"] == 112.5
+    assert all(row["used"][what] <= row["available"][what] for what in ("luts", "multipliers", "block_rams"))
+    text = (root / "docs/boards.md").read_text()
+    assert (
+        f"closes at {row['mhz']:.1f} MHz" in text
+        and f"{round(row['images_per_second'], -1):,.0f} images a second" in text
+    )
+    assert (
+        f"{row['used']['luts']:,} LUTs, {row['used']['multipliers']} multipliers, {row['used']['block_rams']} block RAMs"
+        in text
     )
