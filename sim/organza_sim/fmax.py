@@ -5,8 +5,9 @@
 
 A row is an engine of 64 lanes for a transposed convolution of 64 → 32 channels (4×4, stride 2, 8×8 → 16×16) with weights in
 the netlist, between two engines of one lane if its tensors must be between nodes. Registers make a stream of a few pins of it, and
-it is placed and routed alone on an ECP5-85F of speed grade 6. Named rows are measured anew, the others kept; rows that are not in the file are measured. A placement that misses the target is tried
-again with another seed and the better one kept, as one does who builds a chip. Minutes a row; one process.
+it is placed and routed alone on an ECP5-85F of speed grade 6. Named rows are measured anew, the others kept; rows that are not in
+the file are measured. A placement that misses the target is tried again with another seed and the better one kept, as one does who
+builds a chip. Minutes a row; one process.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def make_report(
     """
     if verification is not None and simulation is None:
         simulation = verification.simulation
-    rows = layer_rows(program, plan)
+    rows, energies = layer_rows(program, plan), program_energy(program, plan)
     issued = sum(row["macs_issued"] for row in rows)  # type: ignore[misc]
     images, cycles, cycles_model = None, None, plan.cycles
     latency, interval = plan.cycles, plan.interval
@@ -188,8 +188,8 @@ def make_report(
         "nominal_clock_hz": NOMINAL_CLOCK,
         "nominal_images_per_second": NOMINAL_CLOCK / interval,
         "simulated_cycles_per_second": None if simulation is None else simulation.cycles_per_second,
-        "energy_uj": sum(row["energy_uj"] for row in rows),  # type: ignore[misc]
-        "energy_fpga_uj": sum(row["energy_fpga_uj"] for row in rows),  # type: ignore[misc]
+        "energy_uj": sum(energy.total for energy in energies),
+        "energy_fpga_uj": sum(energy.fpga for energy in energies),
         "resources": plan.resources,
         "plan": {
             "program": plan.program,

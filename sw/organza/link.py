@@ -15,6 +15,8 @@ import zlib
 from dataclasses import dataclass
 from enum import IntEnum, unique
 
+from organza.checks import check_integer
+
 END, ESC, ESC_END, ESC_ESC = 0xC0, 0xDB, 0xDC, 0xDD
 LENGTH_BYTES, CRC_BYTES = 3, 4
 HEADER_BYTES = 2 + LENGTH_BYTES  # kind, sequence, length
@@ -39,14 +41,6 @@ class Reason(IntEnum):
     TOO_LONG = 4
     LINE = 5
     BUSY = 6
-
-
-def check_integer(subject: str, value: object, least: int, most: int) -> None:
-    """Raises TypeError unless `value` is an integer, ValueError unless it is from `least` to `most`."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{subject} must be an integer, not {value!r}")
-    if not least <= value <= most:
-        raise ValueError(f"{subject} must be between {least} and {most}, not {value}")
 
 
 @dataclass(frozen=True)

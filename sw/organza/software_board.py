@@ -26,13 +26,15 @@ INTERVAL = 1  # cycles of an image: the reference has no clock
 
 
 class SoftwareBoard:
-    """A `Port` whose board is `Program.run`. A measurement says that every image took `INTERVAL` cycles."""
+    """A `Port` whose board is `Program.run`. A measurement says that every image took `INTERVAL` cycles.
 
-    def __init__(self, program: Program, program_hash: str, core_hz: int):
+    status : what it says of damaged layers, see `organza.driver.Driver.hello`.
+    """
+
+    def __init__(self, program: Program, program_hash: str, core_hz: int, status: int = 0):
         self.program, self.identity = program, Identity.of(program, program_hash, core_hz)
-        shape, size = self.identity.input_shape, self.identity.input_bytes
-        self._input_bytes = shape[0] * shape[1] * shape[2] * size
-        self._decoder = Decoder(max(self._input_bytes, RUN_BYTES))
+        self.status = status
+        self._decoder = Decoder(self.identity.longest_request)
         self._replies = bytearray()
 
     def write(self, data: bytes, /) -> None:
@@ -54,8 +56,7 @@ class SoftwareBoard:
         if isinstance(one, Damage):
             yield Frame(Kind.DAMAGE, 0, bytes([one.reason]))
             return
-        sizes: dict[int, int] = {Kind.HELLO: 0, Kind.IMAGE: self._input_bytes, Kind.LATENTS: RUN_BYTES, Kind.MEASURE: RUN_BYTES}
-        size = sizes.get(one.kind)
+        size = self.identity.requests.get(one.kind)
         state, images = int.from_bytes(one.payload[:STATE_BYTES], "little"), int.from_bytes(one.payload[STATE_BYTES:RUN_BYTES], "little")
         run = one.kind in (Kind.LATENTS, Kind.MEASURE)
         if size is None:
@@ -63,7 +64,7 @@ class SoftwareBoard:
         elif len(one.payload) != size or (run and not state * images):
             yield Frame(Kind.DAMAGE, one.sequence, bytes([Refusal.SIZE]))
         elif one.kind == Kind.HELLO:
-            yield Frame(Kind.IDENTITY, one.sequence, self.identity.pack() + bytes(STATUS_BYTES))
+            yield Frame(Kind.IDENTITY, one.sequence, self.identity.pack() + self.status.to_bytes(STATUS_BYTES, "little"))
         elif one.kind == Kind.IMAGE:
             x = tensor_of(one.payload, self.program.input, self.program.input_shape)
             yield from (Frame(Kind.PIXELS, one.sequence, octets) for octets in self._run(x[None]))

@@ -11,9 +11,8 @@ import pytest
 
 from organza.driver import TRIES, Driver, LinkError, serial_port
 from organza.errors import UserError
-from organza.host_protocol import Identity, Kind, tensor_bytes
+from organza.host_protocol import Identity, tensor_bytes
 from organza.latent_stream import draw
-from organza.link import Frame
 from organza.program import Program
 from organza.program_file import program_hash
 from organza.software_board import SoftwareBoard
@@ -129,9 +128,7 @@ def test_another_program() -> None:
 
 def test_damaged_weights() -> None:
     program = program_of()
-    board = board_of(program)
-    identity = Identity.of(program, program_hash(program), HZ)
-    board._answer = lambda one: iter([Frame(Kind.IDENTITY, one.sequence, identity.pack() + b"\2\0\0\0")])  # type: ignore[method-assign]
+    board = SoftwareBoard(program, program_hash(program), HZ, status=2)
     with pytest.raises(LinkError, match=r"^stored weights of layer layer1 are damaged on the board; load its bitstream again$"):
         Driver(always(board)).expect(program, program_hash(program))
 

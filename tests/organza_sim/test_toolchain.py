@@ -54,6 +54,13 @@ def test_a_pin_that_is_not_there(tmp_path: Path) -> None:
         toolchain.place(tmp_path, wrong, TOP)
 
 
+def test_a_part_that_is_not_known(tmp_path: Path) -> None:
+    board = load_board("ulx3s-85f")
+    wrong = board.model_copy(update={"device": board.device.model_copy(update={"part": "LFE5U-99F"})})
+    with pytest.raises(ValueError, match=r"^ECP5 part must be like LFE5U-85F, not 'LFE5U-99F'$"):
+        toolchain.place(tmp_path, wrong, TOP)
+
+
 def test_families_without_open_tools(tmp_path: Path) -> None:
     """A netlist can be made, with the multipliers that the board's file counts, but not placed."""
     board = load_board("arty-a7-35t")

@@ -4,9 +4,9 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza.schedule import ceil_div
 from organza_hw.joint import joint_signature
-
-BYTE = 8
+from organza_hw.link.frames import BYTE
 
 
 class _Places(wiring.Component):
@@ -64,7 +64,7 @@ class BeatPacker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.places = places = self.places
-        size = -(-self.element.width // BYTE)
+        size = ceil_div(self.element.width, BYTE)
         low, number = Signal(BYTE * size), Signal(range(size))
         taken, whole = Signal(), Signal()
         m.d.comb += [
@@ -108,7 +108,7 @@ class BeatUnpacker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.places = places = self.places
-        width, size = self.element.width, -(-self.element.width // BYTE)
+        width, size = self.element.width, ceil_div(self.element.width, BYTE)
         beat, there, number = Signal(width * self.n), Signal(), Signal(range(size))
         wide = Signal(Shape(BYTE * size, self.element.signed))
         element = beat[:width]

@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
+from organza.checks import check_integer
 from organza.link import (
     CRC_BYTES,
     END,
@@ -17,7 +18,6 @@ from organza.link import (
     LENGTH_BYTES,
     MOST,
     Reason,
-    check_integer,
 )
 from organza_hw.block_ram import block_ram
 from organza_hw.lanes.dot import register

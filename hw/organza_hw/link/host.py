@@ -21,10 +21,8 @@ from organza.host_protocol import (
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
 from organza_hw.link.beat_bytes import BeatPacker, BeatUnpacker
-from organza_hw.link.frames import FrameReceiver, FrameTransmitter
+from organza_hw.link.frames import BYTE, FrameReceiver, FrameTransmitter
 from organza_hw.link.latents import Latents
-
-BYTE = 8
 
 
 class Host(wiring.Component):
@@ -51,16 +49,8 @@ class Host(wiring.Component):
 
     def __init__(self, identity, *, formats, beats):
         self.identity, self.formats = identity, formats
-        sizes = [
-            bytes_of * shape[0] * shape[1] * shape[2]
-            for shape, bytes_of in (
-                (identity.input_shape, identity.input_bytes),
-                (identity.output_shape, identity.output_bytes),
-            )
-        ]
-        self.input_bytes, self.output_bytes = sizes
         shapes = [wire_shape(form) for form in formats]
-        self.receiver = FrameReceiver(max(self.input_bytes, RUN_BYTES))
+        self.receiver = FrameReceiver(identity.longest_request)
         self.packer = BeatPacker(identity.input_shape, shapes[0], beats[0])
         self.unpacker = BeatUnpacker(identity.output_shape, shapes[1], beats[1])
         super().__init__({
@@ -97,10 +87,9 @@ class Host(wiring.Component):
         step, run, nothing = Signal(range(RUN_BYTES + receiver.READ_LATENCY + 1)), Signal(BYTE * RUN_BYTES), Signal()
         state, count = run[: BYTE * STATE_BYTES], run[BYTE * STATE_BYTES :]
         request = receiver.frame.payload
-        sizes = {Kind.HELLO: 0, Kind.IMAGE: self.input_bytes, Kind.LATENTS: RUN_BYTES, Kind.MEASURE: RUN_BYTES}
 
-        def send(name, number, octets):
-            return [reply.eq(name), length.eq(number), place.eq(0), *octets]
+        def send(name, number, *more):
+            return [reply.eq(name), length.eq(number), place.eq(0), *more]
 
         # A byte every other cycle, far more than the line takes: between registers, so that neither side adds to the other's cycle.
         body = transmitter.payload
@@ -111,16 +100,16 @@ class Host(wiring.Component):
                 m.d.comb += receiver.damage.ready.eq(1)
                 m.d.sync += place.eq(0)
                 with m.If(receiver.damage.valid):
-                    m.d.sync += send(Kind.DAMAGE, 1, [sequence.eq(0), reason.eq(receiver.damage.payload)])
+                    m.d.sync += send(Kind.DAMAGE, 1, sequence.eq(0), reason.eq(receiver.damage.payload))
                     m.next = "HEAD"
                 # An output can be complete before all of its input has been taken.
                 with m.Elif(receiver.frame.valid & fed_all):
                     m.d.comb += receiver.frame.ready.eq(1)
                     m.d.sync += [kind.eq(request.kind), sequence.eq(request.sequence)]
-                    m.d.sync += send(Kind.DAMAGE, 1, [reason.eq(Refusal.KIND)])
+                    m.d.sync += send(Kind.DAMAGE, 1, reason.eq(Refusal.KIND))
                     m.next = "REFUSE"
                     with m.Switch(request.kind):
-                        for number, size in sizes.items():
+                        for number, size in self.identity.requests.items():
                             with m.Case(number):
                                 m.d.sync += reason.eq(Refusal.SIZE)
                                 with m.If(request.length == size):
@@ -130,11 +119,11 @@ class Host(wiring.Component):
                 m.next = "HEAD"
             with m.State("HELLO"):
                 m.d.comb += receiver.release.eq(1)
-                m.d.sync += send(Kind.IDENTITY, IDENTITY_BYTES + STATUS_BYTES, [])
+                m.d.sync += send(Kind.IDENTITY, IDENTITY_BYTES + STATUS_BYTES)
                 m.next = "HEAD"
             with m.State("IMAGE"):
                 m.d.comb += [feed.eq(1), fed.eq(1)]
-                m.d.sync += send(Kind.PIXELS, self.output_bytes, [images.eq(1)])
+                m.d.sync += send(Kind.PIXELS, self.identity.output_size, images.eq(1))
                 m.next = "HEAD"
             with m.State("RUN"):
                 # State and images, one byte after the other.
@@ -150,10 +139,10 @@ class Host(wiring.Component):
                 m.d.comb += [latents.state.eq(state), fed.eq(count)]
                 m.next = "HEAD"
                 with m.If(nothing):
-                    m.d.sync += send(Kind.DAMAGE, 1, [reason.eq(Refusal.SIZE)])
+                    m.d.sync += send(Kind.DAMAGE, 1, reason.eq(Refusal.SIZE))
                 with m.Else():
                     m.d.comb += [latents.load.eq(1), feed.eq(1), begin.eq(1)]
-                    m.d.sync += send(Kind.PIXELS, self.output_bytes, [])
+                    m.d.sync += send(Kind.PIXELS, self.identity.output_size)
                     with m.If(kind == Kind.MEASURE):
                         m.next = "MEASURE"
             with m.State("MEASURE"):
@@ -163,7 +152,7 @@ class Host(wiring.Component):
                     with m.If(images == 1):
                         m.next = "MEASURED"
             with m.State("MEASURED"):
-                m.d.sync += send(Kind.MEASURED, MEASURED_BYTES, [])
+                m.d.sync += send(Kind.MEASURED, MEASURED_BYTES)
                 m.next = "HEAD"
             with m.State("HEAD"):
                 m.d.comb += transmitter.frame.valid.eq(1)
@@ -186,7 +175,7 @@ class Host(wiring.Component):
                     with m.If(length == 1):
                         m.next = "IDLE"
                         with m.If(reply == Kind.PIXELS):
-                            m.d.sync += [images.eq(images - 1), length.eq(self.output_bytes)]
+                            m.d.sync += [images.eq(images - 1), length.eq(self.identity.output_size)]
                             with m.If(images != 1):
                                 m.next = "HEAD"
         return m
@@ -197,7 +186,7 @@ class Host(wiring.Component):
         Whether there is nothing left to feed.
         """
         receiver, packer, latents = self.receiver, self.packer, m.submodules.latents
-        place, left = Signal(range(self.input_bytes)), Signal.like(images)
+        place, left = Signal(range(self.identity.input_size)), Signal.like(images)
         wait = Signal(range(receiver.READ_LATENCY + 1))
         m.d.comb += receiver.address.eq(place)
         done = Signal()
@@ -218,7 +207,7 @@ class Host(wiring.Component):
                 m.d.sync += wait.eq(Mux(wait == 0, 0, wait - 1))
                 with m.If(packer.i.valid & packer.i.ready):
                     m.d.sync += [place.eq(place + 1), wait.eq(receiver.READ_LATENCY)]
-                    with m.If(place == self.input_bytes - 1):
+                    with m.If(place == self.identity.input_size - 1):
                         m.d.sync += [place.eq(0), left.eq(left - 1)]
                         with m.If(left == 1):
                             m.d.comb += receiver.release.eq(stored)

@@ -4,10 +4,10 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza.host_protocol import element_bytes
 from organza.latent_stream import INDEX_BITS, STATE_BITS, quantiles
+from organza_hw.link.frames import BYTE
 from organza_hw.rom import Rom
-
-BYTE = 8
 
 
 class Latents(wiring.Component):
@@ -25,7 +25,7 @@ class Latents(wiring.Component):
     o: stream.Interface
 
     def __init__(self, form):
-        self.size, self.form = -(-form.bits // BYTE), form
+        self.size, self.form = element_bytes(form), form
         mask = (1 << BYTE * self.size) - 1
         self.table = Rom(width=BYTE * self.size, words=[int(value) & mask for value in form.to_wire(quantiles(form))])
         super().__init__({"load": In(1), "state": In(STATE_BITS), "o": Out(stream.Signature(BYTE))})

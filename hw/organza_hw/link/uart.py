@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from organza.link import check_integer
+from organza.checks import check_integer
 
 BITS = 8
 LEAST_DIVISOR = 4  # the beginning of a bit is seen up to a cycle late: with fewer, that is too far from its middle

@@ -41,7 +41,6 @@ def run(
     """
     with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
         with steps.step(f"Reading {build}"):
-            import json
             import time
 
             import numpy as np
@@ -52,6 +51,7 @@ def run(
             from organza.program_file import program_hash
             from organza_sim.build_folder import load_build
             from organza_sim.pictures import comparison, labelled
+            from organza_sim.yowasp import write_record
 
             chosen, chip = load_board(board), load_build(build).chip
             program = chip.program
@@ -84,7 +84,7 @@ def run(
                 "images_per_second": None if port == REFERENCE else identity.core_hz * measure / cycles,
                 "images_per_second_link": len(outputs) / seconds, "mended": driver.damages,
             }  # fmt: skip
-            (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+            write_record(folder / "report.json", report)
     if as_json:
         print_json(report)
     else:

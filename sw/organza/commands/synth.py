@@ -39,6 +39,7 @@ def synth(
             from organza_sim.asic import make_cells
             from organza_sim.board_build import make
             from organza_sim.build_folder import load_build
+            from organza_sim.yowasp import write_record
 
             chosen = None if board is None else load_board(board)
             if chosen is not None and clock is not None:
@@ -51,7 +52,7 @@ def synth(
                 report = make_cells(found.chip, folder).report()
             else:
                 report = make(found.chip, chosen, Path(str(board)).stem, folder, seeds=seeds, say=say).report()
-            (folder / "report.json").write_text(_json(report))
+            write_record(folder / "report.json", report)
     if as_json:
         print_json(report)
         return
@@ -64,12 +65,6 @@ def _gates(report: dict) -> list[str]:
         f"{report['gate_equivalents']:,} gate equivalents ({report['transistors']:,} transistors), {report['registers']:,} registers among them",
         f"{len(report['macros'])} memories as macros: {report['rom_bits']:,} bits of ROM, {report['ram_bits']:,} of RAM",
     ]
-
-
-def _json(report: dict[str, object]) -> str:
-    import json
-
-    return json.dumps(report, indent=2) + "\n"
 
 
 def _lines(report: dict) -> list[str]:

@@ -4,7 +4,6 @@
 import numpy as np
 import pytest
 from amaranth.hdl import Value
-from amaranth.sim import Simulator
 
 from organza.formats import Fixed, Flex
 from organza.host_protocol import tensor_bytes
@@ -13,6 +12,7 @@ from organza_hw.formats import wire_shape
 from organza_hw.link.beat_bytes import BeatPacker, BeatUnpacker
 from organza_hw.link.latents import Latents
 from organza_sim.beats import to_beats
+from tests.organza_hw.link.shared import silence, simulate
 from tests.organza_hw.patterns import CROSSED, PATTERNS
 
 FORMS = [Fixed(8, True, 1 / 32), Fixed(5, False, 1.0), Flex(-12), Fixed(12, True, 1.0)]
@@ -43,14 +43,9 @@ def stream(component, words, count, idle, pressure, watchdog=20_000, extra=()):
         else:
             raise AssertionError(f"{len(found)} of {count} words after {watchdog} cycles")
         ctx.set(component.i.valid, 0)
-        for _ in range(20):
-            _, _, there = await ctx.tick().sample(component.o.valid)
-            assert not there
+        await silence(ctx, component.o, 20)
 
-    simulator = Simulator(component)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(component, testbench)
     return found
 
 
@@ -113,8 +108,5 @@ def test_latents(form, pressure):
                     break
             found.append(got)
 
-    simulator = Simulator(component)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(component, testbench)
     assert tuple(found) == wanted

@@ -8,7 +8,6 @@ import pytest
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.sim import Simulator
 
 from organza.formats import Fixed
 from organza.host_protocol import (
@@ -30,6 +29,7 @@ from organza_hw.joint import joint_signature
 from organza_hw.link.host import Host
 from organza_hw.pipeline import Pipeline
 from organza_sim.cycles import simulate_cycles
+from tests.organza_hw.link.shared import silence, simulate
 from tests.plans import random_plan
 from tests.strategies import random_input, random_program
 
@@ -94,15 +94,9 @@ def converse(component, requests, *, seed=0, ready=1.0, valid=1.0, watchdog=60_0
                 cycles += 1
                 assert cycles < watchdog, f"{len(found)} frames after {cycles} cycles"
         ctx.set(component.received.valid, 0)
-        ctx.set(component.sent.ready, 1)
-        for _ in range(300):
-            _, _, there = await ctx.tick().sample(component.sent.valid)
-            assert not there
+        await silence(ctx, component.sent, 300)
 
-    simulator = Simulator(component)
-    simulator.add_clock(1e-6)
-    simulator.add_testbench(testbench)
-    simulator.run()
+    simulate(component, testbench)
     return found
 
 
