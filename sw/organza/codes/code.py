@@ -134,6 +134,10 @@ class Code(ABC):
         """The field of weight 0; None for a code that has no zero."""
         return 0
 
+    def inside(self) -> Code:
+        """The same weights, stored as a code around this one takes them."""
+        return self
+
     def without_zeros(self) -> Code:
         """A code for inside a sparse one, which never looks at weights of 0: the same integers where they are not 0."""
         return self

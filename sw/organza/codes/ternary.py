@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,10 @@ class Ternary(PlainCode):
     def check_inside(self, outer: str) -> None:
         if self.per_byte != 4:
             raise ValueError(f"{outer} must be around ternary weights of 2 bits, not {self.per_byte} in a byte")
+
+    def inside(self) -> Code:
+        """Two bits each."""
+        return replace(self, per_byte=4)
 
     def without_zeros(self) -> Code:
         """Only signs are left."""

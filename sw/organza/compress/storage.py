@@ -82,6 +82,7 @@ class Storage:
         return min((Sparse(inner, mask, index=index, gap=gap) for gap in gaps), key=lambda made: made.stored_bits)
 
     def _serial(self, dense: Code, form: str) -> Code:
+        dense = dense.inside()
         if form == "huffman":
             return Huffman(dense, longest=self.longest)
         runs = range(1, 9) if self.run_bits is None else (self.run_bits,)

@@ -103,3 +103,15 @@ def test_other_codes_take_every_form(code):
     for form in FORMS:
         made = Storage(form).wrap(coded, None)
         assert np.array_equal(made.code.integers(), code.integers()) and Storage(form).bits(made.code, 1) > 0
+
+
+@pytest.mark.parametrize("form", ["huffman", "rle", "smallest"])
+def test_five_ternary_weights_in_a_byte_are_taken_apart_for_codes_around_them(form):
+    """What stands inside another code has two bits; five in a byte stay where that is the smallest."""
+    weights = np.random.default_rng(0).choice([-1, 0, 1], (4, 3, 3, 3), p=[0.02, 0.96, 0.02] if form != "smallest" else [1 / 3] * 3)
+    made, plain = (
+        Storage(form).wrap(Coded(code=Ternary(weights, per_byte=per_byte), scales=np.ones(3), spec=CodeSpec("ternary", {})), None).code
+        for per_byte in (5, 4)
+    )
+    assert np.array_equal(made.integers(), weights) and made.stored_bits == plain.stored_bits
+    assert made.kind == ("ternary" if form == "smallest" else form)
