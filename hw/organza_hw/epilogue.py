@@ -1,5 +1,7 @@
 """Requantisation in gateware: the integer rule of `organza.epilogue`, E channels a cycle."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -66,6 +68,8 @@ class EpilogueUnit(wiring.Component):
     sum : In, exact accumulator. bias, positive, negative, shift : In. q : Out(output), the layer's output; `to_wire` makes
         wires of a table's entries.
     wide : Out, what became q or the table's address before it was clamped, in the cycle in which that is there.
+    choice : In, with the sum: 0 for `epilogue`, 1, 2, … for `others`. Only if there are others, of layers that share the unit: their
+        limits and tables are here, and q is late for all if one has a table.
     """
 
     sum: Signal
@@ -75,20 +79,29 @@ class EpilogueUnit(wiring.Component):
     shift: Signal
     q: Signal
     wide: Signal
+    choice: Signal
 
-    def __init__(self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, to_wire=None, file=None):
-        self.epilogue, self.sum_bits, shape = epilogue, sum_bits, Shape.cast(output)
+    def __init__(
+        self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, to_wire=None, file=None, others=()
+    ):
+        self.epilogues, self.sum_bits, shape = [epilogue, *others], sum_bits, Shape.cast(output)
         self.instances = file is not None
         super().__init__({
             "sum": In(signed(sum_bits)),
             "bias": In(bias), "positive": In(positive), "negative": In(negative), "shift": In(shift),
             "q": Out(shape),
             "wide": Out(signed(sum_bits + MULTIPLIER_BITS + 1)),
+            **({"choice": In(range(len(self.epilogues)))} if others else {}),
         })  # fmt: skip
         self.rom = None
-        if epilogue.table is not None:
+        entries: list[int] = []
+        self.starts = []  # of the epilogues' tables in the memory, None where there is none
+        for one in self.epilogues:
+            self.starts.append(None if one.table is None else len(entries))
+            if one.table is not None:
+                entries += (to_wire(one.table) if to_wire else one.table).tolist()
+        if entries:
             mask = (1 << shape.width) - 1
-            entries = to_wire(epilogue.table) if to_wire else epilogue.table
             self.rom = Rom(width=shape.width, words=[int(v) & mask for v in entries], file=file)
 
     @staticmethod
@@ -113,7 +126,6 @@ class EpilogueUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        low, high = self.epilogue.low, self.epilogue.high
         biased = Signal(signed(self.sum_bits))  # wide enough: the accumulator width covers the bias
         positive, negative = register(m, self.positive), register(m, self.negative)
         factor, product = Signal(signed(MULTIPLIER_BITS)), Signal(signed(self.sum_bits + MULTIPLIER_BITS))
@@ -123,20 +135,42 @@ class EpilogueUnit(wiring.Component):
             product.eq(multiply(m, biased, factor, instances=self.instances)),
         ]  # fmt: skip
         # (p + 2**(s-1)) >> s = (p >> s) + bit s-1 of p, so one shifter does both; s = 0 takes the zero below bit 0.
-        shift = register(m, self.shift, stages=1 + multiply_latency(biased.shape(), factor.shape()))
+        shifted = 1 + multiply_latency(biased.shape(), factor.shape())
+        shift = register(m, self.shift, stages=shifted)
         coarse, fine = Signal(signed(len(product) + 1)), Signal(signed(len(product) + 1))
         rounded, wide = Signal(signed(len(product) + 1)), Signal(signed(len(product) + 1))
-        below, above, clamped = Signal(), Signal(), Signal(_shape_of(low, high))
+        below, above = Signal(), Signal()
+        limits = [(epilogue.low, epilogue.high) for epilogue in self.epilogues]
+        clamped = Signal(_shape_of(min(low for low, _ in limits), max(high for _, high in limits)))
+        choice = register(m, self.choice, stages=shifted + 3) if len(limits) > 1 else None
+        clamps = None if choice is None else register(m, choice)
+        low, high = (_constant(values, clamps) for values in zip(*limits, strict=True))
+        beyond = [Cat(*self._beyond(rounded, *limit)) for limit in dict.fromkeys(limits)]
+        which = [list(dict.fromkeys(limits)).index(limit) for limit in limits]
         m.d.sync += [
             coarse.eq(Cat(C(0, 1), product).as_signed() >> Cat(Const(0, FINE_BITS), shift[FINE_BITS:])),
             fine.eq(coarse >> register(m, shift[:FINE_BITS])),
             rounded.eq((fine >> 1) + fine[0]),
-            Cat(below, above).eq(Cat(*self._beyond(rounded, low, high))), wide.eq(rounded),
+            Cat(below, above).eq(beyond[0] if choice is None else Array(beyond[k] for k in which)[choice]), wide.eq(rounded),
             clamped.eq(Mux(below, low, Mux(above, high, wide))), self.wide.eq(wide),
         ]  # fmt: skip
         if self.rom is None:
             m.d.comb += self.q.eq(clamped)
-        else:
-            m.submodules.table = self.rom
+            return m
+        m.submodules.table = self.rom
+        if clamps is None:
             m.d.comb += [self.rom.addr.eq(clamped - low), self.q.eq(self.rom.data)]
+            return m
+        tabled = register(m, clamps)
+        places = [0 if start is None else start - limit[0] for start, limit in zip(self.starts, limits, strict=True)]
+        has = Array(int(start is not None) for start in self.starts)[register(m, tabled, stages=Rom.LATENCY)]
+        entry, plain = Signal.like(self.q), register(m, clamped, stages=Rom.LATENCY)
+        m.d.comb += [
+            self.rom.addr.eq(clamped + _constant(places, tabled)), entry.eq(self.rom.data), self.q.eq(Mux(has, entry, plain)),
+        ]  # fmt: skip
         return m
+
+
+def _constant(values, choice) -> Any:
+    """The one of these integers that `choice` counts, or the first without one."""
+    return values[0] if choice is None else Array(Const(v, _shape_of(v, v)) for v in values)[choice]

@@ -1,16 +1,26 @@
-"""Engines in a row, one for each layer: the whole generator."""
+"""Engines in a row, one for each layer or for several: the whole generator."""
+
+from typing import Any
 
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza.plan import Plan
+from organza.plan import JointPlan, Plan, Work, last_node
 from organza.program import Program
+from organza.time_sharing import TimeSharing
 from organza_hw.engine import Engine
 from organza_hw.exponents import STATUS
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_payload, joint_signature
 from organza_hw.joint_rle import RunDecoder, RunEncoder
+from organza_hw.shared.engine import SharedEngine
+
+
+def _engine(work: Work, before: JointPlan, after: JointPlan, file: str | None) -> Any:
+    if isinstance(work, TimeSharing):
+        return SharedEngine(work, n_in=before.n, n_out=after.n, file=file)
+    return Engine(work, n_in=before.n, n_out=after.n, depth=before.depth, file=file)
 
 
 class Pipeline(wiring.Component):
@@ -28,7 +38,7 @@ class Pipeline(wiring.Component):
     Members
     -------
     i, o : streams of `joint_signature`.
-    error : Out(layers), bit k: the stored weights of layer k are damaged, see `Engine`. Bits stay.
+    error : Out(engines), bit k: the stored weights of engine k are damaged, see `Engine`. Bits stay.
     status{k} : Out, for every joint k with managed exponents, see `ExponentUnit`; inside also the wires ``status{k}_payload``,
         ``status{k}_valid``, ``status{k}_ready``.
     """
@@ -39,14 +49,13 @@ class Pipeline(wiring.Component):
 
     def __init__(self, program: Program, plan: Plan, *, files: bool = True):
         self.program, self.plan = program, plan
+        works = plan.works(program)
         self.engines = [
-            Engine(schedule, n_in=before.n, n_out=after.n, depth=before.depth, file=f"layer{k}" if files else None)
-            for k, (schedule, before, after) in enumerate(
-                zip(plan.schedules(program), plan.joints, plan.joints[1:], strict=False)
-            )
+            _engine(work, before, after, f"layer{k}" if files else None)
+            for k, (work, before, after) in enumerate(zip(works, plan.joints, plan.joints[1:], strict=False))
         ]
         self.coders = {
-            k: self._coder(program.nodes[k - 1], joint.n) for k, joint in enumerate(plan.joints) if joint.coding == "rle"
+            k: self._coder(last_node(works[k - 1]), joint.n) for k, joint in enumerate(plan.joints) if joint.coding == "rle"
         }
         super().__init__({
             "i": In(joint_signature(wire_shape(program.input), plan.joints[0].n)),

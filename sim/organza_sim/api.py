@@ -112,17 +112,15 @@ def to_integers(program: Program, x: np.ndarray) -> np.ndarray:
     return x.astype(np.int64)
 
 
-def joint_shapes(program: Program) -> list[tuple[tuple[int, int, int], Format]]:
+def joint_shapes(program: Program, plan: Plan) -> list[tuple[tuple[int, int, int], Format]]:
     """Shape (channels, height, width) and format of the tensor at every joint."""
-    return [
-        (program.input_shape, program.input),
-        *((node.output_shape, node.output) for node in program.nodes),
-    ]
+    tensors = [(program.input_shape, program.input), *((node.output_shape, node.output) for node in program.nodes)]
+    return [tensors[number] for number in plan.tensors]
 
 
 def joint_beats(chip: Chip) -> list[Beat]:
     """Beat format of every joint."""
-    shapes = joint_shapes(chip.program)
+    shapes = joint_shapes(chip.program, chip.plan)
     return [
         Beat(joint.n, fmt.bits, fmt.signed)
         for joint, (_, fmt) in zip(chip.plan.joints, shapes, strict=True)
@@ -154,7 +152,7 @@ def run_chip(
         say(f"Simulating, cycle {cycle:,}", count / outputs)
 
     recorded: dict[int | str, Beat] = dict(enumerate(formats))
-    recorded |= {f"status{k}": STATUS_BEAT for k, (_, form) in enumerate(joint_shapes(chip.program)) if isinstance(form, Managed)}
+    recorded |= {f"status{k}": STATUS_BEAT for k, (_, form) in enumerate(joint_shapes(chip.program, chip.plan)) if isinstance(form, Managed)}
     with tempfile.TemporaryDirectory(prefix="organza-") as name:
         folder = Path(name)
         for file, text in chip.files.items():
@@ -172,7 +170,7 @@ def run_chip(
             joints=recorded if joints else None,
             folder=folder,
             wave=trace,
-            layers=[node.name for node in chip.program.nodes],
+            layers=chip.plan.engine_names,
             watchdog=max(WATCHDOG, 4 * chip.plan.cycles),
             limit=limit,
             progress=report,

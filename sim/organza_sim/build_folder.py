@@ -78,7 +78,7 @@ def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
         *to_beats(chip.program.run(inputs), joints[-1].n),
         i=formats[0],
         o=formats[-1],
-        errors=len(chip.program.nodes),
+        errors=len(chip.plan.engines),
         watchdog=max(100_000, 4 * chip.plan.cycles),
     )
 

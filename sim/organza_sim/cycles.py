@@ -11,19 +11,22 @@ before `load_cycles`; so the first image's latency holds what of the expansion i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from organza.formats import Managed
-from organza.plan import JointPlan, Plan
-from organza.program import Program
+from organza.plan import JointPlan, Plan, Work, first_node
+from organza.program import Convolve, Program
 from organza.run_length import block_sizes
 from organza.schedule import Schedule
+from organza.time_sharing import IMAGE_GAP, TimeSharing
 from organza_hw.engine import output_latency
 from organza_hw.row_buffer import RingLayout
 from organza_hw.sequencer import OUTPUT_UNITS, release_latency
+from organza_hw.shared.engine import LEAD, shared_latency
+from organza_hw.shared.frames import FrameLayout
 from organza_hw.weights import load_cycles
 from organza_sim.issue_times import NEVER, issue_times
 
@@ -110,18 +113,20 @@ class _Engine:
     """State of the recurrence for one engine."""
 
     def __init__(self, schedule: Schedule, before: JointPlan, after: JointPlan):
-        node = schedule.node
-        self.ring = RingLayout(schedule, n=before.n, depth=before.depth)
+        self._begin(schedule, RingLayout(schedule, n=before.n, depth=before.depth), schedule.node, after)
         self.issues = issue_times(schedule)
         self.needs, self.unit_rows = schedule.needs, schedule.visit.unit_rows
         self.latency, self.release = output_latency(schedule), release_latency(schedule)
         self.loaded = load_cycles(schedule)
-        self.row_beats = self.ring.row_beats
-        self.beat_cycles = self.ring.pieces_per_beat
-        self.out_beats = node.x.output * -(-node.co // after.n)
+
+    def _begin(self, work: Work, ring: RingLayout, last: Convolve, after: JointPlan) -> None:
+        self.ring = ring
+        self.row_beats = ring.row_beats
+        self.beat_cycles = ring.pieces_per_beat
+        self.out_beats = last.x.output * -(-last.co // after.n)
         self.coded = _CodedJoint(self.out_beats) if after.coding == "rle" else None
-        self.headers = isinstance(node.output, Managed)
-        self.height_in, self.height_out = node.y.size, node.y.output
+        self.headers = isinstance(last.output, Managed)
+        self.height_in, self.height_out = first_node(work).y.size, last.y.output
         self.times = EngineTimes()
         self.first: int | None = None  # cycle that takes the first beat
         self.freed: list[int] = []  # by input row: cycle from which its slot can be taken
@@ -177,6 +182,47 @@ class _Engine:
         return end + self.latency
 
 
+class _SharedEngine(_Engine):
+    """The same for several layers; a unit is a row of the last one, and the first has all that comes before it too."""
+
+    def __init__(self, shared: TimeSharing, before: JointPlan, after: JointPlan):
+        self._begin(shared, FrameLayout(shared, n=before.n).rings[0], shared.layers[-1].node, after)
+        self.unit_rows = 1
+        self.costs, self.opening = shared.row_costs, shared.opening
+        self.gaps = [shared_latency(shared, schedule) + 1 - LEAD for schedule in shared.layers[:-1]]
+        self.latency = shared_latency(shared, shared.layers[-1])
+        self.ready: int | None = None  # cycle in which the last layer of the image in hand can begin
+        self.began = 0
+
+    def compute_unit(self) -> int | None:
+        row = self.unit % self.height_out
+        if row == 0 and self.ready is None:
+            images = self.unit // self.height_out + 1
+            if len(self.times.accepted) < images * self.height_in:
+                return None
+            start = self.times.end[-1] + 1 if self.times.end else 0
+            start = max(start + IMAGE_GAP, self.times.accepted[images * self.height_in - 1] + 1)
+            self.began = self.ready = start
+            for costs, gap in zip(self.costs, self.gaps, strict=False):
+                self.ready += sum(costs) - 1 + gap
+        waits_for = self.unit - OUTPUT_UNITS
+        if waits_for >= len(self.left):
+            return None
+        start = self.ready if row == 0 else self.times.end[-1] + 1
+        assert start is not None
+        if waits_for >= 0:
+            start = max(start, self.left[waits_for] + 1)
+        end = start + self.costs[-1][row] - 1
+        if row == 0:
+            # The next image may be taken when the last layer has begun.
+            self.freed += [start + self.opening + 2] * self.height_in
+            self.ready = None
+        self.times.start.append(self.began if row == 0 else start)
+        self.times.end.append(end)
+        self.unit += 1
+        return end + self.latency
+
+
 def simulate_cycles(
     program: Program,
     plan: Plan,
@@ -192,21 +238,24 @@ def simulate_cycles(
 
     Raises ValueError when the Plan does not fit the Program, or deadlocks.
     """
-    return run_recurrence(plan.schedules(program), plan.joints, images, stall_in=stall_in, stall_out=stall_out)
+    return run_recurrence(plan.works(program), plan.joints, images, stall_in=stall_in, stall_out=stall_out)
 
 
 def run_recurrence(
-    schedules: list[Schedule],
+    works: Sequence[Work],
     joints: tuple[JointPlan, ...],
     images: int,
     *,
     stall_in: np.ndarray | None = None,
     stall_out: np.ndarray | None = None,
 ) -> Timing:
-    """`simulate_cycles` for schedules and joints that are not a Plan yet."""
+    """`simulate_cycles` for works and joints that are not a Plan yet."""
     source = None if stall_in is None else next_open(stall_in)
     sink = None if stall_out is None else next_open(stall_out)
-    engines = [_Engine(*parts) for parts in zip(schedules, joints, joints[1:], strict=False)]
+    engines = [
+        (_SharedEngine if isinstance(work, TimeSharing) else _Engine)(work, before, after)
+        for work, before, after in zip(works, joints, joints[1:], strict=False)
+    ]
     rows_left = engines[0].height_in * images
     done: list[list[int]] = [[] for _ in engines]  # by engine and output row: completing write of its unit
     total = [engine.height_out * images for engine in engines]

@@ -42,7 +42,8 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     Raises :exc:`RtlError` as :func:`run` does, and for a padding channel that is not zero or a wrong ``last``.
     """
     pipeline = Pipeline(program, plan, files=False)
-    formats = [program.input, *(node.output for node in program.nodes)]
+    tensors = [program.input, *(node.output for node in program.nodes)]
+    formats = [tensors[number] for number in plan.tensors]
     shapes = [Beat.of(wire_shape(form), joint.n) for form, joint in zip(formats, plan.joints, strict=True)]
     beats, last = to_beats(x, plan.joints[0].n)
     channels, height, width = program.output_shape
@@ -56,7 +57,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     watched |= {f"status{k}": (engines[k - 1].status, STATUS_BEAT) for k in pipeline.managed}
     made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
                stall_out=stall_out, watchdog=watchdog,
-               joints=watched if watch else None, error=pipeline.error, layers=[node.name for node in program.nodes])  # fmt: skip
+               joints=watched if watch else None, error=pipeline.error, layers=plan.engine_names)  # fmt: skip
     if not np.array_equal(made.last, flags):
         raise RtlError("protocol", "Stream o has its last flag on a wrong beat", made)
     try:

@@ -227,8 +227,12 @@ def _layers(
     good = np.ones(len(trace.layers[0]), bool)
     verdicts = []
     for k, (node, want) in enumerate(zip(chip.program.nodes, trace.layers, strict=True)):
-        n = chip.plan.joints[k + 1].n
-        joint = run.joints.get(k + 1) if run is not None else None
+        if k + 1 not in chip.plan.tensors:  # stays in its engine
+            verdicts.append(LayerVerdict(node.name, node.code.label, 0, 0, None))
+            continue
+        number = chip.plan.tensors.index(k + 1)
+        n = chip.plan.joints[number].n
+        joint = run.joints.get(number) if run is not None else None
         beats, last = to_beats(node.output.to_wire(want), n)
         if joint is not None and trace.exponents[k] is not None:
             joint = without_headers(joint, len(beats) // len(want))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from organza.errors import UserError
 from organza.formats import Managed
-from organza.program import Program
+from organza.program import Convolve, Program
 from organza.program_file import program_hash
 from organza.run_length import CODINGS
 from organza.schedule import Schedule
+from organza.time_sharing import TimeSharing
 
 VERSION = 2
+
+Work = Schedule | TimeSharing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,8 @@ class LayerPlan:
 class EnginePlan:
     """One engine: Ti input channels × C lanes of (output channel, pixel), E epilogue units, its layers.
 
+    Several layers share the engine in time, see `organza.time_sharing`; each may leave some of the C lanes and E units unused.
+
     memory : "rom", lane words are read as they are stored. Of a serial code "expand", it fills a buffer after reset; or
         "stream", in weight order, it makes each lane word anew for every image.
     arithmetic : which lanes, see `Code.arithmetics`.
@@ -48,18 +54,30 @@ class EnginePlan:
     arithmetic: str = "plain"
 
     @classmethod
-    def of(cls, schedule: Schedule) -> EnginePlan:
-        """The engine that runs `schedule` and nothing else."""
-        layer = LayerPlan(node=schedule.node.name, To=schedule.to, P=schedule.p, order=schedule.order)
-        return cls(
-            Ti=schedule.ti, C=schedule.to * schedule.p, E=schedule.e, memory=schedule.memory,
-            arithmetic=schedule.arithmetic, layers=(layer,),
+    def of(cls, work: Work) -> EnginePlan:
+        """The engine that runs this and nothing else."""
+        schedules = work.layers if isinstance(work, TimeSharing) else (work,)
+        first = schedules[0]
+        layers = tuple(LayerPlan(node=one.node.name, To=one.to, P=one.p, order=one.order) for one in schedules)
+        c = work.c if isinstance(work, TimeSharing) else work.to * work.p
+        return cls(Ti=first.ti, C=c, E=work.e, memory=first.memory, arithmetic=first.arithmetic, layers=layers)
+
+    def work(self, nodes: list[Convolve]) -> Work:
+        """What the engine does with these layers, which are its own. Raises ValueError as `Schedule` and `TimeSharing` do."""
+        shared = len(self.layers) > 1
+        schedules = tuple(
+            Schedule(
+                node=node, ti=self.Ti, to=layer.To, p=layer.P, e=min(self.E, layer.To) if shared else self.E,
+                arithmetic=self.arithmetic, order=layer.order, memory=self.memory,
+            ) for node, layer in zip(nodes, self.layers, strict=True)
         )  # fmt: skip
+        return TimeSharing(layers=schedules, c=self.C, e=self.E) if shared else schedules[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class JointPlan:
-    """One joint: channels per beat n, and rows that the consumer's ring holds (0 after the last engine).
+    """One joint: channels per beat n, and rows that the consumer's ring holds (0 after the last engine, an image before a
+    time-shared one).
 
     coding : "plain", or "rle" between two engines, see `organza.run_length`.
     """
@@ -89,53 +107,86 @@ class Plan:
         """Multipliers."""
         return sum(engine.Ti * engine.C for engine in self.engines)
 
+    @property
+    def engine_names(self) -> list[str]:
+        """Every engine by the layer that it runs, or the first and last of several."""
+        names = [[layer.node for layer in engine.layers] for engine in self.engines]
+        return [one[0] if len(one) == 1 else f"{one[0]}…{one[-1]}" for one in names]
+
+    @property
+    def tensors(self) -> list[int]:
+        """What passes every joint: 0 for the input, k for the output of layer k, counted from 1."""
+        return [0, *accumulate(len(engine.layers) for engine in self.engines)]
+
     def schedules(self, program: Program) -> list[Schedule]:
-        """The schedule of every layer.
+        """The schedule of every layer. Raises ValueError as `works`."""
+        made: list[Schedule] = []
+        for work in self.works(program):
+            made += work.layers if isinstance(work, TimeSharing) else (work,)
+        return made
+
+    def works(self, program: Program) -> list[Work]:
+        """What every engine does.
 
         Raises ValueError when the Plan does not fit `program`, naming the first thing that does not.
         """
         if self.program != program_hash(program):
             raise ValueError(f"Plan belongs to Program {self.program[:12]}…, not to {program_hash(program)[:12]}…")
-        if len(self.engines) != len(program.nodes):
-            raise ValueError(f"Plan must have {len(program.nodes)} engines, not {len(self.engines)}")
+        layers = sum(len(engine.layers) for engine in self.engines)
+        if layers != len(program.nodes):
+            raise ValueError(f"Plan must have engines for {len(program.nodes)} layers, not {layers}")
         if len(self.joints) != len(self.engines) + 1:
             raise ValueError(f"Plan must have {len(self.engines) + 1} joints, not {len(self.joints)}")
         for k, joint in enumerate(self.joints):
-            if joint.coding not in CODINGS:
-                known = " or ".join(map(repr, CODINGS))
-                raise ValueError(f"Plan joint {k}: coding must be {known}, not {joint.coding!r}")
-            if joint.coding != "plain" and k in (0, len(self.engines)):
-                raise ValueError(f"Plan joint {k}: coding must be 'plain' outside the engines, not {joint.coding!r}")
-            if joint.coding != "plain" and isinstance(program.nodes[k - 1].output, Managed):
-                raise ValueError(f"Plan joint {k}: coding must be 'plain' with managed exponents, not {joint.coding!r}")
-        made = []
-        for engine, node, before, after in zip(
-            self.engines, program.nodes, self.joints, self.joints[1:], strict=False
-        ):
-            names = [layer.node for layer in engine.layers]
-            if names != [node.name]:
-                raise ValueError(f"Plan engine must run the layer {node.name!r}, not {names}")
-            layer = engine.layers[0]
-            if layer.B != 1:
-                raise ValueError(f"{node.name}: B must be 1, not {layer.B}")
-            if engine.C != layer.To * layer.P:
-                raise ValueError(f"{node.name}: C must be To·P = {layer.To * layer.P}, not {engine.C}")
-            schedule = Schedule(
-                node=node, ti=engine.Ti, to=layer.To, p=layer.P, e=engine.E, arithmetic=engine.arithmetic,
-                order=layer.order, memory=engine.memory,
-            )  # fmt: skip
-            if before.depth < schedule.least_depth:
-                raise ValueError(
-                    f"{node.name}: ring depth must be at least {schedule.least_depth}, not {before.depth}"
-                )
-            if not 1 <= before.n <= node.ci:
-                raise ValueError(f"{node.name}: joint n must be between 1 and {node.ci}, not {before.n}")
-            if not engine.E <= after.n <= node.co:
-                raise ValueError(
-                    f"{node.name}: n after it must be between E = {engine.E} and {node.co}, not {after.n}"
-                )
-            made.append(schedule)
+            self._check_coding(k, joint)
+        nodes, made = list(program.nodes), []
+        for engine, before, after in zip(self.engines, self.joints, self.joints[1:], strict=False):
+            mine, nodes = nodes[: len(engine.layers)], nodes[len(engine.layers) :]
+            wanted, names = [node.name for node in mine], [layer.node for layer in engine.layers]
+            if not names or names != wanted:
+                raise ValueError(f"Plan engine must run the layer {', '.join(map(repr, wanted)) or 'that is next'}, not {names}")
+            if before.coding != "plain" and isinstance(mine[0].input, Managed):
+                raise ValueError(f"{mine[0].name}: coding before it must be 'plain' with managed exponents, not {before.coding!r}")
+            made.append(_work(engine, mine, before, after))
         return made
+
+    def _check_coding(self, k: int, joint: JointPlan) -> None:
+        if joint.coding not in CODINGS:
+            known = " or ".join(map(repr, CODINGS))
+            raise ValueError(f"Plan joint {k}: coding must be {known}, not {joint.coding!r}")
+        if joint.coding != "plain" and k in (0, len(self.engines)):
+            raise ValueError(f"Plan joint {k}: coding must be 'plain' outside the engines, not {joint.coding!r}")
+
+
+def last_node(work: Work) -> Convolve:
+    """The layer whose output leaves the engine that does this."""
+    return work.layers[-1].node if isinstance(work, TimeSharing) else work.node
+
+
+def first_node(work: Work) -> Convolve:
+    """The layer whose input it takes."""
+    return work.layers[0].node if isinstance(work, TimeSharing) else work.node
+
+
+def _work(engine: EnginePlan, nodes: list[Convolve], before: JointPlan, after: JointPlan) -> Work:
+    first, last = nodes[0], nodes[-1]
+    for layer in engine.layers:
+        if layer.B != 1:
+            raise ValueError(f"{layer.node}: B must be 1, not {layer.B}")
+        if len(nodes) == 1 and engine.C != layer.To * layer.P:
+            raise ValueError(f"{layer.node}: C must be To·P = {layer.To * layer.P}, not {engine.C}")
+    work = engine.work(nodes)
+    if isinstance(work, TimeSharing):
+        if before.depth != first.y.size:
+            raise ValueError(f"{first.name}: depth before a time-shared engine must be an image of {first.y.size} rows, not {before.depth}")
+    elif before.depth < work.least_depth:
+        raise ValueError(f"{first.name}: ring depth must be at least {work.least_depth}, not {before.depth}")
+    e = work.layers[-1].e if isinstance(work, TimeSharing) else work.e
+    if not 1 <= before.n <= first.ci:
+        raise ValueError(f"{first.name}: joint n must be between 1 and {first.ci}, not {before.n}")
+    if not e <= after.n <= last.co:
+        raise ValueError(f"{last.name}: n after it must be between E = {e} and {last.co}, not {after.n}")
+    return work
 
 
 def dump_plan(plan: Plan, path: str | Path) -> None:

@@ -48,7 +48,7 @@ def test_schedules(plan, program):
     ("change", "message"),
     [
         (lambda p: {"program": "0" * 64}, r"^Plan belongs to Program 000000000000…, not to [0-9a-f]{12}…$"),
-        (lambda p: {"engines": p.engines[:1]}, r"^Plan must have 2 engines, not 1$"),
+        (lambda p: {"engines": p.engines[:1]}, r"^Plan must have engines for 2 layers, not 1$"),
         (lambda p: {"joints": p.joints[:2]}, r"^Plan must have 3 joints, not 2$"),
         (lambda p: {"engines": p.engines[::-1]}, r"^Plan engine must run the layer 'layer0', not \['layer1'\]$"),
         (

@@ -56,6 +56,12 @@ class Code(ABC):
         """Cycles for E sums at the end of a tile in which the lanes stand still; 0 if lanes and epilogue work together."""
         return 0
 
+    @property
+    def sharing(self) -> str | None:
+        """What an engine's lanes are made for, in words: layers with the same can share an engine (`organza.time_sharing`). None
+        for a code that keeps the lanes of one layer: they know its table, or weights cannot be left out by a field of 0."""
+        return None
+
     def most_ti(self, arithmetic: str, channels: int) -> int:
         """Most Ti of these lanes for a group of `channels`: 1, or whatever is of use."""
         return self.span(channels, channels)

@@ -59,6 +59,10 @@ class Linear(PlainCode):
     def needs(self, arithmetic: str, activation: Format) -> str | None:
         return "activations of at most 8 bits" if arithmetic == "packed" and activation.bits > 8 else None
 
+    @property
+    def sharing(self) -> str:
+        return f"linear weights of {self.bits} bits"
+
     def parameters(self) -> dict[str, Any]:
         return {"bits": self.bits}
 

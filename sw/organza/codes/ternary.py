@@ -83,6 +83,10 @@ class Ternary(PlainCode):
     def magnitude(self) -> int:
         return 1
 
+    @property
+    def sharing(self) -> str:
+        return f"ternary weights, {self.per_byte} in a byte"
+
     def parameters(self) -> dict[str, Any]:
         return {"per_byte": self.per_byte}
 

@@ -1,0 +1,143 @@
+"""How one engine runs several consecutive layers: one after the other, on the same lanes.
+
+An engine of several layers has Ti × C lanes. Each layer uses them as Ti × To × P with its own To and P, To·P ≤ C, in row order
+(`organza.schedule`), and keeps its whole output in the engine's *frames* before the next layer begins; the last layer's rows leave
+as they are finished. The input of the next image is taken while the last layer runs, because nothing else is written then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from organza.formats import Fixed
+from organza.program import Convolve
+from organza.schedule import Schedule
+
+# Between the last issue of an image and the first of the next, for the descriptor of the first layer to be read.
+IMAGE_GAP = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TimeSharing:
+    """Consecutive layers on Ti × C lanes with E epilogue units.
+
+    layers : their schedules, all with the same Ti. c : lanes of Ti. e : epilogue units; a layer with fewer uses the first ones.
+
+    Raises ValueError, naming the layer, for what one engine cannot have: other orders, memories, lanes or codes side by side,
+    channel groups, formats other than fixed point, more lanes than C.
+    """
+
+    layers: tuple[Schedule, ...]
+    c: int
+    e: int
+
+    def __post_init__(self) -> None:
+        if len(self.layers) < 2:
+            raise ValueError(f"Time-shared engine must run at least two layers, not {len(self.layers)}")
+        first = self.layers[0]
+        wanted = lanes_of(first)
+        for schedule in self.layers:
+            node = schedule.node
+            check_shareable(node)
+            if lanes_of(schedule) != wanted:
+                raise ValueError(f"{node.name}: engine must have {wanted} like {first.node.name}, not {lanes_of(schedule)}")
+            if (schedule.order, schedule.memory) != ("row", "rom"):
+                raise ValueError(f"{node.name}: a time-shared engine must run in row order out of a ROM, not in {schedule.order} order")
+            if schedule.ti != first.ti:
+                raise ValueError(f"{node.name}: Ti must be {first.ti} like that of {first.node.name}, not {schedule.ti}")
+            if schedule.to * schedule.p > self.c:
+                raise ValueError(f"{node.name}: To·P must be at most C = {self.c}, not {schedule.to * schedule.p}")
+            if schedule.e > min(self.e, schedule.ti):
+                raise ValueError(f"{node.name}: E must be at most {min(self.e, schedule.ti)}, not {schedule.e}")
+        if self.c != max(schedule.to * schedule.p for schedule in self.layers):
+            raise ValueError(f"{first.node.name}: C must be the most To·P that a layer of the engine has, not {self.c}")
+        if self.e != max(schedule.e for schedule in self.layers):
+            raise ValueError(f"{first.node.name}: E must be the most that a layer of the engine has, not {self.e}")
+
+    @property
+    def ti(self) -> int:
+        """Input channels at once."""
+        return self.layers[0].ti
+
+    @property
+    def lanes(self) -> int:
+        """Multipliers."""
+        return self.ti * self.c
+
+    @property
+    def nodes(self) -> list[Convolve]:
+        """The layers."""
+        return [schedule.node for schedule in self.layers]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what the first layer reads."""
+        return self.nodes[0].input_shape
+
+    @property
+    def to(self) -> int:
+        """Output channels of a lane word: the most that a layer has at once."""
+        return max(schedule.to for schedule in self.layers)
+
+    @property
+    def p(self) -> int:
+        """Pixels that are read at once: the most that a layer has."""
+        return max(schedule.p for schedule in self.layers)
+
+    @cached_property
+    def row_costs(self) -> list[list[int]]:
+        """By layer: cycles of every row.
+
+        The last issue of a tile waits until the tile before has been emptied, which before the first tile of a layer is one of
+        another layer.
+        """
+        made = []
+        for schedule, before in zip(self.layers, (self.layers[-1], *self.layers[:-1]), strict=True):
+            costs, issues = list(schedule.unit_costs), _first_tile(schedule)
+            costs[0] += max(issues, before.drain) - max(issues, schedule.drain)
+            made.append(costs)
+        return made
+
+    @property
+    def opening(self) -> int:
+        """Cycles that the first issue of the last layer waits for the epilogue: if it is the last one of its tile, too."""
+        return self.layers[-2].drain - 1 if _first_tile(self.layers[-1]) == 1 else 0
+
+    @property
+    def cycles(self) -> int:
+        """Cycles an image in which the lanes work, or wait for the epilogue."""
+        return sum(map(sum, self.row_costs))
+
+    @property
+    def issues(self) -> int:
+        """Issues an image."""
+        return sum(schedule.issues for schedule in self.layers)
+
+    @property
+    def word_bits(self) -> int:
+        """Bits of a lane word."""
+        return self.ti * self.to * self.nodes[0].code.field_bits
+
+
+def _first_tile(schedule: Schedule) -> int:
+    """Issues of the first tile of a layer."""
+    return max(len(schedule.node.y.table[0]) * len(schedule.blocks[0].taps) * schedule.ci_tiles, 1)
+
+
+def lanes_of(schedule: Schedule) -> str:
+    """What must be the same in all layers of an engine, because the lanes are made for it."""
+    return f"{schedule.arithmetic!r} lanes for {schedule.node.code.sharing}"
+
+
+def check_shareable(node: Convolve) -> None:
+    """Raise ValueError, with the reason, for a layer that no time-shared engine can run."""
+    reason = None
+    if node.groups != 1:
+        reason = f"it has {node.groups} groups"
+    elif not isinstance(node.input, Fixed) or not isinstance(node.output, Fixed):
+        reason = f"its formats are {node.input} and {node.output}"
+    elif node.code.sharing is None:
+        reason = f"lanes for {node.code.kind} weights are made for one layer"
+    if reason:
+        raise ValueError(f"{node.name}: cannot share an engine with other layers: {reason}; give it one of its own")
