@@ -1,12 +1,45 @@
-"""Two output units, rows or images: written in the order in which an engine finishes pixels, sent in raster order."""
+"""Output units, rows or images: written in the order in which an engine finishes pixels, sent in raster order."""
+
+from dataclasses import dataclass
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza.schedule import ceil_div
 from organza_hw.joint import joint_signature
 from organza_hw.lane_memory import LaneMemory
 from organza_hw.sequencer import OUTPUT_UNITS
+from organza_hw.table import Table
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the pixels of a row of `width` share words: `together` of them that follow each other in one of `phases`."""
+
+    width: int
+    phases: int
+    together: int
+
+    @property
+    def words(self) -> int:
+        """Words of a row, for every beat of a pixel."""
+        return self.phases * self.phase_words
+
+    @property
+    def phase_words(self) -> int:
+        """Words of one phase."""
+        return ceil_div(ceil_div(self.width, self.phases), self.together)
+
+    def place(self, column: int) -> tuple[int, int]:
+        """Word, and pixel in it."""
+        number, phase = divmod(column, self.phases)
+        return phase * self.phase_words + number // self.together, number % self.together
+
+    def order(self, beats: int) -> list[dict]:
+        """Words and pixels in raster order, each pixel with all its beats."""
+        places = map(self.place, range(self.width))
+        return [{"address": word * beats + beat, "lane": lane} for word, lane in places for beat in range(beats)]
 
 
 class OutputRows(wiring.Component):
@@ -18,12 +51,13 @@ class OutputRows(wiring.Component):
     Parameters
     ----------
     shape : of a value. n : channels a beat. channels, height, width : of the layer's output. rows : of a unit.
-    e : values a write.
+    e : values a write, of every pixel that it has. places : units. columns : how pixels share a word, if more than one does.
     offsets : channel offsets inside a beat at which writes start. straddle : writes may run over the end of a beat.
 
     Members
     -------
-    w_en, w_addr, w_offset, w_count, w_data : In; `w_addr` = unit % 2 * unit words + pixel of the unit * beats a pixel + beat.
+    w_en, w_addr, w_offset, w_count, w_data : In; `w_addr` = unit % places * unit words + pixel of the unit * beats a pixel + beat, or
+        with `columns` what they say for the pixel; `w_en` has a bit a pixel, and `w_data` its E values.
     w_last : In(1), the unit is complete with this cycle. o : Out, stream. unit_freed : Out(1), a unit has left the memory
         and its output.
     """
@@ -37,16 +71,22 @@ class OutputRows(wiring.Component):
     o: stream.Interface
     unit_freed: Signal
 
-    def __init__(self, *, shape, n, channels, height, width, rows, e, offsets, straddle):
-        self.n, self.channels, self.units = n, channels, height // rows
+    def __init__(
+        self, *, shape, n, channels, height, width, rows, e, offsets, straddle, places=OUTPUT_UNITS, columns: "Columns | None" = None
+    ):
+        self.n, self.channels, self.units, self.places, self.columns, self.e = n, channels, height // rows, places, columns, e
         self.pixel_beats = -(-channels // n)
-        self.unit_words = rows * width * self.pixel_beats
-        self.memory = LaneMemory(
-            shape=shape, depth=OUTPUT_UNITS * self.unit_words, lanes=n, width=e, offsets=offsets, straddle=straddle
-        )
-        member = self.memory.signature.members
+        self.unit_beats = rows * width * self.pixel_beats
+        self.unit_words = columns.words * self.pixel_beats if columns else self.unit_beats
+        self.memories = [
+            LaneMemory(shape=shape, depth=places * self.unit_words, lanes=n, width=e, offsets=offsets, straddle=straddle)
+            for _ in range(columns.together if columns else 1)
+        ]
+        member = self.memories[0].signature.members
         super().__init__({
-            **{name: member[name] for name in ("w_en", "w_addr", "w_offset", "w_count", "w_data")},
+            **{name: member[name] for name in ("w_addr", "w_offset", "w_count")},
+            "w_en": In(len(self.memories)),
+            "w_data": In(data.ArrayLayout(shape, e * len(self.memories))),
             "w_last": In(1),
             "o": Out(joint_signature(shape, n)),
             "unit_freed": Out(1),
@@ -54,25 +94,33 @@ class OutputRows(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.rows = rows = self.memory
-        complete = Signal(range(OUTPUT_UNITS + 1))
-        at = Signal(range(max(rows.depth, 2)))
-        beat = Signal(range(max(self.unit_words, 2)))
+        rows = self.memories
+        complete = Signal(range(self.places + 1))
+        at, depth = Signal(range(max(rows[0].depth, 2))), rows[0].depth  # address, or with columns that of the unit
+        beat = Signal(range(max(self.unit_beats, 2)))
         group = Signal(range(max(self.pixel_beats, 2)))
         unit = Signal(range(max(self.units, 2)))
         group_last, unit_last, last = Signal(), Signal(), Signal()
         there = Signal()  # the memory's output is a beat
 
         move, advance, read, read_last = Signal(), Signal(), Signal(), Signal()
+        address, lane = at, Signal(range(max(len(rows), 2)))  # of the pixels of a word the one that is read
+        if self.columns:
+            m.submodules.columns = order = Table(self.columns.order(self.pixel_beats))
+            m.d.comb += order.index.eq(beat)
+            address = at + order.row.address
+        for number, memory in enumerate(rows):
+            m.submodules[f"rows{number}" if number else "rows"] = memory
+            m.d.comb += [
+                memory.w_en.eq(self.w_en[number]), memory.w_addr.eq(self.w_addr), memory.w_offset.eq(self.w_offset),
+                memory.w_count.eq(self.w_count), *(memory.w_data[k].eq(self.w_data[number * self.e + k]) for k in range(self.e)),
+                memory.r_en.eq(read), memory.r_addr.eq(address),
+            ]  # fmt: skip
         m.d.comb += [
-            rows.w_en.eq(self.w_en), rows.w_addr.eq(self.w_addr), rows.w_offset.eq(self.w_offset),
-            rows.w_count.eq(self.w_count), rows.w_data.eq(self.w_data),
             move.eq(~self.o.valid | self.o.ready),
             advance.eq(~there | move),
             read.eq(advance & (complete != 0)),
-            read_last.eq(read & (beat == self.unit_words - 1)),
-            rows.r_en.eq(read),
-            rows.r_addr.eq(at),
+            read_last.eq(read & (beat == self.unit_beats - 1)),
             self.unit_freed.eq(there & move & unit_last),
         ]  # fmt: skip
         m.d.sync += complete.eq(complete + self.w_last - read_last)
@@ -82,20 +130,22 @@ class OutputRows(wiring.Component):
             m.d.sync += self.o.valid.eq(there)
         with m.If(read):
             m.d.sync += [
-                at.eq(Mux(at == rows.depth - 1, 0, at + 1)),
+                at.eq(Mux(at == depth - 1, 0, at + 1)),
                 beat.eq(Mux(read_last, 0, beat + 1)),
                 group.eq(Mux(group == self.pixel_beats - 1, 0, group + 1)),
                 group_last.eq(group == self.pixel_beats - 1),
                 unit_last.eq(read_last),
                 last.eq(read_last & (unit == self.units - 1)),
             ]
+            if self.columns:
+                m.d.sync += [lane.eq(order.row.lane), at.eq(Mux(read_last, Mux(at == depth - self.unit_words, 0, at + self.unit_words), at))]
             with m.If(read_last):
                 m.d.sync += unit.eq(Mux(unit == self.units - 1, 0, unit + 1))
 
         used = self.channels - (self.pixel_beats - 1) * self.n  # lanes of a pixel's last beat
         with m.If(move):
             m.d.sync += self.o.payload.last.eq(last)
-            for lane in range(self.n):
-                value = rows.r_data[lane]
-                m.d.sync += self.o.payload.data[lane].eq(value if lane < used else Mux(group_last, 0, value))
+            for number in range(self.n):
+                value = Array(memory.r_data[number] for memory in rows)[lane]
+                m.d.sync += self.o.payload.data[number].eq(value if number < used else Mux(group_last, 0, value))
         return m

@@ -188,7 +188,7 @@ class _SharedEngine(_Engine):
     def __init__(self, shared: TimeSharing, before: JointPlan, after: JointPlan):
         self._begin(shared, FrameLayout(shared, n=before.n).rings[0], shared.layers[-1].node, after)
         self.unit_rows = 1
-        self.costs, self.opening = shared.row_costs, shared.opening
+        self.costs, self.opening, self.rows = shared.row_costs, shared.opening, shared.rows
         self.gaps = [shared_latency(shared, schedule) + 1 - LEAD for schedule in shared.layers[:-1]]
         self.latency = shared_latency(shared, shared.layers[-1])
         self.ready: int | None = None  # cycle in which the last layer of the image in hand can begin
@@ -205,7 +205,7 @@ class _SharedEngine(_Engine):
             self.began = self.ready = start
             for costs, gap in zip(self.costs, self.gaps, strict=False):
                 self.ready += sum(costs) - 1 + gap
-        waits_for = self.unit - OUTPUT_UNITS
+        waits_for = self.unit - self.rows
         if waits_for >= len(self.left):
             return None
         start = self.ready if row == 0 else self.times.end[-1] + 1

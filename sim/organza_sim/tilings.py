@@ -155,6 +155,19 @@ def tilings(node: Convolve, budget: int, choice: Choice | None = None) -> list[T
     return front
 
 
+def tilings_of_ti(node: Convolve, ti: int, most: int, arithmetic: str = "") -> tuple[int, int]:
+    """The fastest To and P of a layer in row order with this Ti and To·P of at most `most`, of the same speed those with the fewest
+    lanes. Raises ValueError for a Ti that the layer cannot have."""
+    most_ti = node.code.most_ti(arithmetic, node.ci // node.groups)
+    if not 1 <= ti <= most_ti:
+        raise ValueError(f"{node.name}: Ti must be between 1 and {most_ti}, not {ti}")
+    sums = _pixel_sums(node.x, min(most, node.x.output))
+    cycles = _row_cycles(node, arithmetic, sums)
+    options = [(cycles(ti, to, p), to * p, p, to) for p in sums for to in useful_tiles(node.co // node.groups, most // p)]
+    _, _, p, to = min(options)
+    return to, p
+
+
 def _fewest_lanes(fronts: list[list[Tiling]], interval: int) -> list[Tiling] | None:
     """The tiling with the fewest lanes of every layer that keeps to `interval` cycles."""
     chosen = [next((option for option in front if option.cycles <= interval), None) for front in fronts]

@@ -14,7 +14,7 @@ from organza.program import Convolve, Program
 from organza.program_file import program_hash
 from organza.run_length import CODINGS
 from organza.schedule import Schedule
-from organza.time_sharing import TimeSharing
+from organza.time_sharing import OUTPUT_ROWS, TimeSharing
 
 VERSION = 2
 
@@ -25,7 +25,8 @@ Work = Schedule | TimeSharing
 class LayerPlan:
     """One layer on an engine: node name, output channels To and pixels P at once, weight reuse B, order.
 
-    order : "row" or "weight", see `organza.visits`.
+    order : "row" or "weight", see `organza.visits`. G : pixels whose sums leave at once, in the last layer of a time-shared engine;
+        each has E / G of the engine's epilogue units, other layers E, as far as there are channels for them.
     """
 
     node: str
@@ -33,6 +34,7 @@ class LayerPlan:
     P: int = 1
     B: int = 1
     order: str = "row"
+    G: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class EnginePlan:
     memory : "rom", lane words are read as they are stored. Of a serial code "expand", it fills a buffer after reset; or
         "stream", in weight order, it makes each lane word anew for every image.
     arithmetic : which lanes, see `Code.arithmetics`.
+    rows : of the output that can wait to be sent, of a time-shared engine.
     """
 
     Ti: int
@@ -52,26 +55,27 @@ class EnginePlan:
     layers: tuple[LayerPlan, ...]
     memory: str = "rom"
     arithmetic: str = "plain"
+    rows: int = OUTPUT_ROWS
 
     @classmethod
     def of(cls, work: Work) -> EnginePlan:
         """The engine that runs this and nothing else."""
         schedules = work.layers if isinstance(work, TimeSharing) else (work,)
         first = schedules[0]
-        layers = tuple(LayerPlan(node=one.node.name, To=one.to, P=one.p, order=one.order) for one in schedules)
-        c = work.c if isinstance(work, TimeSharing) else work.to * work.p
-        return cls(Ti=first.ti, C=c, E=work.e, memory=first.memory, arithmetic=first.arithmetic, layers=layers)
+        layers = tuple(LayerPlan(node=one.node.name, To=one.to, P=one.p, order=one.order, G=one.g) for one in schedules)
+        c, rows = (work.c, work.rows) if isinstance(work, TimeSharing) else (work.to * work.p, OUTPUT_ROWS)
+        return cls(Ti=first.ti, C=c, E=work.e, memory=first.memory, arithmetic=first.arithmetic, rows=rows, layers=layers)
 
     def work(self, nodes: list[Convolve]) -> Work:
         """What the engine does with these layers, which are its own. Raises ValueError as `Schedule` and `TimeSharing` do."""
         shared = len(self.layers) > 1
         schedules = tuple(
             Schedule(
-                node=node, ti=self.Ti, to=layer.To, p=layer.P, e=min(self.E, layer.To) if shared else self.E,
-                arithmetic=self.arithmetic, order=layer.order, memory=self.memory,
+                node=node, ti=self.Ti, to=layer.To, p=layer.P, e=min(self.E // layer.G, layer.To) if shared else self.E,
+                g=layer.G, arithmetic=self.arithmetic, order=layer.order, memory=self.memory,
             ) for node, layer in zip(nodes, self.layers, strict=True)
         )  # fmt: skip
-        return TimeSharing(layers=schedules, c=self.C, e=self.E) if shared else schedules[0]
+        return TimeSharing(layers=schedules, c=self.C, e=self.E, rows=self.rows) if shared else schedules[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +177,10 @@ def _work(engine: EnginePlan, nodes: list[Convolve], before: JointPlan, after: J
     for layer in engine.layers:
         if layer.B != 1:
             raise ValueError(f"{layer.node}: B must be 1, not {layer.B}")
+        if len(nodes) == 1 and layer.G != 1:
+            raise ValueError(f"{layer.node}: G must be 1 in an engine of one layer, not {layer.G}")
+        if len(nodes) == 1 and engine.rows != OUTPUT_ROWS:
+            raise ValueError(f"{layer.node}: rows must be {OUTPUT_ROWS} in an engine of one layer, not {engine.rows}")
         if len(nodes) == 1 and engine.C != layer.To * layer.P:
             raise ValueError(f"{layer.node}: C must be To·P = {layer.To * layer.P}, not {engine.C}")
     work = engine.work(nodes)

@@ -35,6 +35,7 @@ def ceil_div(a: int, b: int) -> int:
 class Schedule:
     """A layer on Ti × To × P lanes with E epilogue units; Ti inputs at once are Ti non-zeros for codes that gather.
 
+    g : pixels of a tile whose sums leave at once, each with its E units, where layers share an engine.
     arithmetic : one of the code's `arithmetics`, "" for the first.
     order : "row" or "weight". memory : one of the code's `memories` in this order, "" for the first.
 
@@ -47,6 +48,7 @@ class Schedule:
     to: int
     p: int = 1
     e: int = 1
+    g: int = 1
     arithmetic: str = ""
     order: str = "row"
     memory: str = ""
@@ -71,6 +73,7 @@ class Schedule:
             ("to", node.co // node.groups),
             ("p", node.x.output),
             ("e", self.to),
+            ("g", self.p),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):

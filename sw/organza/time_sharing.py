@@ -16,6 +16,7 @@ from organza.schedule import Schedule
 
 # Between the last issue of an image and the first of the next, for the descriptor of the first layer to be read.
 IMAGE_GAP = 2
+OUTPUT_ROWS = 2  # that can wait to be sent, at least: one leaves while one is finished
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,6 +24,7 @@ class TimeSharing:
     """Consecutive layers on Ti × C lanes with E epilogue units.
 
     layers : their schedules, all with the same Ti. c : lanes of Ti. e : epilogue units; a layer with fewer uses the first ones.
+    rows : of the last layer's output that can wait to be sent.
 
     Raises ValueError, naming the layer, for what one engine cannot have: other orders, memories, lanes or codes side by side,
     channel groups, formats other than fixed point, more lanes than C.
@@ -31,12 +33,13 @@ class TimeSharing:
     layers: tuple[Schedule, ...]
     c: int
     e: int
+    rows: int = OUTPUT_ROWS
 
     def __post_init__(self) -> None:
         if len(self.layers) < 2:
             raise ValueError(f"Time-shared engine must run at least two layers, not {len(self.layers)}")
         first = self.layers[0]
-        wanted = lanes_of(first)
+        wanted, last = lanes_of(first), self.layers[-1].node
         for schedule in self.layers:
             node = schedule.node
             check_shareable(node)
@@ -48,11 +51,18 @@ class TimeSharing:
                 raise ValueError(f"{node.name}: Ti must be {first.ti} like that of {first.node.name}, not {schedule.ti}")
             if schedule.to * schedule.p > self.c:
                 raise ValueError(f"{node.name}: To·P must be at most C = {self.c}, not {schedule.to * schedule.p}")
-            if schedule.e > min(self.e, schedule.ti):
-                raise ValueError(f"{node.name}: E must be at most {min(self.e, schedule.ti)}, not {schedule.e}")
+            most = schedule.ti if schedule is not self.layers[-1] else schedule.to
+            if schedule.e > most:
+                raise ValueError(f"{node.name}: E must be at most {most}, not {schedule.e}")
+            if schedule.g != 1 and schedule is not self.layers[-1]:
+                raise ValueError(f"{node.name}: G must be 1 but in the last layer of an engine, not {schedule.g}")
+            if schedule.p % schedule.g:
+                raise ValueError(f"{node.name}: G must divide P = {schedule.p}, not be {schedule.g}")
         if self.c != max(schedule.to * schedule.p for schedule in self.layers):
             raise ValueError(f"{first.node.name}: C must be the most To·P that a layer of the engine has, not {self.c}")
-        if self.e != max(schedule.e for schedule in self.layers):
+        if not OUTPUT_ROWS <= self.rows <= max(last.y.output, OUTPUT_ROWS):
+            raise ValueError(f"{last.name}: rows must be {OUTPUT_ROWS} to {max(last.y.output, OUTPUT_ROWS)}, not {self.rows}")
+        if self.e != max(schedule.e * schedule.g for schedule in self.layers):
             raise ValueError(f"{first.node.name}: E must be the most that a layer of the engine has, not {self.e}")
 
     @property

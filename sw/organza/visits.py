@@ -121,7 +121,7 @@ class RowVisit:
     @property
     def drain(self) -> int:
         """Cycles in which the epilogue empties a tile: the least cycles a tile can take."""
-        return self.schedule.p * self.schedule.chunks
+        return -(-self.schedule.p // self.schedule.g) * self.schedule.chunks
 
     @property
     def pause(self) -> int:

@@ -12,7 +12,7 @@ class SharedAccumulators(wiring.Component):
     """Sums of lane ``pixel · To + channel``.
 
     Latency: the first E sums of a tile are at `o_sums` two cycles after its last issue. No back-pressure: the schedule
-    guarantees at least P·ceil(To/E) cycles from one tile's last issue to the next's.
+    guarantees at least P/G·ceil(To/E) cycles from one tile's last issue to the next's.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class SharedAccumulators(wiring.Component):
     Members
     -------
     valid, first, last : In, of the issue whose sums are at `sums`. sums : In, C. tile : In(tile_layout), taken with `last`.
-    o_valid : Out(1). o_sums : Out, E sums. o_chunk, o_pixel : Out, which channels and pixel of the tile they belong to.
+    o_valid : Out(1). o_sums : Out, E sums. o_chunk, o_pixel : Out, which channels and (first) pixel of the tile they belong to.
     o_last : Out(1), final step of the tile. o_tile : Out(tile_layout).
     """
 
@@ -60,7 +60,8 @@ class SharedAccumulators(wiring.Component):
             for pixel in range(schedule.p):
                 for channel in range(schedule.to):
                     chunk, unit = divmod(channel, schedule.e)
-                    place = (pixel * schedule.chunks + chunk) * shared.e + unit
+                    step, with_it = divmod(pixel, schedule.g)
+                    place = (step * schedule.chunks + chunk) * shared.e + with_it * schedule.e + unit
                     made += [{} for _ in range(place + 1 - len(made))]
                     made[place].setdefault(pixel * schedule.to + channel, set()).add(number)
         return made
@@ -73,8 +74,8 @@ class SharedAccumulators(wiring.Component):
         running = Signal()
         # The shadow takes the sums out of their registers: behind the adders it would be too late in the cycle.
         load, tile = Signal(), Signal.like(self.tile)
-        limits = [(schedule.chunks - 1, schedule.p - 1) for schedule in shared.layers]
-        chunk_end, pixel_end = Signal.like(self.o_chunk), Signal.like(self.o_pixel)
+        limits = [(schedule.chunks - 1, schedule.p - schedule.g, schedule.g) for schedule in shared.layers]
+        chunk_end, pixel_end, more = Signal.like(self.o_chunk), Signal.like(self.o_pixel), Signal(range(shared.p + 1))
         m.d.sync += [load.eq(self.valid & self.last), tile.eq(self.tile)]
         m.d.comb += [
             self.o_valid.eq(running),
@@ -86,14 +87,16 @@ class SharedAccumulators(wiring.Component):
             m.d.sync += self.o_chunk.eq(self.o_chunk + 1)
             m.d.sync += [shadow[k].eq(shadow[k + shared.e]) for k in range(len(sources) - shared.e)]
             with m.If(self.o_chunk == chunk_end):
-                m.d.sync += [self.o_chunk.eq(0), self.o_pixel.eq(self.o_pixel + 1)]
+                m.d.sync += [self.o_chunk.eq(0), self.o_pixel.eq(self.o_pixel + more)]
             with m.If(self.o_last):
                 m.d.sync += [running.eq(0), self.o_pixel.eq(0)]
         with m.If(load):
             m.d.sync += [
                 running.eq(1), self.o_tile.eq(tile),
-                chunk_end.eq(Array(chunks for chunks, _ in limits)[tile.layer]),
-                pixel_end.eq(Array(pixels for _, pixels in limits)[tile.layer]),
+                *(
+                    held.eq(Array(values)[tile.layer])
+                    for held, values in zip((chunk_end, pixel_end, more), zip(*limits, strict=True), strict=True)
+                ),
             ]  # fmt: skip
         held = [Signal(signed(self.bits), name=f"sum_{lane}") for lane in range(shared.c)]
         for lane in range(shared.c):

@@ -16,7 +16,7 @@ from organza_hw.epilogue import Constants, EpilogueUnit
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
 from organza_hw.lanes.dot import register
-from organza_hw.output_rows import OutputRows
+from organza_hw.output_rows import Columns, OutputRows
 from organza_hw.rom import Rom
 from organza_hw.shared.accumulators import SharedAccumulators, chosen
 from organza_hw.shared.frames import FrameLayout, Frames
@@ -90,11 +90,12 @@ class SharedEngine(wiring.Component):
             offsets={extra["offset"] for extra in inner},
             straddle=any(extra["offset"] + extra["count"] > shared.ti for extra in inner),
         )  # fmt: skip
+        columns = Columns(last.node.x.output, last.node.x.phases, last.g) if last.g > 1 else None
         written = [extra for _, extra in self._pieces if "inner" not in extra and extra["count"]]
         self.output = OutputRows(
             shape=wire_shape(last.node.output), n=n_out, channels=last.node.co, height=last.node.y.output,
             width=last.node.x.output, rows=1, e=last.e, offsets={extra["offset"] for extra in written},
-            straddle=any(extra["offset"] + extra["count"] > n_out for extra in written),
+            straddle=any(extra["offset"] + extra["count"] > n_out for extra in written), places=shared.rows, columns=columns,
         )  # fmt: skip
         epilogues = [node.epilogue for node in shared.nodes]
         joined = Epilogue(
@@ -136,7 +137,9 @@ class SharedEngine(wiring.Component):
                     end = min(start + schedule.e, (tile + 1) * schedule.to, co)
                     channels = [before + channel for channel in range(start, end)]
                     place = {"word": start // width, "offset": start % width} if channels else {"word": 0, "offset": 0}
-                    made.append((channels, {**place, "count": len(channels), **({"inner": 1} if inner else {})}))
+                    # Pixels that leave together need the same constants.
+                    spread = [*channels, *[0] * (schedule.e - len(channels))] * schedule.g if schedule.g > 1 else channels
+                    made.append((spread, {**place, "count": len(channels), **({"inner": 1} if inner else {})}))
             before += co
         return made
 
@@ -149,7 +152,7 @@ class SharedEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shared, frames, output = self.shared, self.frames, self.output
-        tables = SharedTables(self.layout, pixel_beats=output.pixel_beats)
+        tables = SharedTables(self.layout, pixel_beats=output.pixel_beats, columns=output.columns)
         m.submodules.sequencer = sequencer = SharedSequencer(tables)
         m.submodules.frames, m.submodules.output, m.submodules.constants = frames, output, self.constant_rom
         wiring.connect(m, wiring.flipped(self.i), frames.i)
@@ -182,6 +185,8 @@ class SharedEngine(wiring.Component):
         )
         pixels = [[Signal(self.activation, name=f"pixel_{p}_{k}") for k in range(shared.ti)] for p in range(shared.p)]
         signs = Array(bool(node.input.signed) for node in shared.nodes)[layer]
+        # What does not exist is zero, also in a tile that has no tap and reads nothing.
+        m.d.sync += [value.eq(0) for pixel in pixels for value in pixel]
         with m.Switch(read):
             for number, (turn, p, pitch) in enumerate(tables.reads):
                 with m.Case(number):
@@ -233,10 +238,10 @@ class SharedEngine(wiring.Component):
         shared, frames, output = self.shared, self.frames, self.output
         layers, tile = shared.layers, accumulators.o_tile
         m.submodules.places = places = Table(tables.places)
-        steps = Array(schedule.node.x.phases for schedule in layers)[tile.layer]
+        steps = Array(schedule.node.x.phases * schedule.g for schedule in layers)[tile.layer]
         chunk_end = Array(schedule.chunks - 1 for schedule in layers)[tile.layer]
         behind = Signal(range(max(max(s.p * s.node.x.phases for s in layers), 2)))  # columns of the tile already passed
-        half, final, done = Signal(), Signal(), Signal()  # which of the two output rows
+        start, final, done = Signal(range(max(shared.rows * output.unit_words, 2))), Signal(), Signal()  # start: of the output row
         m.d.comb += [
             self.constant_rom.addr.eq(tile.constant + accumulators.o_chunk),
             final.eq(tile.layer == len(layers) - 1),
@@ -246,12 +251,12 @@ class SharedEngine(wiring.Component):
         with m.If(accumulators.o_valid & (accumulators.o_chunk == chunk_end)):
             m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + steps))
         with m.If(done & final):
-            m.d.sync += half.eq(~half)
-        exists = accumulators.o_valid & (accumulators.o_pixel < tile.pixels)
-        row = Signal(range(max(self.layout.bank_words, 2 * output.unit_words, 2)))
-        m.d.comb += row.eq(Mux(final, Mux(half, output.unit_words, 0), tile.row))
+            m.d.sync += start.eq(Mux(start == (shared.rows - 1) * output.unit_words, 0, start + output.unit_words))
+        exists = Cat(accumulators.o_valid & (accumulators.o_pixel + k < tile.pixels) for k in range(layers[-1].g))
+        row = Signal(range(max(self.layout.bank_words, shared.rows * output.unit_words, 2)))
+        m.d.comb += row.eq(Mux(final, start, tile.row))
         step = Signal(data.StructLayout({
-            "exists": 1, "final": 1, "done": 1, "layer": tables.layers, "bank": places.row.bank.shape(), "place": row.shape(),
+            "exists": layers[-1].g, "final": 1, "done": 1, "layer": tables.layers, "bank": places.row.bank.shape(), "place": row.shape(),
         }))  # fmt: skip
         m.d.sync += [
             step.exists.eq(exists), step.final.eq(final), step.done.eq(done), step.layer.eq(tile.layer),
@@ -274,10 +279,10 @@ class SharedEngine(wiring.Component):
         m.d.comb += sequencer.written.eq(register(m, step.done & ~step.final, stages=latency - LEAD))
         step = register(m, step, stages=latency)
         m.d.comb += [
-            frames.w_en.eq(step.exists & ~step.final), frames.w_bank.eq(step.bank), frames.w_addr.eq(address),
+            frames.w_en.eq(step.exists[0] & ~step.final), frames.w_bank.eq(step.bank), frames.w_addr.eq(address),
             frames.w_offset.eq(offset), frames.w_count.eq(count),
-            output.w_en.eq(step.exists & step.final), output.w_addr.eq(address), output.w_offset.eq(offset), output.w_count.eq(count),
+            output.w_en.eq(Mux(step.final, step.exists, 0)), output.w_addr.eq(address), output.w_offset.eq(offset), output.w_count.eq(count),
             output.w_last.eq(step.done & step.final),
             *(frames.w_data[k].eq(self.units[k].q) for k in range(self.inner_e)),
-            *(output.w_data[k].eq(self.units[k].q) for k in range(layers[-1].e)),
+            *(output.w_data[k].eq(self.units[k].q) for k in range(layers[-1].e * layers[-1].g)),
         ]  # fmt: skip

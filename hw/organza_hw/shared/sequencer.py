@@ -5,7 +5,6 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.time_sharing import IMAGE_GAP
-from organza_hw.sequencer import OUTPUT_UNITS
 from organza_hw.shared.tables import SharedTables
 from organza_hw.table import Table
 
@@ -70,7 +69,7 @@ class SharedSequencer(wiring.Component):
 
         # May it be issued? `left`: cycles in which the epilogue still empties the tile before.
         settle, wait, there = Signal(range(IMAGE_GAP + 1), init=IMAGE_GAP), Signal(), Signal()
-        busy = Signal(range(OUTPUT_UNITS + 1))  # rows of the last layer not yet sent
+        busy = Signal(range(self.shared.rows + 1))  # rows of the last layer not yet sent
         left = Signal(range(max(max(d["drain"] for d in tables.descriptors) + 1, 2)), init=tables.descriptors[-1]["drain"])
         begin_row, begin_layer, first = Signal(init=1), Signal(init=1), Signal(init=1)
         begin_image, may, fire = Signal(), Signal(), Signal()
@@ -79,7 +78,7 @@ class SharedSequencer(wiring.Component):
         )
         m.d.comb += [
             begin_image.eq(begin_layer & (layer_at == 0)),
-            may.eq((settle == 0) & ~wait & (~begin_image | there) & (~(begin_row & layer.final) | (busy < OUTPUT_UNITS))),
+            may.eq((settle == 0) & ~wait & (~begin_image | there) & (~(begin_row & layer.final) | (busy < self.shared.rows))),
             none.eq(row.none | column.none),
             tap_last.eq(number == layer.channels),
             last.eq(none | (tap_last & column.last & row.last)),

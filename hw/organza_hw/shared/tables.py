@@ -7,6 +7,7 @@ from amaranth import *
 from organza.blocks import BlockTap
 from organza.schedule import Schedule
 from organza.time_sharing import TimeSharing
+from organza_hw.output_rows import Columns
 from organza_hw.shared.frames import FrameLayout
 
 
@@ -15,7 +16,8 @@ class SharedTables:
 
     Parameters
     ----------
-    frames : where inputs lie. pixel_beats : words of an output pixel of the last layer in the output rows.
+    frames : where inputs lie. pixel_beats, columns : words of an output pixel of the last layer in the
+    output rows, and how pixels share them.
 
     Attributes
     ----------
@@ -23,8 +25,8 @@ class SharedTables:
     of its tile.
     """
 
-    def __init__(self, frames: FrameLayout, *, pixel_beats: int):
-        self.frames, self.shared, self.pixel_beats = frames, frames.shared, pixel_beats
+    def __init__(self, frames: FrameLayout, *, pixel_beats: int, columns: Columns | None = None):
+        self.frames, self.shared, self.pixel_beats, self.together = frames, frames.shared, pixel_beats, columns
         self.reads: list[tuple[int, int, int]] = []
         self.rows, self.columns, self.descriptors, self.places = self._tables()
         self.layers = range(max(len(self.shared.layers), 2))
@@ -56,7 +58,8 @@ class SharedTables:
         for number, schedule in enumerate(self.shared.layers):
             node, final = schedule.node, number == len(self.shared.layers) - 1
             if final:
-                places += [{"bank": 0, "word": x * self.pixel_beats} for x in range(node.x.output)]
+                words = [self.together.place(x)[0] if self.together else x for x in range(node.x.output)]
+                places += [{"bank": 0, "word": word * self.pixel_beats} for word in words]
             descriptors.append({
                 "rows": len(rows), "columns": len(columns), "weights": weights, "constants": constants,
                 "tile_step": schedule.ci_tiles * node.y.kernel * node.x.kernel, "tiles": schedule.co_tiles - 1,
