@@ -104,7 +104,8 @@ class OutputRows(wiring.Component):
         there = Signal()  # the memory's output is a beat
 
         move, advance, read, read_last = Signal(), Signal(), Signal(), Signal()
-        address, lane = at, Signal(range(max(len(rows), 2)))  # of the pixels of a word the one that is read
+        address, order = at, None
+        lane = Signal(range(max(len(rows), 2)))  # of the pixels of a word the one that is read
         if self.columns:
             m.submodules.columns = order = Table(self.columns.order(self.pixel_beats))
             m.d.comb += order.index.eq(beat)
@@ -137,7 +138,7 @@ class OutputRows(wiring.Component):
                 unit_last.eq(read_last),
                 last.eq(read_last & (unit == self.units - 1)),
             ]
-            if self.columns:
+            if order is not None:
                 m.d.sync += [lane.eq(order.row.lane), at.eq(Mux(read_last, Mux(at == depth - self.unit_words, 0, at + self.unit_words), at))]
             with m.If(read_last):
                 m.d.sync += unit.eq(Mux(unit == self.units - 1, 0, unit + 1))

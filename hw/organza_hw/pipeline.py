@@ -6,7 +6,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza.plan import JointPlan, Plan, Work, last_node
+from organza.plan import JointPlan, Plan, Work, schedules_of
 from organza.program import Program
 from organza.time_sharing import TimeSharing
 from organza_hw.engine import Engine
@@ -55,7 +55,7 @@ class Pipeline(wiring.Component):
             for k, (work, before, after) in enumerate(zip(works, plan.joints, plan.joints[1:], strict=False))
         ]
         self.coders = {
-            k: self._coder(last_node(works[k - 1]), joint.n) for k, joint in enumerate(plan.joints) if joint.coding == "rle"
+            k: self._coder(schedules_of(works[k - 1])[-1].node, joint.n) for k, joint in enumerate(plan.joints) if joint.coding == "rle"
         }
         super().__init__({
             "i": In(joint_signature(wire_shape(program.input), plan.joints[0].n)),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from organza.formats import Managed
-from organza.plan import JointPlan, Plan, Work, first_node
+from organza.plan import JointPlan, Plan, Work, schedules_of
 from organza.program import Convolve, Program
 from organza.run_length import block_sizes
 from organza.schedule import Schedule
@@ -126,7 +126,7 @@ class _Engine:
         self.out_beats = last.x.output * -(-last.co // after.n)
         self.coded = _CodedJoint(self.out_beats) if after.coding == "rle" else None
         self.headers = isinstance(last.output, Managed)
-        self.height_in, self.height_out = first_node(work).y.size, last.y.output
+        self.height_in, self.height_out = schedules_of(work)[0].node.y.size, last.y.output
         self.times = EngineTimes()
         self.first: int | None = None  # cycle that takes the first beat
         self.freed: list[int] = []  # by input row: cycle from which its slot can be taken
@@ -253,7 +253,7 @@ def run_recurrence(
     source = None if stall_in is None else next_open(stall_in)
     sink = None if stall_out is None else next_open(stall_out)
     engines = [
-        (_SharedEngine if isinstance(work, TimeSharing) else _Engine)(work, before, after)
+        _SharedEngine(work, before, after) if isinstance(work, TimeSharing) else _Engine(work, before, after)
         for work, before, after in zip(works, joints, joints[1:], strict=False)
     ]
     rows_left = engines[0].height_in * images

@@ -6,13 +6,14 @@ dark, and a stand-alone file carries its own style. Everything that comes from f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from organza.plan import Plan
+from organza.plan import Plan, schedules_of
 from organza.program import Program
 from organza_sim.cycles import Timing, simulate_cycles
-from organza_sim.issue_times import engine_cycles
+from organza_sim.issue_times import layer_cycles
 from organza_sim.report import NOMINAL_CLOCK
 
 __all__ = ["pipeline_svg", "timeline_svg", "write_drawings"]
@@ -49,7 +50,7 @@ def write_drawings(folder: Path, program: Program, plan: Plan) -> None:
     """Write `pipeline.svg` and `timeline.svg` into `folder`, readable on light and on dark pages."""
     (folder / "pipeline.svg").write_text(pipeline_svg(program, plan, standalone=True) + "\n")
     timing = simulate_cycles(program, plan, COLOURS)
-    (folder / "timeline.svg").write_text(timeline_svg(program, timing, standalone=True) + "\n")
+    (folder / "timeline.svg").write_text(timeline_svg(plan, timing, standalone=True) + "\n")
 
 
 def _svg(width: float, height: float, label: str, parts: list[str], standalone: bool) -> str:
@@ -81,39 +82,40 @@ def _short(name: str, most: int = 22) -> str:
 def pipeline_svg(program: Program, plan: Plan, *, standalone: bool = False) -> str:
     """Engines with Ti × To × P, and the joints between them with channels a beat and rows of the ring."""
     parts = []
-    count = len(program.nodes)
+    count = len(plan.engines)
     columns = min(COLUMNS, count)
     width = columns * BOX_WIDTH + (columns + 1) * GAP_X
     rows = -(-count // columns)
     height = rows * BOX_HEIGHT + (rows + 1) * GAP_Y
     utilizations = []
-    for k, (node, engine, schedule) in enumerate(
-        zip(program.nodes, plan.engines, plan.schedules(program), strict=True)
-    ):
+    works = plan.works(program)
+    for k, (name, engine, work) in enumerate(zip(plan.engine_names, plan.engines, works, strict=True)):
+        schedules = schedules_of(work)
+        node, last = schedules[0].node, schedules[-1].node
         x = GAP_X + (k % columns) * (BOX_WIDTH + GAP_X)
         y = GAP_Y + (k // columns) * (BOX_HEIGHT + GAP_Y)
-        layer = engine.layers[0]
-        share = node.macs / (schedule.lanes * plan.interval)
+        tilings = dict.fromkeys(f"{schedule.to}×{schedule.p}" for schedule in schedules)
+        share = sum(schedule.node.macs for schedule in schedules) / (work.lanes * plan.interval)
         utilizations.append(share)
         parts.append(
-            f"<g><title>{escape(node.name)}: {_shape(node.input_shape)} to {_shape(node.output_shape)}</title>"
+            f"<g><title>{escape(name)}: {_shape(node.input_shape)} to {_shape(last.output_shape)}</title>"
         )
         parts.append(
             f'<rect class="box" x="{x}" y="{y}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="8"/>'
         )
-        weight = schedule.order == "weight"
-        parts.append(_text(x + 12, y + 22, _short(node.name, 13 if weight else 22), kind="title"))
+        weight = schedules[0].order == "weight"
+        parts.append(_text(x + 12, y + 22, _short(name, 13 if weight else 22), kind="title"))
         if weight:
             parts.append(_text(x + BOX_WIDTH - 12, y + 22, "weight order", kind="small soft", anchor="end"))
-        parts.append(_text(x + 12, y + 42, f"{schedule.lanes} lanes", kind="c0"))
-        lanes = f"{engine.Ti}×{layer.To}×{layer.P}"
+        parts.append(_text(x + 12, y + 42, f"{work.lanes} lanes", kind="c0"))
+        lanes = f"{engine.Ti}×{_either(tilings)}"
         parts.append(_text(x + BOX_WIDTH - 12, y + 42, lanes, anchor="end"))
-        parts.append(_text(x + 12, y + 60, "kernel", kind="soft small"))
-        kernel = f"{node.y.kernel}×{node.x.kernel} {_strides(node)}".strip()
+        parts.append(_text(x + 12, y + 60, "kernel" if len(schedules) == 1 else "layers", kind="soft small"))
+        kernel = f"{node.y.kernel}×{node.x.kernel} {_strides(node)}".strip() if len(schedules) == 1 else str(len(schedules))
         parts.append(_text(x + BOX_WIDTH - 12, y + 60, kernel, kind="small", anchor="end"))
         parts.append(_text(x + 12, y + 77, "cycles an image", kind="soft small"))
         parts.append(
-            _text(x + BOX_WIDTH - 12, y + 77, f"{engine_cycles(schedule):,}", kind="small", anchor="end")
+            _text(x + BOX_WIDTH - 12, y + 77, f"{sum(layer_cycles(work)):,}", kind="small", anchor="end")
         )
         parts.append(_text(x + 12, y + 94, "utilization", kind="soft small"))
         parts.append(_text(x + BOX_WIDTH - 12, y + 94, f"{share:.1%}", kind="small", anchor="end"))
@@ -127,9 +129,15 @@ def pipeline_svg(program: Program, plan: Plan, *, standalone: bool = False) -> s
         parts += _joint(k, columns, plan, _shape(node.input_shape))
     parts += _joint(count, columns, plan, _shape(program.output_shape))
     label = f"Pipeline of {count} engines with {plan.lanes} lanes; " + ", ".join(
-        f"{node.name} {share:.0%}" for node, share in zip(program.nodes, utilizations, strict=True)
+        f"{name} {share:.0%}" for name, share in zip(plan.engine_names, utilizations, strict=True)
     )
     return _svg(width, height, label, parts, standalone)
+
+
+def _either(tilings: Iterable[str]) -> str:
+    """One tiling, or the first few of several."""
+    first, *others = tilings
+    return first if not others else f"({first}, {others[0]}{', …' if len(others) > 1 else ''})"
 
 
 def _strides(node) -> str:
@@ -184,7 +192,7 @@ def _runs(starts: list[int], ends: list[int], units: int, images: int) -> list[t
 
 
 def timeline_svg(
-    program: Program,
+    plan: Plan,
     timing: Timing,
     *,
     images: int = 4,
@@ -201,7 +209,7 @@ def timeline_svg(
     span = timing.sent[images - 1] - timing.first
     width = 1040
     scale = (width - left - right) / span
-    count = len(program.nodes)
+    count = len(plan.engines)
     bottom = top + count * step
     height = bottom + 74
     parts = []
@@ -211,12 +219,12 @@ def timeline_svg(
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 8}" y2="{bottom}"/>')
         parts.append(_text(x, top - 14, f"{value:,}", kind="small soft", anchor="middle"))
     parts.append(_text(12, top - 14, "cycle", kind="small soft"))
-    for k, (node, times) in enumerate(zip(program.nodes, timing.engines, strict=True)):
+    for k, (name, times) in enumerate(zip(plan.engine_names, timing.engines, strict=True)):
         y = top + k * step
         runs = _runs(times.start, times.end, len(times.start) // len(timing.sent), images)
         busy = sum(end - start + 1 for _, start, end in runs)
-        parts.append(f"<g><title>{escape(node.name)}: works in {busy:,} of {span:,} cycles</title>")
-        parts.append(_text(12, y + bar - 5, _short(node.name, 20), kind="title"))
+        parts.append(f"<g><title>{escape(name)}: works in {busy:,} of {span:,} cycles</title>")
+        parts.append(_text(12, y + bar - 5, _short(name, 20), kind="title"))
         for image, start, end in runs:
             x = left + (start - timing.first) * scale
             parts.append(

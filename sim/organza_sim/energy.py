@@ -14,9 +14,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from organza.plan import Plan
+from organza.plan import Plan, schedules_of
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
+from organza.time_sharing import TimeSharing
 
 PRODUCT_PJ, SUM8_PJ, SUM32_PJ = 0.2, 0.03, 0.1
 FPGA_PJ = 14.0
@@ -61,9 +62,10 @@ def product_pj(node: Convolve) -> float:
     return PRODUCT_PJ * bits * (most.bit_length() + 1) / 64
 
 
-def layer_energy(schedule: Schedule, depth: int) -> Energy:
-    """Of a layer as it is scheduled, with a ring of so many rows."""
+def layer_energy(schedule: Schedule, depth: int, shared: TimeSharing | None = None) -> Energy:
+    """Of a layer as it is scheduled, with a ring of so many rows; or as one of those of an engine, with their memories."""
     node = schedule.node
+    word_bits, stored_bits = (shared.word_bits, shared.image_bits) if shared else (schedule.word_bits, schedule.buffer_bits)
     channels, height, width = node.output_shape
     outputs, inputs = channels * height * width, math.prod(node.input_shape)
     if schedule.arithmetic == "bins":
@@ -75,8 +77,10 @@ def layer_energy(schedule: Schedule, depth: int) -> Energy:
     operations = products + node.macs * SUM32_PJ + outputs * PRODUCT_PJ * math.prod(EPILOGUE_BITS) / 64
     # In weight order each lane word is read once an image.
     word_reads = schedule.issues if schedule.order == "row" else int(schedule.tap_issues.sum())
-    weights = word_reads * schedule.word_bits * memory_pj(schedule.buffer_bits)
+    weights = word_reads * word_bits * memory_pj(stored_bits)
     ring_bits = depth * node.input_shape[0] * node.input_shape[2] * int(node.input.bits)
+    if shared:
+        ring_bits = max(math.prod(one.input_shape) * int(one.input.bits) for one in shared.nodes)
     moved = inputs * int(node.input.bits) + schedule.issues * schedule.span * schedule.p * int(node.input.bits)
     activations = moved * memory_pj(ring_bits)
     sums = 0.0
@@ -88,7 +92,11 @@ def layer_energy(schedule: Schedule, depth: int) -> Energy:
 
 def program_energy(program: Program, plan: Plan) -> list[Energy]:
     """Of every layer."""
-    return [layer_energy(schedule, joint.depth) for schedule, joint in zip(plan.schedules(program), plan.joints, strict=False)]
+    made = []
+    for work, joint in zip(plan.works(program), plan.joints, strict=False):
+        shared = work if isinstance(work, TimeSharing) else None
+        made += [layer_energy(schedule, joint.depth, shared) for schedule in schedules_of(work)]
+    return made
 
 
 def as_row(energy: Energy) -> dict[str, float]:

@@ -83,7 +83,7 @@ def render_report(
         columns=max((len(strip["urls"]) for strip in strips), default=1),
         # Drawings escape what they quote.
         pipeline=Markup(pipeline_svg(program, plan)),
-        timeline=Markup(timeline_svg(program, timing, images=images, measured=measured)),
+        timeline=Markup(timeline_svg(plan, timing, images=images, measured=measured)),
         timeline_about=about,
         most_macs=max(row["macs_issued"] for row in report["layers"]),
         version=importlib.metadata.version("organza"),

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from organza.plan import Work
 from organza.program import Convolve
 from organza.schedule import Schedule
+from organza.time_sharing import TimeSharing
 from organza.visits import WeightVisit
 from organza_hw.codes import expander_of
 from organza_hw.lane_walk import lane_fields
@@ -146,6 +148,11 @@ def engine_cycles(schedule: Schedule) -> int:
     for _ in range(4):
         ends.append(times.run(0, ends[-1] + 1)[1])
     return ends[-1] - ends[-2]
+
+
+def layer_cycles(work: Work) -> list[int]:
+    """Cycles an image of every layer of an engine."""
+    return list(map(sum, work.row_costs)) if isinstance(work, TimeSharing) else [engine_cycles(work)]
 
 
 def issue_times(schedule: Schedule) -> RowTimes | ImageTimes | StreamTimes:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
-from organza.plan import EnginePlan, JointPlan, Plan
+from organza.plan import EnginePlan, JointPlan, Plan, Work, schedules_of
 from organza.program import Convolve, Program
 from organza.program_file import program_hash
 from organza.run_length import CODINGS
 from organza.schedule import Schedule
+from organza.time_sharing import OUTPUT_ROWS, TimeSharing
 from organza.visits import WeightVisit
 from organza_hw.formats import wire_shape
 from organza_hw.joint_rle import memory_bits
 from organza_hw.row_buffer import RingLayout
 from organza_hw.sequencer import OUTPUT_UNITS
+from organza_hw.shared.frames import FrameLayout
 from organza_sim.cycles import Timing, run_recurrence
 from organza_sim.issue_times import engine_cycles
+from organza_sim.sharing import Share, check_shares, share
 from organza_sim.tilings import Choice, Tiling, choose_tilings, useful_tiles
 
 DEFAULT_LANES = 133  # of 96…160 lanes the best utilisation of the shipped generator
@@ -60,6 +63,7 @@ def plan_program(
     orders: Mapping[str, str] | None = None,
     memories: Mapping[str, str] | None = None,
     coding: str = "plain",
+    shares: Sequence[Share] = (),
 ) -> Plan:
     """The Plan with the shortest interval on at most `lanes` multipliers.
 
@@ -70,6 +74,7 @@ def plan_program(
     orders : by layer name, see `organza.visits`; "row" for layers that are not in it.
     memories : by layer name, see `Code.memories`; the code's first choice for layers that are not in it.
     coding : of the joints between engines, see `JointPlan`.
+    shares : layers that share engines, with what these have; the others have an engine each, and the rest of the lanes.
 
     Raises TypeError / ValueError for a budget that is no integer, or below one lane a layer, for lanes, an order or a
     memory that a code does not have, and for a coding that does not exist.
@@ -83,35 +88,56 @@ def plan_program(
         )
         for node in program.nodes
     }
+    check_shares(shares, len(program.nodes))
     for node in program.nodes:  # refuses what the code does not have
         ti, to = node.code.lane_shape
         Schedule(node=node, ti=ti or 1, to=to or 1, **asdict(choices[node.name]))
-    schedules = [
-        _least_epilogue(node, tiling, choices[node.name])
-        for node, tiling in zip(program.nodes, choose_tilings(program, lanes, choices), strict=True)
-    ]
-    return plan_schedules(program, schedules, coding=coding)
+    engines = {share.first: _shared(program, share, arithmetic) for share in shares}
+    inside = {k for share in shares for k in range(share.first, share.first + share.count)}
+    alone = [node for k, node in enumerate(program.nodes) if k not in inside]
+    # A budget that is no number is refused as it is.
+    budget = lanes - sum(engine.lanes for engine in engines.values()) if engines else lanes
+    if alone:
+        tilings = choose_tilings(alone, budget, choices)
+        engines |= {
+            program.nodes.index(node): _least_epilogue(node, tiling, choices[node.name]) for node, tiling in zip(alone, tilings, strict=True)
+        }
+    elif budget < 0:
+        raise ValueError(f"Lane budget must be at least the {lanes - budget} lanes that are shared, not {lanes}")
+    return plan_schedules(program, [engines[k] for k in sorted(engines)], coding=coding)
 
 
-def _deepest(schedule: Schedule) -> int:
-    """Rows of a ring beyond which nothing gets faster: two more than the least, or a second image."""
-    return schedule.least_depth + (2 if schedule.order == "row" else schedule.node.y.size)
+def _shared(program: Program, shared: Share, arithmetic: Mapping[str, str]) -> TimeSharing:
+    """The engine of some layers, with all the output rows that it can have."""
+    nodes = program.nodes[shared.first : shared.first + shared.count]
+    kinds = {arithmetic.get(node.name, "") for node in nodes}
+    if len(kinds) > 1:
+        raise ValueError(f"{nodes[0].name}: layers that share an engine must have the same lanes, not {' and '.join(sorted(kinds))}")
+    return share(nodes, shared.ti, shared.c, arithmetic=kinds.pop(), rows=max(nodes[-1].y.output, OUTPUT_ROWS))
 
 
-def plan_schedules(program: Program, schedules: list[Schedule], *, coding: str = "plain") -> Plan:
-    """Beats and rings for given tilings; see `plan_program`."""
-    channels = [node.ci for node in program.nodes] + [program.nodes[-1].co]
-    least = [1] + [schedule.e for schedule in schedules]
+def _depths(work: Work) -> list[int]:
+    """Rows that a ring can have, most first: of one engine's layer up to two more than the least, or a second image; an image where
+    layers share an engine."""
+    if isinstance(work, TimeSharing):
+        return [work.nodes[0].y.size]
+    deepest = work.least_depth + (2 if work.order == "row" else work.node.y.size)
+    return list(range(deepest, work.least_depth - 1, -1))
+
+
+def plan_schedules(program: Program, works: Sequence[Work], *, coding: str = "plain") -> Plan:
+    """Beats and rings for given tilings, and output rows of shared engines; see `plan_program`."""
+    works = list(works)
+    channels = [schedules_of(work)[0].node.ci for work in works] + [program.nodes[-1].co]
+    least = [1] + [schedules_of(work)[-1].e for work in works]
+    depths = [*map(_depths, works), [0]]
     joints = [
-        JointPlan(
-            n=max(_beats(count)[0], e), depth=_deepest(schedule) if schedule else 0,
-            coding=coding if schedule and k else "plain",
-        )
-        for k, (count, e, schedule) in enumerate(zip(channels, least, [*schedules, None], strict=True))
+        JointPlan(n=max(_beats(count)[0], e), depth=rows[0], coding=coding if 0 < k < len(works) else "plain")
+        for k, (count, e, rows) in enumerate(zip(channels, least, depths, strict=True))
     ]
 
     def timing(trial: list[JointPlan]) -> Timing:
-        return run_recurrence(schedules, tuple(trial), STEADY_IMAGES)
+        return run_recurrence(works, tuple(trial), STEADY_IMAGES)
 
     best = timing(joints)
     most_cycles = int(best.latency * (1 + LATENCY_SLACK))
@@ -127,25 +153,40 @@ def plan_schedules(program: Program, schedules: list[Schedule], *, coding: str =
         wide = joints[index].n
         options = [wide] + [n for n in _beats(channels[index]) if least[index] <= n < wide]
         joints = replaced(index, n=_search(options, lambda n, index=index: keeps(replaced(index, n=n))))
-    for index, schedule in enumerate(schedules):
-        deep = joints[index].depth
-        depths = list(range(deep, schedule.least_depth - 1, -1))
-        joints = replaced(index, depth=_search(depths, lambda d, index=index: keeps(replaced(index, depth=d))))
+    for index in range(len(works)):
+        joints = replaced(index, depth=_search(depths[index], lambda d, index=index: keeps(replaced(index, depth=d))))
+    for index, work in enumerate(works):
+        if isinstance(work, TimeSharing):
+            for rows in range(OUTPUT_ROWS, work.rows):
+                works[index] = replace(work, rows=rows)
+                if keeps(joints):
+                    break
+            else:
+                works[index] = work
     final = timing(joints)
     return Plan(
         program=program_hash(program),
-        engines=tuple(map(EnginePlan.of, schedules)),
+        engines=tuple(map(EnginePlan.of, works)),
         joints=tuple(joints),
         cycles=final.latency,
         interval=final.interval,
-        resources=resources(schedules, joints),
+        resources=resources(works, joints),
     )
 
 
-def resources(schedules: list[Schedule], joints: list[JointPlan]) -> dict[str, int]:
+def resources(works: Sequence[Work], joints: list[JointPlan]) -> dict[str, int]:
     """Multipliers and memory bits that the Plan asks for."""
     ring = rows = sums = weights = buffers = coders = 0
-    for schedule, before in zip(schedules, joints, strict=False):
+    for work, before in zip(works, joints, strict=False):
+        if isinstance(work, TimeSharing):
+            last, frames = work.layers[-1].node, FrameLayout(work, n=before.n)
+            bits = max(int(node.input.bits) for node in work.nodes)
+            ring += frames.banks * frames.bank_words * work.ti * bits
+            rows += work.rows * last.x.output * last.co * last.output.bits
+            weights += work.image_bits
+            buffers += work.image_bits
+            continue
+        schedule = work
         node = schedule.node
         layout = RingLayout(schedule, n=before.n, depth=before.depth)
         ring += layout.banks * layout.bank_words * layout.lanes * node.input.bits
@@ -157,8 +198,8 @@ def resources(schedules: list[Schedule], joints: list[JointPlan]) -> dict[str, i
             coders += memory_bits(wire_shape(node.input), before.n)
         buffers += schedule.buffer_bits
     return {
-        "lanes": sum(schedule.lanes for schedule in schedules),
-        "requantisers": sum(schedule.e for schedule in schedules),
+        "lanes": sum(work.lanes for work in works),
+        "requantisers": sum(work.e for work in works),
         "ring_bits": ring,
         "output_row_bits": rows,
         "sum_bits": sums,

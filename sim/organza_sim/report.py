@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from organza.formats import Managed
-from organza.plan import LayerPlan, Plan
+from organza.plan import EnginePlan, Plan, schedules_of
 from organza.program import Convolve, Program
 from organza.run_length import coded_bits
 from organza_sim.api import Simulation
 from organza_sim.beats import to_beats
 from organza_sim.cycles import simulate_cycles
 from organza_sim.energy import as_row, program_energy
-from organza_sim.issue_times import engine_cycles
+from organza_sim.issue_times import layer_cycles
 from organza_sim.verify import Verification
 
 __all__ = [
@@ -41,30 +41,31 @@ def layer_rows(program: Program, plan: Plan | None = None) -> list[dict[str, obj
     rows = [_layer(node) for node in program.nodes]
     if plan is None:
         return rows
-    for row, engine, before, schedule, energy in zip(
-        rows, plan.engines, plan.joints, plan.schedules(program), program_energy(program, plan), strict=False
-    ):
-        layer: LayerPlan = engine.layers[0]
-        issued = schedule.issues * schedule.lanes
-        row.update(
-            ti=engine.Ti,
-            to=layer.To,
-            p=layer.P,
-            e=engine.E,
-            order=layer.order,
-            memory=engine.memory,
-            lanes=schedule.lanes,
-            beat=before.n,
-            depth=before.depth,
-            cycles=engine_cycles(schedule),
-            issues=schedule.issues,
-            macs_issued=issued,
-            image_bits=schedule.image_bits,
-            buffer_bits=schedule.buffer_bits + schedule.node.constant_bits,
-            busy=engine_cycles(schedule) / plan.interval,
-            utilization=schedule.node.macs / (schedule.lanes * plan.interval),
-            **as_row(energy),
-        )
+    energies = iter(program_energy(program, plan))
+    todo = iter(rows)
+    for number, (work, before) in enumerate(zip(plan.works(program), plan.joints, strict=False)):
+        lanes = work.lanes
+        for schedule, cycles in zip(schedules_of(work), layer_cycles(work), strict=True):
+            next(todo).update(
+                engine=number,
+                ti=schedule.ti,
+                to=schedule.to,
+                p=schedule.p,
+                e=schedule.e,
+                order=schedule.order,
+                memory=schedule.memory,
+                lanes=lanes,
+                beat=before.n,
+                depth=before.depth,
+                cycles=cycles,
+                issues=schedule.issues,
+                macs_issued=schedule.issues * lanes,
+                image_bits=schedule.image_bits,
+                buffer_bits=schedule.buffer_bits + schedule.node.constant_bits,
+                busy=cycles / plan.interval,
+                utilization=schedule.node.macs / (lanes * plan.interval),
+                **as_row(next(energies)),
+            )
     return rows
 
 
@@ -210,7 +211,8 @@ def joint_traffic(program: Program, plan: Plan, layers: list[np.ndarray]) -> lis
     layers : integer outputs of every node, as `Program.run_layers` gives them; the means over their images.
     """
     made = []
-    for number, (node, joint, values) in enumerate(zip(program.nodes, plan.joints[1:-1], layers, strict=False), 1):
+    for number, (tensor, joint) in enumerate(zip(plan.tensors[1:-1], plan.joints[1:-1], strict=True), 1):
+        node, values = program.nodes[tensor - 1], layers[tensor - 1]
         beats, _ = to_beats(node.output.to_wire(values), joint.n)
         row_beats, bits = node.x.output * -(-node.co // joint.n), node.output.bits
         header = joint.n * bits if isinstance(node.output, Managed) else 0
@@ -222,18 +224,10 @@ def joint_traffic(program: Program, plan: Plan, layers: list[np.ndarray]) -> lis
     return made
 
 
-def _engine(engine) -> dict[str, object]:
-    layer = engine.layers[0]
-    return {
-        "Ti": engine.Ti,
-        "C": engine.C,
-        "E": engine.E,
-        "node": layer.node,
-        "To": layer.To,
-        "P": layer.P,
-        "order": layer.order,
-        "memory": engine.memory,
-    }
+def _engine(engine: EnginePlan) -> dict[str, object]:
+    layers = [{"node": layer.node, "To": layer.To, "P": layer.P, "order": layer.order} for layer in engine.layers]
+    # What there is of an engine of one layer stands beside it.
+    return {"Ti": engine.Ti, "C": engine.C, "E": engine.E, "memory": engine.memory, "layers": layers, **(layers[0] if len(layers) == 1 else {})}
 
 
 def write_report(folder: Path, report: dict[str, object], html: str) -> None:

@@ -1,20 +1,25 @@
-"""Plans of time-shared engines: To and P of every layer, epilogue units, and what an image costs."""
+"""Which To and P the layers of a time-shared engine have, and how many epilogue units."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
-from organza.plan import EnginePlan, JointPlan, Plan
+from organza.errors import UserError
 from organza.program import Convolve, Program
-from organza.program_file import program_hash
 from organza.schedule import Schedule
 from organza.time_sharing import OUTPUT_ROWS, TimeSharing, check_shareable
-from organza_sim.cycles import run_recurrence
 from organza_sim.tilings import tilings_of_ti
 
-STEADY_IMAGES = 3
-WIDEST_BEAT = 16
+
+@dataclass(frozen=True)
+class Share:
+    """`count` consecutive layers from number `first` on share an engine of at most Ti × C lanes."""
+
+    first: int
+    count: int
+    ti: int
+    c: int
 
 
 def share(nodes: Sequence[Convolve], ti: int, c: int, *, arithmetic: str = "", rows: int = OUTPUT_ROWS) -> TimeSharing:
@@ -43,22 +48,44 @@ def share(nodes: Sequence[Convolve], ti: int, c: int, *, arithmetic: str = "", r
     return next((found for e in range(1, most) if (found := engine(e)).cycles <= best.cycles), best)
 
 
-def plan_shared(program: Program, ti: int, c: int, *, arithmetic: str = "") -> Plan:
-    """The Plan of a single engine of at most Ti × C lanes for all layers. Raises ValueError as `share`."""
-    height = program.nodes[-1].y.output
-    engine = share(program.nodes, ti, c, arithmetic=arithmetic, rows=max(height, OUTPUT_ROWS))
-    last = engine.layers[-1]
-    joints = (
-        JointPlan(n=min(program.nodes[0].ci, WIDEST_BEAT), depth=program.nodes[0].y.size),
-        JointPlan(n=max(last.e, min(last.node.co, WIDEST_BEAT)), depth=0),
-    )
-    timing = run_recurrence([engine], joints, STEADY_IMAGES)
-    for rows in range(OUTPUT_ROWS, engine.rows):
-        trial = replace(engine, rows=rows)
-        found = run_recurrence([trial], joints, STEADY_IMAGES)
-        if found.interval <= timing.interval:
-            engine, timing = trial, found
-            break
-    return Plan(
-        program=program_hash(program), engines=(EnginePlan.of(engine),), joints=joints, cycles=timing.latency, interval=timing.interval,
-    )  # fmt: skip
+def parse_shares(text: str, program: Program) -> tuple[Share, ...]:
+    """``8x16`` for all layers, or ``first..last=8x16`` with names of layers, or layer0, layer1, …; several with commas.
+
+    Raises `UserError` that says what may stand there.
+    """
+    names = [node.name for node in program.nodes]
+    known = {**{f"layer{k}": k for k in range(len(names))}, **{name: k for k, name in enumerate(names)}}
+    made = []
+    for part in text.split(","):
+        layers, given, lanes = part.strip().rpartition("=")
+        ends = [end.strip() for end in layers.split("..")] if given else ["layer0", f"layer{len(names) - 1}"]
+        numbers = [number.strip() for number in lanes.lower().replace("×", "x").split("x")]
+        if len(ends) != 2 or len(numbers) != 2 or not all(number.isdecimal() and int(number) for number in numbers):
+            raise UserError(f"--share must be like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not {text!r}")
+        for end in ends:
+            if end not in known:
+                raise UserError(f"--share names the layer {end!r}; this model has {', '.join(names)}")
+        first, last = (known[end] for end in ends)
+        made.append(Share(first, last - first + 1, *map(int, numbers)))
+    try:
+        check_shares(made, len(names))
+    except ValueError as error:
+        raise UserError(f"--share {text}: {error}") from error
+    return tuple(made)
+
+
+def least_lanes(program: Program, shares: Sequence[Share]) -> int:
+    """Lanes that shared engines can have, and one for each other layer."""
+    return sum(one.ti * one.c for one in shares) + len(program.nodes) - sum(one.count for one in shares)
+
+
+def check_shares(shares: Sequence[Share], layers: int) -> None:
+    """Raise ValueError for layers that there are not, or that are in two engines."""
+    taken: set[int] = set()
+    for one in shares:
+        mine = set(range(one.first, one.first + one.count))
+        if one.count < 2 or not mine <= set(range(layers)):
+            raise ValueError(f"shared engine must run at least two of the layers 0 to {layers - 1}, not {one.first} to {one.first + one.count - 1}")
+        if mine & taken:
+            raise ValueError(f"layer {min(mine & taken)} must be in one shared engine, not in two")
+        taken |= mine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import mul
@@ -12,7 +12,7 @@ import numpy as np
 
 from organza.blocks import blocks, phases
 from organza.geometry import Axis
-from organza.program import Convolve, Program
+from organza.program import Convolve
 from organza.schedule import MOST_WORD_BITS, ceil_div
 from organza.visits import PhaseSizes, spans, tile_issues
 from organza_sim.issue_times import least_pass
@@ -174,21 +174,21 @@ def _fewest_lanes(fronts: list[list[Tiling]], interval: int) -> list[Tiling] | N
     return None if None in chosen else chosen  # type: ignore[return-value]
 
 
-def choose_tilings(program: Program, budget: int, choices: Mapping[str, Choice] | None = None) -> list[Tiling]:
-    """Tilings of all layers with the shortest possible interval on at most `budget` lanes, then with the fewest lanes.
+def choose_tilings(nodes: Sequence[Convolve], budget: int, choices: Mapping[str, Choice] | None = None) -> list[Tiling]:
+    """Tilings of these layers with the shortest possible interval on at most `budget` lanes, then with the fewest lanes.
 
     choices : what is given, by layer name.
 
     Raises ValueError when the budget is below one lane a layer.
     """
-    least = sum(map(_least_lanes, program.nodes))
+    least = sum(map(_least_lanes, nodes))
     if isinstance(budget, bool) or not isinstance(budget, int):
         raise TypeError(f"Lane budget must be an integer, not {budget!r}")
     if budget < least:
-        fixed = "" if least == len(program.nodes) else " or what its code is made for"
+        fixed = "" if least == len(nodes) else " or what its code is made for"
         raise ValueError(f"Lane budget must be at least {least}, one for each layer{fixed}, not {budget}")
     choices = choices or {}
-    fronts = [tilings(node, budget - least + _least_lanes(node), choices.get(node.name)) for node in program.nodes]
+    fronts = [tilings(node, budget - least + _least_lanes(node), choices.get(node.name)) for node in nodes]
     intervals = sorted({option.cycles for front in fronts for option in front})
     low, high = 0, len(intervals) - 1
     while low < high:  # the shortest interval that fits: lanes fall as the interval grows

@@ -60,7 +60,7 @@ class EnginePlan:
     @classmethod
     def of(cls, work: Work) -> EnginePlan:
         """The engine that runs this and nothing else."""
-        schedules = work.layers if isinstance(work, TimeSharing) else (work,)
+        schedules = schedules_of(work)
         first = schedules[0]
         layers = tuple(LayerPlan(node=one.node.name, To=one.to, P=one.p, order=one.order, G=one.g) for one in schedules)
         c, rows = (work.c, work.rows) if isinstance(work, TimeSharing) else (work.to * work.p, OUTPUT_ROWS)
@@ -124,10 +124,7 @@ class Plan:
 
     def schedules(self, program: Program) -> list[Schedule]:
         """The schedule of every layer. Raises ValueError as `works`."""
-        made: list[Schedule] = []
-        for work in self.works(program):
-            made += work.layers if isinstance(work, TimeSharing) else (work,)
-        return made
+        return [schedule for work in self.works(program) for schedule in schedules_of(work)]
 
     def works(self, program: Program) -> list[Work]:
         """What every engine does.
@@ -162,14 +159,9 @@ class Plan:
             raise ValueError(f"Plan joint {k}: coding must be 'plain' outside the engines, not {joint.coding!r}")
 
 
-def last_node(work: Work) -> Convolve:
-    """The layer whose output leaves the engine that does this."""
-    return work.layers[-1].node if isinstance(work, TimeSharing) else work.node
-
-
-def first_node(work: Work) -> Convolve:
-    """The layer whose input it takes."""
-    return work.layers[0].node if isinstance(work, TimeSharing) else work.node
+def schedules_of(work: Work) -> tuple[Schedule, ...]:
+    """Of the layers of an engine, in order."""
+    return work.layers if isinstance(work, TimeSharing) else (work,)
 
 
 def _work(engine: EnginePlan, nodes: list[Convolve], before: JointPlan, after: JointPlan) -> Work:
@@ -189,7 +181,7 @@ def _work(engine: EnginePlan, nodes: list[Convolve], before: JointPlan, after: J
             raise ValueError(f"{first.name}: depth before a time-shared engine must be an image of {first.y.size} rows, not {before.depth}")
     elif before.depth < work.least_depth:
         raise ValueError(f"{first.name}: ring depth must be at least {work.least_depth}, not {before.depth}")
-    e = work.layers[-1].e if isinstance(work, TimeSharing) else work.e
+    e = schedules_of(work)[-1].e
     if not 1 <= before.n <= first.ci:
         raise ValueError(f"{first.name}: joint n must be between 1 and {first.ci}, not {before.n}")
     if not e <= after.n <= last.co:

@@ -125,9 +125,23 @@ class TimeSharing:
         return sum(schedule.issues for schedule in self.layers)
 
     @property
+    def words(self) -> int:
+        """Lane words of all layers."""
+        return sum(map(_words, self.layers))
+
+    @property
     def word_bits(self) -> int:
-        """Bits of a lane word."""
-        return self.ti * self.to * self.nodes[0].code.field_bits
+        """Bits of a lane word as it is stored: those of the widest layer, for all."""
+        return max(schedule.image_bits // _words(schedule) for schedule in self.layers)
+
+    @property
+    def image_bits(self) -> int:
+        """Bits of the memory image of weights, to the last place of the last word."""
+        return self.words * self.word_bits
+
+
+def _words(schedule: Schedule) -> int:
+    return int(schedule.tap_issues.sum())
 
 
 def _first_tile(schedule: Schedule) -> int:

@@ -109,7 +109,7 @@ def test_shortest_interval_of_all(seed):
                         value = max(slowest, cycles)
                         grown[used + lanes] = min(value, grown.get(used + lanes, value))
             best = grown
-        chosen = choose_tilings(program, budget)
+        chosen = choose_tilings(program.nodes, budget)
         found = max(option.cycles for option in chosen)
         assert found == min(best.values())
         # No fewer lanes do it either.

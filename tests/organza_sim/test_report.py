@@ -243,13 +243,13 @@ def test_drawings_are_xml_and_show_every_engine() -> None:
     timing = simulate_cycles(program, plan, 4)
     for text in (
         pipeline_svg(program, plan, standalone=True),
-        timeline_svg(program, timing, standalone=True),
+        timeline_svg(plan, timing, standalone=True),
     ):
         root = ElementTree.fromstring(text)
         assert root.get("role") == "img" and root.get("aria-label")
         words = "".join(root.itertext())
         assert EVIL[:10] in words and "net.3" in words
-    timeline = ElementTree.fromstring(timeline_svg(program, timing, images=2))
+    timeline = ElementTree.fromstring(timeline_svg(plan, timing, images=2))
     bars = [r for r in timeline.iter("{http://www.w3.org/2000/svg}rect") if r.get("height") == "20"]
     assert {bar.get("class") for bar in bars} == {"c0", "c1"}
     span = timing.sent[1] - timing.first

@@ -25,6 +25,7 @@ from organza_hw.shared.tables import SharedTables
 from organza_hw.shared.weights import SharedWeights, weights_latency
 from organza_hw.table import Table
 
+CONSTANTS = ("bias", "positive", "negative", "shift")  # of an output channel
 OPERAND_LATENCY = 2  # one register behind the choice of banks, one behind that of lanes
 LEAD = 3  # cycles before the completing write of a layer in which the sequencer hears of it: it reads as much later
 
@@ -90,17 +91,16 @@ class SharedEngine(wiring.Component):
             offsets={extra["offset"] for extra in inner},
             straddle=any(extra["offset"] + extra["count"] > shared.ti for extra in inner),
         )  # fmt: skip
-        columns = Columns(last.node.x.output, last.node.x.phases, last.g) if last.g > 1 else None
+        pixels = Columns(last.node.x.output, last.node.x.phases, last.g) if last.g > 1 else None
         written = [extra for _, extra in self._pieces if "inner" not in extra and extra["count"]]
         self.output = OutputRows(
             shape=wire_shape(last.node.output), n=n_out, channels=last.node.co, height=last.node.y.output,
             width=last.node.x.output, rows=1, e=last.e, offsets={extra["offset"] for extra in written},
-            straddle=any(extra["offset"] + extra["count"] > n_out for extra in written), places=shared.rows, columns=columns,
+            straddle=any(extra["offset"] + extra["count"] > n_out for extra in written), places=shared.rows, columns=pixels,
         )  # fmt: skip
         epilogues = [node.epilogue for node in shared.nodes]
-        joined = Epilogue(
-            *(np.concatenate([getattr(one, name) for one in epilogues]) for name in ("bias", "positive", "negative", "shift")), 0, 0
-        )
+        columns = {name: np.concatenate([getattr(one, name) for one in epilogues]) for name in CONSTANTS}
+        joined = Epilogue(**columns, low=0, high=0)
         self.constants = Constants(
             joined, e=shared.e, chunks=[channels for channels, _ in self._pieces],
             extra=[{name: extra[name] for name in ("word", "offset", "count")} for _, extra in self._pieces],
@@ -109,7 +109,7 @@ class SharedEngine(wiring.Component):
             width=max(self.constants.layout.size, 1), words=self.constants.words, file=file and f"{file}_constants.hex",
         )  # fmt: skip
         word = data.View(self.constants.layout, Signal(self.constants.layout.size))
-        shapes = {name: Shape.cast(self.constants.take(word, 0, name).shape()) for name in ("bias", "positive", "negative", "shift")}
+        shapes = {name: Shape.cast(self.constants.take(word, 0, name).shape()) for name in CONSTANTS}
         self.q_shape = Shape(max(int(node.output.bits) + (not node.output.signed) for node in shared.nodes), True)
         self.units = [
             EpilogueUnit(
@@ -269,7 +269,7 @@ class SharedEngine(wiring.Component):
         for number, unit in enumerate(self.units):
             m.submodules[f"unit{number}"] = unit
             m.d.comb += [unit.sum.eq(sums[number]), unit.choice.eq(step.layer)]
-            m.d.comb += [getattr(unit, name).eq(self.constants.take(word, number, name)) for name in ("bias", "positive", "negative", "shift")]
+            m.d.comb += [getattr(unit, name).eq(self.constants.take(word, number, name)) for name in CONSTANTS]
         latency = self.units[0].latency
         address = Signal.like(step.place)
         m.d.sync += address.eq(step.place + word.word)

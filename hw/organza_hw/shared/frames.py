@@ -7,7 +7,6 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza.schedule import ceil_div
 from organza.time_sharing import TimeSharing
 from organza_hw.joint import joint_signature
 from organza_hw.lane_memory import LaneMemory

@@ -6,7 +6,6 @@ from amaranth import *
 
 from organza.blocks import BlockTap
 from organza.schedule import Schedule
-from organza.time_sharing import TimeSharing
 from organza_hw.output_rows import Columns
 from organza_hw.shared.frames import FrameLayout
 

@@ -62,6 +62,10 @@ def build(
     joint_coding: Annotated[
         str, typer.Option(help="Activations between engines: plain, or rle (run lengths of zeros).")
     ] = "plain",
+    share: Annotated[
+        str | None,
+        typer.Option(help="Layers on one engine of Ti×C lanes, one after the other: 8x16 for all, or layer0..layer2=8x16."),
+    ] = None,
     plan: Annotated[
         Path | None, typer.Option(help="Use this plan.json instead of planning.")
     ] = None,
@@ -78,7 +82,7 @@ def build(
             from organza.run_length import CODINGS
 
             coding = None if joint_coding == "plain" else joint_coding
-            planned = {"lanes": lanes, "arithmetic": arithmetic, "order": order, "memory": memory, "joint-coding": coding}
+            planned = {"lanes": lanes, "arithmetic": arithmetic, "order": order, "memory": memory, "joint-coding": coding, "share": share}
             for name, value in planned.items():
                 if plan is not None and value is not None:
                     raise UserError(f"--{name} must not be given with --plan, which says it already")
@@ -93,7 +97,7 @@ def build(
                 code=code,
             )
         chip = make_chip(
-            steps, model, lanes, plan, arithmetic=arithmetic, order=order, memory=memory, joint_coding=joint_coding
+            steps, model, lanes, plan, arithmetic=arithmetic, order=order, memory=memory, joint_coding=joint_coding, share=share
         )
         with steps.step("Writing the build folder"):
             report = _write(folder, model, chip)
@@ -117,14 +121,17 @@ def make_chip(
     order: str | None = None,
     memory: str | None = None,
     joint_coding: str = "plain",
+    share: str | None = None,
 ) -> Chip:
     """Plan and generate the accelerator for `model`."""
     with steps.step("Planning"):
         from organza.codes.spec import parse_arithmetic
+        from organza.errors import UserError
         from organza.layer_options import parse_memories, parse_orders
         from organza.plan import load_plan
         from organza_sim import api
         from organza_sim.planner import DEFAULT_LANES, plan_program
+        from organza_sim.sharing import least_lanes, parse_shares
 
         chosen: Plan
         if plan is not None:
@@ -134,10 +141,16 @@ def make_chip(
             lane_kinds = {} if arithmetic is None else parse_arithmetic(arithmetic, program)
             orders = {} if order is None else parse_orders(order, program, lane_kinds)
             memories = {} if memory is None else parse_memories(memory, program, orders)
-            budget = DEFAULT_LANES if lanes is None else lanes
-            chosen = plan_program(
-                program, budget, arithmetic=lane_kinds, orders=orders, memories=memories, coding=joint_coding
-            )
+            shares = () if share is None else parse_shares(share, program)
+            budget = max(DEFAULT_LANES, least_lanes(program, shares)) if lanes is None else lanes
+            try:
+                chosen = plan_program(
+                    program, budget, arithmetic=lane_kinds, orders=orders, memories=memories, coding=joint_coding, shares=shares
+                )
+            except ValueError as error:
+                if share is None:
+                    raise
+                raise UserError(f"--share {share}: {error}") from error
     with steps.step("Generating Verilog"):
         return api.build(model.program, plan=chosen)
 

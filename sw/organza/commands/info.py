@@ -140,17 +140,12 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
     for engine, joint in zip(plan.engines, plan.joints, strict=False):
         if not engine.layers:
             raise UserError("Plan has an engine without a layer; plan the Program again")
-        layer = engine.layers[0]
-        table.add_row(
-            Text(layer.node),
-            f"{engine.Ti}×{layer.To}×{layer.P}",
-            str(engine.Ti * engine.C),
-            layer.order,
-            engine.memory,
-            str(engine.E),
-            str(joint.n),
-            str(joint.depth),
-        )
+        for number, layer in enumerate(engine.layers):
+            # What several layers share stands beside the first of them.
+            shared = str(engine.Ti * engine.C), layer.order, engine.memory, str(engine.E), str(joint.n), str(joint.depth)
+            table.add_row(
+                Text(layer.node), f"{engine.Ti}×{layer.To}×{layer.P}", *(shared if number == 0 else ("",) * len(shared))
+            )
     Console(highlight=False, width=WIDTH).print(table)
     print(
         f"\n{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}"

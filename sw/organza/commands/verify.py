@@ -78,7 +78,9 @@ def print_verdict(result: Verification) -> None:
     for layer in result.layers:
         first = layer.first
         where = "" if first is None else str(first).partition(", ")[2]
-        layers.add_row(Text(layer.layer), layer.code, f"{layer.values:,}", f"{layer.wrong:,}", Text(where))
+        # What stays inside a shared engine is seen in what comes of it.
+        counts = (f"{layer.values:,}", f"{layer.wrong:,}") if layer.values else ("inside", "")
+        layers.add_row(Text(layer.layer), layer.code, *counts, Text(where))
     console.print(layers, "")
     if result.exponents:
         exponents = Table("exponents of", "lowest", "highest", "overflows", "wrong", "first difference", box=None, pad_edge=False)

@@ -1,0 +1,177 @@
+"""Engines that run several layers: every bit and every cycle, alone and between others, with stalls, in Verilog."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from organza.codes import Binary, Linear
+from organza.errors import UserError
+from organza.plan import dump_plan, load_plan
+from organza.schedule import Schedule
+from organza.time_sharing import TimeSharing, check_shareable
+from organza_sim.api import build
+from organza_sim.cycles import simulate_cycles
+from organza_sim.planner import plan_program
+from organza_sim.pysim import simulate_pipeline
+from organza_sim.sharing import Share, parse_shares, share
+from organza_sim.verify import verify
+from tests.organza_sim.layer_cases import Case
+from tests.shared_engines import shared_case
+from tests.tiny import tiny_inputs, tiny_program
+
+SEEDS = range(48)
+STALLED = range(48, 60)
+MIXED = range(12)
+
+
+def _run(case: Case, **stalls: np.ndarray) -> tuple[list[int], list[int]]:
+    """Cycles of the last beat of every image, in gateware and in the model; outputs are compared here."""
+    outputs, run = simulate_pipeline(case.program, case.plan, case.x, **stalls)
+    assert np.array_equal(outputs, case.program.run(case.x))
+    timing = simulate_cycles(case.program, case.plan, len(case.x), **stalls)
+    channels, height, width = case.program.output_shape
+    beats = height * width * -(-channels // case.plan.joints[-1].n)
+    assert run.in_cycles[0] == timing.first
+    return run.out_cycles[beats - 1 :: beats].tolist(), timing.sent
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_alone(seed):
+    measured, model = _run(shared_case(seed))
+    assert measured == model
+
+
+@pytest.mark.parametrize("seed", MIXED)
+def test_between_engines_of_one_layer(seed):
+    measured, model = _run(shared_case(seed, alone=False))
+    assert measured == model
+
+
+@pytest.mark.parametrize("seed", STALLED)
+def test_stalls_of_source_and_sink(seed):
+    rng = np.random.default_rng(seed)
+    traces = {name: rng.random(97) < rng.choice([0.2, 0.7]) for name in ("stall_in", "stall_out")}
+    measured, model = _run(shared_case(seed), **traces)
+    assert measured == model
+
+
+def test_what_the_random_chains_cover():
+    cases = [shared_case(seed) for seed in (*SEEDS, *STALLED)]
+    engines = [case.plan.works(case.program)[0] for case in cases]
+    layers = [layer for engine in engines for layer in engine.layers]
+    assert {len(engine.layers) for engine in engines} == {2, 3, 4}
+    assert any(layer.g > 1 and layer.g < layer.p for layer in layers) and any(engine.rows > 3 for engine in engines)
+    assert any(layer.to % layer.e for layer in layers) and any(layer.node.ci % layer.ti for layer in layers)
+    assert any(not taps for layer in layers for taps in layer.node.x.table)
+    assert any(len({layer.node.input.signed for layer in engine.layers}) == 2 for engine in engines)
+    assert any(len({(layer.to, layer.p) for layer in engine.layers}) > 1 for engine in engines)
+    assert any(layer.node.x.down > 1 and layer.p > 1 for layer in layers) and any(layer.visit.waits for layer in layers)
+    tables = [[layer.node.epilogue.table is not None for layer in engine.layers] for engine in engines]
+    assert any(any(found) and not all(found) for found in tables)
+
+
+def test_in_verilog():
+    """With memory images in files, in Verilator."""
+    program = tiny_program()
+    plan = plan_program(program, 8, shares=(Share(0, 2, 2, 4),))
+    found = verify(build(program, plan=plan), tiny_inputs(3))
+    assert found.bit_exact and found.cycle_exact
+    assert [layer.values for layer in found.layers] == [0, 3 * 36]
+
+
+def test_a_plan_as_a_file(tmp_path):
+    case = shared_case(3)
+    dump_plan(case.plan, tmp_path / "plan.json")
+    assert load_plan(tmp_path / "plan.json") == case.plan
+
+
+def _layers(ti: int = 2, **change) -> list[Schedule]:
+    first, second = tiny_program().nodes
+    return [
+        Schedule(node=first, ti=ti, to=2, p=1, e=2), Schedule(**{"node": second, "ti": ti, "to": 1, "p": 2, "e": 1, **change}),
+    ]  # fmt: skip
+
+
+def test_planning_gives_the_fewest_cycles_of_all_tilings():
+    nodes = tiny_program().nodes
+    for ti, c in ((1, 1), (2, 3), (3, 6)):
+        found = share(nodes, ti, c)
+        least = [
+            min(
+                Schedule(node=node, ti=ti, to=to, p=p, e=to, g=p if node is nodes[-1] else 1).cycles
+                for p in range(1, min(node.x.output, c) + 1) for to in range(1, min(node.co, c // p) + 1)
+            )
+            for node in nodes
+        ]  # fmt: skip
+        assert sum(schedule.issues for schedule in found.layers) <= sum(least)
+        assert found.lanes <= ti * c
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": (_layers()[0],)}, "Time-shared engine must run at least two layers, not 1"),
+        ({"c": 1}, "net.0: To·P must be at most C = 1, not 2"),
+        ({"c": 3}, "net.0: C must be the most To·P that a layer of the engine has, not 3"),
+        ({"e": 3}, "net.0: E must be the most that a layer of the engine has, not 3"),
+        ({"rows": 1}, "net.3: rows must be 2 to 6, not 1"),
+        ({"rows": 7}, "net.3: rows must be 2 to 6, not 7"),
+        ({"layers": (_layers()[0], replace(_layers()[1], ti=1))}, "net.3: Ti must be 2 like that of net.0, not 1"),
+        (
+            {"layers": (_layers()[0], replace(_layers()[1], order="weight"))},
+            "net.3: a time-shared engine must run in row order out of a ROM, not in weight order",
+        ),
+        ({"layers": (_layers()[0], replace(_layers()[1], p=3, g=2)), "c": 3}, "net.3: G must divide P = 3, not be 2"),
+    ],
+)  # fmt: skip
+def test_engines_that_cannot_be(change, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        TimeSharing(**{"layers": tuple(_layers()), "c": 2, "e": 2, **change})
+
+
+def test_layers_that_cannot_share():
+    first, second = tiny_program().nodes
+    binary = replace(second, code=Binary(np.where(second.code.integers() < 0, -1, 1)))
+    with pytest.raises(ValueError, match=r"^net\.3: cannot share an engine with other layers: lanes for binary weights are made for one layer"):
+        check_shareable(binary)
+    few = replace(second, code=Linear(second.code.integers() // 32, bits=4))
+    with pytest.raises(ValueError, match="^net.3: engine must have 'plain' lanes for linear weights of 8 bits like net.0, not 'plain' lanes"):
+        TimeSharing(layers=(_layers()[0], Schedule(node=few, ti=2, to=1, p=2, e=1)), c=2, e=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("8", "--share must be like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '8'"),
+        ("0x3", "--share must be like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '0x3'"),
+        ("net.0..net.9=2x2", "--share names the layer 'net.9'; this model has net.0, net.3"),
+        ("net.3..net.0=2x2", "--share net.3..net.0=2x2: shared engine must run at least two of the layers 0 to 1, not 1 to 0"),
+        ("2x2,layer0..layer1=2x2", "--share 2x2,layer0..layer1=2x2: layer 0 must be in one shared engine, not in two"),
+    ],
+)  # fmt: skip
+def test_wrong_requests(text, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        parse_shares(text, tiny_program())
+
+
+def test_a_plan_must_fit():
+    program = tiny_program()
+    plan = plan_program(program, 8, shares=(Share(0, 2, 2, 2),))
+    before, after = plan.joints
+    with pytest.raises(ValueError, match="^net.0: depth before a time-shared engine must be an image of 1 rows, not 2$"):
+        replace(plan, joints=(replace(before, depth=2), after)).works(program)
+    alone = plan_program(program, 8)
+    odd = replace(alone.engines[0], layers=(replace(alone.engines[0].layers[0], G=2),))
+    with pytest.raises(ValueError, match="^net.0: G must be 1 in an engine of one layer, not 2$"):
+        replace(alone, engines=(odd, alone.engines[1])).works(program)
+    with pytest.raises(ValueError, match="^net.0: rows must be 2 in an engine of one layer, not 3$"):
+        replace(alone, engines=(replace(alone.engines[0], rows=3), alone.engines[1])).works(program)
+
+
+def test_more_lanes_than_the_budget():
+    with pytest.raises(ValueError, match="^Lane budget must be at least the 6 lanes that are shared, not 5$"):
+        plan_program(tiny_program(), 5, shares=(Share(0, 2, 2, 4),))
