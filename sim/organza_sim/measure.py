@@ -23,6 +23,7 @@ from organza.codes import Linear, Sparse
 from organza.epilogue import Epilogue
 from organza.formats import Fixed, Format
 from organza.geometry import Axis
+from organza.plan import Plan
 from organza.program import Convolve, Program
 from organza.program_file import load_program, save_program
 from organza_hw.build import build
@@ -73,7 +74,12 @@ def pruned(program: Program, *, balanced: bool) -> Program:
 
 def measure(program: Program, lanes: int, images: int) -> dict:
     """Model and RTL of `program` on at most `lanes` lanes, over `images` images."""
-    plan = plan_program(program, lanes)
+    made = measure_plan(program, plan_program(program, lanes), images)
+    return {"budget": lanes, **made, "utilization_of_budget": made["utilization"] * made["lanes"] / lanes}
+
+
+def measure_plan(program: Program, plan: Plan, images: int) -> dict:
+    """The same for a Plan."""
     chip = build(program, plan)
     low, high = program.input.low, program.input.high
     x = np.random.default_rng(0).integers(low, high + 1, (images, *program.input_shape))
@@ -81,9 +87,8 @@ def measure(program: Program, lanes: int, images: int) -> dict:
     model = simulate_cycles(program, plan, images)
     ends = [end - model.first for end in model.sent]
     return {
-        "budget": lanes,
         "lanes": plan.lanes,
-        "tilings": [[e.Ti, e.layers[0].To, e.layers[0].P] for e in plan.engines],
+        "tilings": [[e.Ti, layer.To, layer.P] for e in plan.engines for layer in e.layers],
         "images": images,
         "bit_exact": bool((run.outputs == program.run(x)).all()),
         "image_ends_rtl": run.image_ends.tolist(),
@@ -92,7 +97,6 @@ def measure(program: Program, lanes: int, images: int) -> dict:
         "interval": run.interval,
         "macs_effectual": program.macs,
         "utilization": run.utilization,
-        "utilization_of_budget": run.utilization * plan.lanes / lanes,
         "simulated_cycles_per_second": round(run.cycles_per_second),
     }
 

@@ -62,6 +62,10 @@ class Code(ABC):
         for a code that keeps the lanes of one layer: they know its table, or weights cannot be left out by a field of 0."""
         return None
 
+    def together(self, arithmetic: str) -> int:
+        """Output channels whose lanes share what they are made of; any number can be had, but whole groups are cheaper."""
+        return 1
+
     def most_ti(self, arithmetic: str, channels: int) -> int:
         """Most Ti of these lanes for a group of `channels`: 1, or whatever is of use."""
         return self.span(channels, channels)

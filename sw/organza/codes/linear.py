@@ -59,6 +59,9 @@ class Linear(PlainCode):
     def needs(self, arithmetic: str, activation: Format) -> str | None:
         return "activations of at most 8 bits" if arithmetic == "packed" and activation.bits > 8 else None
 
+    def together(self, arithmetic: str) -> int:
+        return 2 if arithmetic == "packed" else 1
+
     @property
     def sharing(self) -> str:
         return f"linear weights of {self.bits} bits"

@@ -1,0 +1,112 @@
+"""Whole accelerators that are worth a line of their own, in RTL beside the cycle model: ``python -m organza_sim.designs``.
+
+Streaming pipelines and time-shared engines for the generator of 64×64 pictures (DCGAN, 64 filters) and for the shape of the shipped
+one, with random weights. The result is data for `docs/results/designs.json`, which is extended design by design;
+`tests/organza_sim/test_designs.py` plans them again and holds their claims.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from organza.codes import Ternary
+from organza.plan import Plan
+from organza.program import Program
+from organza_sim.measure import DCGAN32, DCGAN64, dcgan, measure_plan
+from organza_sim.planner import plan_program
+from organza_sim.sharing import Share
+
+COMMAND = "python -m organza_sim.designs"
+OUTPUT = Path("docs/results/designs.json")
+
+
+@dataclass(frozen=True)
+class Design:
+    """program : what runs. lanes : budget. share : Ti and C of one engine for all layers; None for an engine a layer. arithmetic : of all
+    layers. images : to simulate. about : what it stands for."""
+
+    about: str
+    program: Callable[[], Program]
+    lanes: int
+    share: tuple[int, int] | None = None
+    arithmetic: str = ""
+    images: int = 3
+
+    def plan(self, program: Program) -> Plan:
+        """The Plan."""
+        count = len(program.nodes)
+        shares = () if self.share is None else (Share(0, count, *self.share),)
+        kinds = {node.name: self.arithmetic for node in program.nodes} if self.arithmetic else None
+        return plan_program(program, self.lanes, shares=shares, arithmetic=kinds)
+
+
+def dcgan64() -> Program:
+    """100 latents to 3×64×64, 3.6 million weights of 8 bits."""
+    return dcgan(DCGAN64)
+
+
+def shipped_shape() -> Program:
+    """Channels and sizes of the shipped generator."""
+    return dcgan(DCGAN32)
+
+
+def ternary_shape() -> Program:
+    """The same with ternary weights, five in a byte."""
+    nodes = []
+    for number, node in enumerate(dcgan(DCGAN32).nodes):
+        weights = np.random.default_rng(number).integers(-1, 2, node.code.shape)
+        # Sums are smaller: about the root of two thirds of the taps times 100.
+        shift = node.epilogue.shift - 6
+        nodes.append(replace(node, code=Ternary(weights, per_byte=5), epilogue=replace(node.epilogue, shift=shift)))
+    return Program(tuple(nodes))
+
+
+DESIGNS = {
+    "dcgan64 on 86 lanes": Design("streaming", dcgan64, 86, images=2),
+    "dcgan64 on 128 lanes": Design("streaming", dcgan64, 128, images=2),
+    "dcgan64 on 156 lanes": Design("streaming", dcgan64, 156, images=2),
+    "dcgan64 on 1024 lanes": Design("streaming", dcgan64, 1024, images=2),
+    "dcgan64 shares 8×16": Design("time sharing", dcgan64, 128, (8, 16), images=2),
+    "dcgan64 shares 12×13": Design("time sharing on as many products as an ECP5-85 has multipliers", dcgan64, 156, (12, 13), images=2),
+    "dcgan64 shares 26×6": Design("time sharing on as many products as an ECP5-85 has multipliers", dcgan64, 156, (26, 6), images=2),
+    "dcgan64 shares 26×12 packed": Design("time sharing, two products a multiplier", dcgan64, 312, (26, 12), "packed", images=2),
+    "shipped shape on 133 lanes": Design("streaming", shipped_shape, 133),
+    "shipped shape shares 8×16": Design("time sharing", shipped_shape, 128, (8, 16)),
+    "ternary shipped shape shares 5×8": Design("time sharing, five trits a byte", ternary_shape, 40, (5, 8)),
+}
+
+
+def measured(design: Design) -> dict:
+    """Model and RTL of a design."""
+    program = design.program()
+    made = measure_plan(program, design.plan(program), design.images)
+    return {"about": design.about, "budget": design.lanes, **made, "utilization_of_budget": made["utilization"] * made["lanes"] / design.lanes}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("designs", nargs="*", help="names; by default those that are not in the file")
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
+    options = parser.parse_args()
+    unknown = set(options.designs) - set(DESIGNS)
+    if unknown:
+        parser.error(f"designs are {', '.join(DESIGNS)}, not {', '.join(sorted(unknown))}")
+    found = json.loads(options.output.read_text())["designs"] if options.output.exists() else {}
+    for name in options.designs or [name for name in DESIGNS if name not in found]:
+        found[name] = measured(DESIGNS[name])
+        data = {"command": COMMAND, "designs": {name: found[name] for name in DESIGNS if name in found}}
+        temporary = options.output.with_suffix(".tmp")
+        temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+        temporary.replace(options.output)
+        row = found[name]
+        print(f"{name}: {row['interval']:,} cycles an image, {row['utilization_of_budget']:.1%}, exact: {row['bit_exact']}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
