@@ -13,6 +13,7 @@ from organza.board import Board
 from organza.errors import UserError
 from organza_hw.boards.pll import divisors
 from organza_hw.boards.top import TOP, BoardTop, Generator, check
+from organza_hw.boards.video_top import VideoTop, check_video
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
 from organza_hw.verilog import to_verilog
@@ -69,23 +70,27 @@ class BoardBuild:
         return {**asdict(self), "images_per_second": round(self.images_per_second, 1)}
 
 
-def sources(chip: Chip, board: Board) -> dict[str, str]:
-    """Verilog and memory images by file name; the top module is `TOP`. Raises ValueError where the board's top cannot be made."""
-    check(board, chip.program)
-    top = BoardTop(board, chip.program, chip.plan, Generator(chip.program, chip.plan, GENERATOR))
+def sources(chip: Chip, board: Board, *, video: bool = False, **options: int) -> dict[str, str]:
+    """Verilog and memory images by file name; the top module is `TOP`, with `video` a `VideoTop` with these options.
+
+    Raises ValueError where the board's top cannot be made.
+    """
+    program, plan = chip.program, chip.plan
+    (check_video if video else check)(board, program, **options)
+    top = (VideoTop if video else BoardTop)(board, program, plan, Generator(program, plan, GENERATOR), **options)
     return {f"{TOP}.v": to_verilog(top, TOP), "generator.v": chip.verilog(), **chip.files}
 
 
 def make(
-    chip: Chip, board: Board, name: str, folder: Path, *, seeds: int = 1, say: Say = lambda what, done: None
+    chip: Chip, board: Board, name: str, folder: Path, *, video: bool = False, seeds: int = 1, say: Say = lambda what, done: None
 ) -> BoardBuild:
     """Build `chip` for a board into the existing `folder`: sources, constraint file, and where tools are open the bitstream.
 
-    Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache.
+    video : a top that shows images on a screen instead of one that answers a host. Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache.
 
     Raises `UserError` if the chip does not fit or its clock does not close; RuntimeError if a tool fails.
     """
-    files = {**sources(chip, board), f"{TOP}{SUFFIXES[board.device.family]}": constraints(board)}
+    files = {**sources(chip, board, video=video), f"{TOP}{SUFFIXES[board.device.family]}": constraints(board)}
     for file, text in files.items():
         (folder / file).write_text(text)
     key = cache.digest(
