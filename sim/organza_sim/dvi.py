@@ -14,6 +14,7 @@ BLANK = 128
 # VESA DMT ID 04h and CEA-861 VIC 1: total, first place of the sync, first place behind it, what is seen.
 LINE, HSYNC, WIDTH = 800, (656, 752), 640
 LINES, VSYNC, HEIGHT = 525, (490, 492), 480
+BOUNDARY_BITS = 4 * LINE * SYMBOL_BITS
 
 
 class DviError(Exception):
@@ -29,8 +30,11 @@ class Received(NamedTuple):
 
 
 def word_boundary(bits: np.ndarray) -> int:
-    """Where in the first ten of bits (N,) a symbol begins: where control symbols come `BLANK` times in a row. Raises `DviError` if not at one place."""
-    found = []
+    """Where in the first ten of bits (N,) a symbol begins: where control symbols come `BLANK` times in a row, within four lines.
+
+    Raises `DviError` if they do not, or at several places.
+    """
+    found, bits = [], bits[:BOUNDARY_BITS]
     for start in range(SYMBOL_BITS):
         blank = np.isin(symbols(bits, start), CONTROL_SYMBOLS)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], blank, [0]])))
@@ -63,14 +67,11 @@ def check_clock(bits: np.ndarray) -> None:
         raise DviError(f"the clock is wrong at bit {place[:1]} of {len(bits)}")
 
 
-def receive(bits: np.ndarray, settling: int = 0) -> np.ndarray:
+def receive(bits: np.ndarray) -> np.ndarray:
     """Whole frames (F, 480, 640, 3) of red, green and blue, uint8, from bits (N, 4) of three channels and the clock.
 
     Every line of every frame has the lengths of 640×480 at 60 Hz and its syncs low where they should be, or `DviError` says where not.
-
-    settling : bits to skip at the beginning.
     """
-    bits = bits[settling:]
     check_clock(bits[:, 3])
     starts = [word_boundary(bits[:, k]) for k in range(3)]
     if len(set(starts)) != 1:

@@ -22,6 +22,7 @@ HARNESS = Path(__file__).with_name("video.cpp")
 CELLS = Path(__file__).with_name("ecp5_cells.v")
 FRAME_BITS = LINE * LINES * SYMBOL_BITS  # on each line
 LINES_OUT = 4  # three channels and the clock
+SETTLING = 2000  # bits on each line, by which clocks are steady and words in step
 
 
 def simulated(board: Board) -> Board:
@@ -29,8 +30,10 @@ def simulated(board: Board) -> Board:
     return board.model_copy(update={"clock": board.clock.model_copy(update={"hz": SHIFT_HZ}), "core_hz": SHIFT_HZ})
 
 
-def record(chip: Chip, board: Board, bits: int, **options: int) -> np.ndarray:
-    """The first `bits` on each of the lines, (bits, 4) of three channels and the clock, uint8; options are those of `VideoTop`.
+def record(chip: Chip, board: Board, count: int, **options: int) -> np.ndarray:
+    """What is on the lines for `count` frames from `SETTLING` on, (bits, 4) of three channels and the clock, uint8; options are those of `VideoTop`.
+
+    Whole frames are one fewer, and the first of them is the second that the board sends.
 
     Raises `VerilatorError` if the RTL does not compile.
     """
@@ -42,8 +45,8 @@ def record(chip: Chip, board: Board, bits: int, **options: int) -> np.ndarray:
         for name, text in files.items():
             if not name.endswith(".v"):
                 Path(folder, name).write_text(text)
-        done = subprocess.run([program, str(bits)], cwd=folder, stdout=subprocess.PIPE, check=True)
-    return np.frombuffer(done.stdout, np.uint8)[:, None] >> np.arange(LINES_OUT, dtype=np.uint8) & 1
+        done = subprocess.run([program, str(SETTLING + count * FRAME_BITS)], cwd=folder, stdout=subprocess.PIPE, check=True)
+    return np.frombuffer(done.stdout, np.uint8)[SETTLING:, None] >> np.arange(LINES_OUT, dtype=np.uint8) & 1
 
 
 def screens(program: Program, outputs: np.ndarray) -> np.ndarray:

@@ -43,7 +43,8 @@ class Pixels(wiring.Component):
 
     The byte of an integer is found from the highest bit down, each by one comparison with a table: any format of up to 16 bits takes 256 words.
 
-    Latency and throughput: an integer takes `BYTE` times `STEP` cycles, and its own bytes and one more. Full back-pressure.
+    Latency and throughput: an integer takes `BYTE` times `STEP` cycles, one for each of its own bytes and one more; a pixel one more than its integers. Full
+    back-pressure.
 
     Parameters
     ----------

@@ -16,9 +16,9 @@ class Serializer(wiring.Component):
     """Symbols to bits, bit 0 first.
 
     Words come from the domain "pixel", which has a fifth of the clock of "shift" in any phase, and this may drift by up to one "shift" clock: a
-    word is taken two to four of them after it appeared, of the five that it stays, in the same place each time.
+    word is taken one to four of them after it appeared, of the five that it stays, and one every five.
 
-    Latency: bits 0 and 1 are at `pairs` four "shift" clocks behind the "pixel" edge at which a word appeared, or one more or less.
+    Latency: bits 0 and 1 are at `pairs` behind the third "shift" edge after the "pixel" edge at which a word appeared, one more or less where that drifts.
     Throughput: a word each "pixel" clock. No back-pressure.
 
     Parameters
