@@ -88,7 +88,8 @@ def make(
 ) -> BoardBuild:
     """Build `chip` for a board into the existing `folder`: sources, constraint file, and where tools are open the bitstream.
 
-    video : a top that shows images on a screen instead of one that answers a host. Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache.
+    Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache.
+    video : a top that shows images on a screen instead of one that answers a host.
 
     Raises `UserError` if the chip does not fit or its clock does not close; RuntimeError if a tool fails.
     """

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from amaranth import *
 from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 PIXEL_HZ = 25_000_000
 

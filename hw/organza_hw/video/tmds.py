@@ -35,7 +35,10 @@ class TmdsEncoder(wiring.Component):
     symbol: Signal
 
     def __init__(self):
-        super().__init__({"seen": In(1), "byte": In(BYTE), "control": In(2), "symbol": Out(SYMBOL, init=CONTROLS[0])})  # pyright: ignore[reportCallIssue] (the stubs know no init)
+        super().__init__({
+            "seen": In(1), "byte": In(BYTE), "control": In(2),
+            "symbol": Out(SYMBOL, init=CONTROLS[0]),  # pyright: ignore[reportCallIssue] (the stubs know no init)
+        })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()

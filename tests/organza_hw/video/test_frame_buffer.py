@@ -35,7 +35,7 @@ def shown(pixel_ps, frames, idle, *, words=WORDS, watchdog=400):
 
     async def screen(ctx):
         for _ in range(watchdog):
-            values = []
+            values, live = [], 0
             for clock in range(words + REST):
                 ctx.set(buffer.address, min(clock, words - 1))
                 ctx.set(buffer.blank, clock == words + REST - 1)

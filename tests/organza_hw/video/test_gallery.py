@@ -20,7 +20,7 @@ def frames(image, *, dark=1, count=3):
     made, answers = [], [0] * FrameBuffer.LATENCY
 
     async def testbench(ctx):
-        frame, pixels, blanks = 0, [], 0
+        frame, pixels = 0, []
         while frame < count:
             ctx.set(gallery.live, frame >= dark)
             ctx.set(gallery.data, answers[0])

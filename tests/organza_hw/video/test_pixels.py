@@ -2,13 +2,13 @@
 """Bytes of pixels are those of pictures in files, for every integer of every format, whatever stalls."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from organza.brightness import screen_channels, to_bytes
 from organza.formats import Fixed, Flex, Sign
-from organza.program import Program
 from organza_hw.formats import wire_shape
 from organza_hw.video.pixels import Pixels, order, thresholds
 from organza_sim.beats import to_beats
@@ -20,25 +20,18 @@ from tests.tiny import tiny_program
 FORMS = [Fixed(8, True, 1 / 127), Fixed(8, False, 1 / 255), Fixed(5, True, 0.1), Fixed(12, True, 1 / 1500), Flex(-14), Flex(-15), Sign(0.5)]
 
 
-class Ends(Program):
-    """A Program as far as pixels need it: another output than that of its last layer."""
-
-    def __init__(self, form, channels=1, height=2, width=3, table=False):
-        program = tiny_program()
-        object.__setattr__(self, "form", form)
-        object.__setattr__(self, "shape", (channels, height, width))
-        last = program.nodes[-1]
-        object.__setattr__(self, "nodes", (last if table else replace(last, epilogue=replace(last.epilogue, table=None)),))
-
-    output = property(lambda self: self.form)
-    output_shape = property(lambda self: self.shape)
+def ends(form, channels=1, height=2, width=3, table=False):
+    """What pixels need of a Program: its output, and whether a table made that."""
+    last = tiny_program().nodes[-1]
+    last = last if table else replace(last, epilogue=replace(last.epilogue, table=None))
+    return SimpleNamespace(output=form, output_shape=(channels, height, width), nodes=(last,))
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 @pytest.mark.parametrize("table", [False, True])
 def test_thresholds(form, table):
     """All integers; and the pictures of reports are the same bytes."""
-    program = Ends(form, table=table)
+    program = ends(form, table=table)
     every = np.array([-1, 1]) if isinstance(form, Sign) else np.arange(form.low, form.high + 1)
     wanted = to_bytes(program, form.dequantize(every))
     keys = (np.asarray(form.to_wire(every)) & (1 << form.bits) - 1) ^ order(form)
@@ -50,7 +43,7 @@ def test_thresholds(form, table):
 
 def test_signed_bytes_of_tanh():
     """−127, 0 and 127 are black, the middle and white, and −128 is no blacker."""
-    program = Ends(Fixed(8, True, 1 / 127), table=True)
+    program = ends(Fixed(8, True, 1 / 127), table=True)
     assert to_bytes(program, program.output.dequantize(np.array([-128, -127, 0, 126, 127]))).tolist() == [0, 0, 128, 254, 255]
 
 
@@ -58,7 +51,7 @@ def test_signed_bytes_of_tanh():
 @pytest.mark.parametrize("channels, n", [(1, 1), (2, 1), (3, 1), (3, 2), (3, 4), (5, 2)])
 def test_pixels(form, channels, n):
     """Grey, colours, and more channels than a screen has."""
-    program = Ends(form, channels)
+    program = ends(form, channels)
     rng = np.random.default_rng(channels * 8 + n)
     q = rng.integers(form.low, form.high + 1, (3, *program.output_shape))
     q = np.where(q < 0, -1, 1) if isinstance(form, Sign) else q
@@ -77,7 +70,7 @@ def test_pixels(form, channels, n):
 
 def test_cycles_of_an_integer():
     """Twenty-four for the search, one for its byte, one each to keep and to give; at the beginning one for the beat."""
-    program = Ends(FORMS[0], 1, 1, 10)
+    program = ends(FORMS[0], 1, 1, 10)
     free = np.zeros(1, bool)
     words = [*range(9), 9 | 1 << 8]
     cycles = 1 + 10 * (8 * Pixels.STEP + 3)
