@@ -43,11 +43,12 @@ class Serializer(wiring.Component):
         m.d.pixel += toggle.eq(~toggle)
         m.submodules.toggle = FFSynchronizer(toggle, came, o_domain="shift")
         m.d.shift += before.eq(came)
-        phase = Signal(range(PAIRS))  # 0 where an edge of "pixel" is seen, the one that it was set by
+        phase, set_ = Signal(range(PAIRS)), Signal()  # 0 where an edge of "pixel" is seen, the one that it was set by; whether it was
         m.d.shift += phase.eq(Mux(phase == PAIRS - 1, 0, phase + 1))
         # Edges of both clocks in the same moment are seen in one cycle or in the next: no reason to move.
-        with m.If((came != before) & (phase != PAIRS - 1) & (phase != 0) & (phase != 1)):
-            m.d.shift += phase.eq(1)
+        near = (phase == PAIRS - 1) | (phase == 0) | (phase == 1)
+        with m.If((came != before) & ~(set_ & near)):
+            m.d.shift += [phase.eq(1), set_.eq(1)]
         for k in range(self.lines):
             left = Signal(SYMBOL, name=f"left_{k}")
             m.d.shift += left.eq(Mux(phase == 0, self.words[k], left >> 2))

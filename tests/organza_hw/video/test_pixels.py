@@ -24,7 +24,7 @@ def ends(form, channels=1, height=2, width=3, table=False):
     """What pixels need of a Program: its output, and whether a table made that."""
     last = tiny_program().nodes[-1]
     last = last if table else replace(last, epilogue=replace(last.epilogue, table=None))
-    return SimpleNamespace(output=form, output_shape=(channels, height, width), nodes=(last,))
+    return SimpleNamespace(output=form, dequantize=form.dequantize, output_shape=(channels, height, width), nodes=(last,))
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
