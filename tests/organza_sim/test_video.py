@@ -25,7 +25,7 @@ BOARD = load_board("ulx3s-85f")
 def colours() -> Program:
     """A Program of three channels, which is as high as it is wide or not."""
     for seed in range(100):
-        program = random_program(np.random.default_rng(seed), 2, max_size=4, max_channels=4)
+        program = random_program(np.random.default_rng(seed), 1, max_size=4, max_channels=4)
         _, height, width = program.output_shape
         if program.output_shape[0] == 3 and height != width and height * width > 8:
             return program
