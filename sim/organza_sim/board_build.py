@@ -13,6 +13,7 @@ from organza.board import Board
 from organza.errors import UserError
 from organza_hw.boards.pll import divisors
 from organza_hw.boards.top import TOP, BoardTop, Generator, check
+from organza_hw.boards.video_top import VideoTop, check_video
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
 from organza_hw.verilog import to_verilog
@@ -37,6 +38,8 @@ NAMES = {
     "large_rams": "large RAMs",
     "registers": "registers",
 }
+
+SCREEN_CLOCKS = ("pixel_clk", "shift_clk")  # nets' names end so
 
 Say = Callable[[str, float], None]
 
@@ -69,23 +72,28 @@ class BoardBuild:
         return {**asdict(self), "images_per_second": round(self.images_per_second, 1)}
 
 
-def sources(chip: Chip, board: Board) -> dict[str, str]:
-    """Verilog and memory images by file name; the top module is `TOP`. Raises ValueError where the board's top cannot be made."""
-    check(board, chip.program)
-    top = BoardTop(board, chip.program, chip.plan, Generator(chip.program, chip.plan, GENERATOR))
+def sources(chip: Chip, board: Board, *, video: bool = False, **options: int) -> dict[str, str]:
+    """Verilog and memory images by file name; the top module is `TOP`, with `video` a `VideoTop` with these options.
+
+    Raises ValueError where the board's top cannot be made.
+    """
+    program, plan = chip.program, chip.plan
+    (check_video if video else check)(board, program, **options)
+    top = (VideoTop if video else BoardTop)(board, program, plan, Generator(program, plan, GENERATOR), **options)
     return {f"{TOP}.v": to_verilog(top, TOP), "generator.v": chip.verilog(), **chip.files}
 
 
 def make(
-    chip: Chip, board: Board, name: str, folder: Path, *, seeds: int = 1, say: Say = lambda what, done: None
+    chip: Chip, board: Board, name: str, folder: Path, *, video: bool = False, seeds: int = 1, say: Say = lambda what, done: None
 ) -> BoardBuild:
     """Build `chip` for a board into the existing `folder`: sources, constraint file, and where tools are open the bitstream.
 
     Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache.
+    video : a top that shows images on a screen instead of one that answers a host.
 
     Raises `UserError` if the chip does not fit or its clock does not close; RuntimeError if a tool fails.
     """
-    files = {**sources(chip, board), f"{TOP}{SUFFIXES[board.device.family]}": constraints(board)}
+    files = {**sources(chip, board, video=video), f"{TOP}{SUFFIXES[board.device.family]}": constraints(board)}
     for file, text in files.items():
         (folder / file).write_text(text)
     key = cache.digest(
@@ -132,19 +140,24 @@ def _run(
         _check_fit(used, available, name)
         return BoardBuild(**common, seed=0, mhz=None, used=used, bitstream=""), b""
     best: dict[str, Any] = {"mhz": 0.0}
-    image = b""
+    image, late = b"", ""
     for seed in range(1, seeds + 1):
         say(f"place and route, seed {seed}", 0.2 + 0.7 * (seed - 1) / seeds)
         try:
             report = toolchain.place(folder, board, TOP, seed=seed)
         except ToolError as error:
             raise UserError(f"cannot be placed on {name}: {error.last_line}; if it does not fit, {_WAYS}") from error
+        late = _late_screen(report)
+        if late:
+            continue
         found = {"mhz": _core_mhz(report), "seed": seed, "used": toolchain.cells(report, family)}
         if found["mhz"] > best["mhz"]:
             best = {**found, "bitstream": toolchain.pack(folder, board, TOP)}
             image = (folder / best["bitstream"]).read_bytes()
         if best["mhz"] >= board.core_hz / 1e6:
             break
+    if "seed" not in best:
+        raise UserError(f"{name}: {late}; give more --seeds")
     _check_fit(best["used"], available, name)
     if best["mhz"] < board.core_hz / 1e6:
         raise UserError(
@@ -179,5 +192,13 @@ def _check_fit(used: Mapping[str, int], available: Mapping[str, int], name: str)
 
 
 def _core_mhz(report: Mapping[str, Any]) -> float:
-    """Of the accelerator's clock: nothing else is clocked."""
-    return round(min(clock["achieved"] for clock in report["fmax"].values()), 2)
+    """Of the accelerator's clock: but for a screen, nothing else is clocked."""
+    return round(min(clock["achieved"] for name, clock in report["fmax"].items() if not name.endswith(SCREEN_CLOCKS)), 2)
+
+
+def _late_screen(report: Mapping[str, Any]) -> str:
+    """What to say if a clock of a screen does not close."""
+    for name, clock in report["fmax"].items():
+        if name.endswith(SCREEN_CLOCKS) and clock["achieved"] < clock["constraint"]:
+            return f"a clock of the screen closes at {clock['achieved']:.1f} MHz, not at {clock['constraint']:g}"
+    return ""

@@ -6,13 +6,15 @@ from organza.board import Board, Pin
 
 SUFFIXES = {"ecp5": ".lpf", "ice40": ".pcf", "gowin": ".cst", "xc7": ".xdc"}
 _COMMENT = "Pins of the top module that `organza synth` builds for this board."
+_SCREEN = "With --video it has those of the screen instead of rx and tx."
 
 
 def constraints(board: Board) -> str:
     """Text of the constraint file, of the kind that `SUFFIXES` says."""
     lines = _FAMILIES[board.device.family](board)
     mark = "//" if board.device.family == "gowin" else "#"
-    return "\n".join([f"{mark} {board.title}. {_COMMENT}", *lines, ""])
+    more = "" if board.video is None else f" {_SCREEN}"
+    return "\n".join([f"{mark} {board.title}. {_COMMENT}{more}", *lines, ""])
 
 
 def _ecp5(board: Board) -> list[str]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from organza.brightness import screen_channels, to_bytes, unit_range
 from organza.program import Program
-from organza_sim.report import unit_range
 
 __all__ = ["Row", "comparison", "data_url", "labelled", "strip"]
 
@@ -61,17 +61,12 @@ def comparison(
     return rows
 
 
-def _channels(values: np.ndarray) -> np.ndarray:
-    """(N, C, H, W) to (N, H, W, 1 or 3)."""
-    return (values if values.shape[1] == 3 else values[:, :1]).transpose(0, 2, 3, 1)
-
-
 def _pixels(program: Program, values: np.ndarray) -> np.ndarray:
-    return np.floor(_channels(unit_range(program, values)) * 255 + 0.5).astype(np.uint8)
+    return to_bytes(program, screen_channels(values))
 
 
 def _difference(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.floor(128 + 128 * AMPLIFY * _channels(values)), 0, 255).astype(np.uint8)
+    return np.clip(np.floor(128 + 128 * AMPLIFY * screen_channels(values)), 0, 255).astype(np.uint8)
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from organza.brightness import unit_range
 from organza.formats import Managed
 from organza.plan import EnginePlan, Plan, schedules_of
 from organza.program import Convolve, Program
@@ -27,7 +28,6 @@ __all__ = [
     "layer_rows",
     "make_report",
     "psnr_db",
-    "unit_range",
     "write_report",
 ]
 
@@ -116,17 +116,6 @@ def compression_ratio(program: Program) -> float:
     """Bits of weights and biases in float32 over the bits that the chip stores."""
     values = sum(node.code.integers().size + node.co for node in program.nodes)
     return values * FLOAT_BITS / sum(node.stored_bits for node in program.nodes)
-
-
-def unit_range(program: Program, values: np.ndarray) -> np.ndarray:
-    """Real outputs as brightness in [0, 1]: a signed output (tanh) spans [-1, 1], an unsigned one [0, 1].
-
-    Outputs without a table have no natural range; the largest magnitude that the format holds stands for 1.
-    """
-    fmt = program.output
-    reach = 1.0 if program.nodes[-1].epilogue.table is not None else float(fmt.dequantize(np.array(fmt.magnitude)))
-    values = np.asarray(values, np.float64) / reach
-    return np.clip((values + 1) / 2 if fmt.signed else values, 0, 1)
 
 
 def psnr_db(program: Program, real: np.ndarray, integers: np.ndarray) -> float | None:

@@ -102,6 +102,24 @@ class Link(Table):
     baud: int = Field(ge=1200, le=12_000_000)
 
 
+class Pair(Pin):
+    """Two pins that always differ. complement : site of the other, which vendors' tools find themselves."""
+
+    complement: Site
+
+
+class Video(Table):
+    """`[video]`: a DVI transmitter, or HDMI's, which is one. channels : blue with the syncs, green, red."""
+
+    clock: Pair
+    channels: list[Pair] = Field(min_length=3, max_length=3)
+
+    @property
+    def pins(self) -> dict[str, Pin]:
+        """Pins by the names of the top module's ports."""
+        return {"video_clk": self.clock, **{f"video_{k}": pair for k, pair in enumerate(self.channels)}}
+
+
 class Board(Table):
     """A board; see `load_board`.
 
@@ -115,16 +133,19 @@ class Board(Table):
     clock: Clock
     link: Link
     led: Pin | None = None
+    video: Video | None = None
 
     @property
     def pins(self) -> dict[str, Pin]:
-        """Pins by the names of the top module's ports."""
+        """Pins by the names of the top modules' ports; those of the link are one's, those of the screen the other's."""
         made: dict[str, Pin] = {"clk": self.clock, "rx": self.link.rx, "tx": self.link.tx}
-        return made if self.led is None else {**made, "led": self.led}
+        made |= {} if self.led is None else {"led": self.led}
+        return made if self.video is None else {**made, **self.video.pins}
 
     @model_validator(mode="after")
     def _own_sites(self) -> Board:
         sites = [pin.site for pin in self.pins.values()]
+        sites += [pin.complement for pin in self.pins.values() if isinstance(pin, Pair)]
         twice = sorted({site for site in sites if sites.count(site) > 1})
         if twice:
             raise ValueError(f"must use every site once, not {twice[0]} twice")

@@ -93,6 +93,19 @@ def test_pins(name: str) -> None:
         assert board.led.attributes.items() <= attributes_of(led, leaf).items()
 
 
+@pytest.mark.parametrize("name", ["ulx3s-25f", "ulx3s-85f"])
+def test_pins_of_a_screen(name: str) -> None:
+    """Both pins of every pair, and all of their attributes."""
+    video, hdmi = load_board(name).video, leaves(resource(platform_of(name), "hdmi"))
+    assert video is not None
+    pairs = [video.clock, *video.channels]
+    found = [(pair.site, pair.complement) for pair in pairs]
+    wanted = [(p, n) for leaf in ("clk", "d") for p, n in zip(hdmi[leaf].ios[0].p.names, hdmi[leaf].ios[0].n.names, strict=True)]
+    assert found == wanted
+    for pair, leaf in zip(pairs, (hdmi["clk"], *[hdmi["d"]] * 3), strict=True):
+        assert pair.attributes == {key: str(value) for key, value in leaf.attrs.items()} and not pair.inverted
+
+
 @pytest.mark.parametrize("name", [name for name in sorted(PLATFORMS) if load_board(name).memory])
 def test_width_of_the_memory(name: str) -> None:
     memory = load_board(name).memory
@@ -137,6 +150,9 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ('"L4"', '"L4; evil"', "link.tx.site: must be "),
     ("[1, 2, 4,", "[2, 1, 4,", "device.block_ram_widths: must rise, not [2, 1, 4, 9, 18, 36]"),
     ("core_hz = 125_000_000", "core_hz = 11_000_000", "core_hz must be at least four times"),
+    ('"C14"', '"A16"', "must use every site once, not A16 twice"),
+    ('complement = "C14", ', "", "video.channels.complement: is missing"),
+    ("channels = [", "lanes = [", "video.channels: is missing; video: unknown key 'lanes'; known are clock, channels"),
     ("luts = 83_640", "luts = 83_640\nlarge_rams = 4", "device: must have all of large_rams, large_ram_bits and large_ram_width, or none"),
     ("[device]", "[device", "must be TOML: "),
 ])  # fmt: skip

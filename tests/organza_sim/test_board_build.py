@@ -16,7 +16,7 @@ from organza.errors import UserError
 from organza.quality import CHECKPOINT, calibration_latents
 from organza_hw.build import Chip, build
 from organza_sim import toolchain
-from organza_sim.board_build import make
+from organza_sim.board_build import SCREEN_CLOCKS, make
 from organza_sim.build_folder import write_build
 from organza_sim.planner import DEFAULT_LANES, plan_program
 from organza_sim.toolchain import place
@@ -119,6 +119,38 @@ def test_command(tmp_path: Path, chip: Chip) -> None:
         and "generator.v was edited since the build; build again" in text.replace("\n", " ")
         and not other.exists()
     )
+
+
+def test_a_screen(tmp_path: Path, chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--video`: three clocks, as nextpnr derives them, and a pad with two bits a clock on each line; and where one does not close."""
+    folder, output, seen = tmp_path / "build", tmp_path / "out", []
+    folder.mkdir()
+    write_build(folder, chip, random_input(np.random.default_rng(0), chip.program, 2))
+    monkeypatch.setattr(toolchain, "place", lambda *args, **kwargs: seen.append(place(*args, **kwargs)) or seen[-1])
+    code, text = run("synth", str(folder), "--board", "ulx3s-25f", "--clock", "75", "--video", "-o", str(output))
+    assert code == 0 and "runs with 75" in text, text
+    report = json.loads((output / "report.json").read_text())
+    clocks = {name.removeprefix("$glbnet$"): clock for name, clock in seen[-1]["fmax"].items()}
+    assert [clocks[name]["constraint"] for name in SCREEN_CLOCKS] == pytest.approx([25, 125], rel=1e-3)
+    (core,) = [clock for name, clock in clocks.items() if name not in SCREEN_CLOCKS]
+    assert core["constraint"] == pytest.approx(75, rel=1e-3) and report["mhz"] == round(core["achieved"], 2)
+    assert all(clock["achieved"] >= clock["constraint"] for clock in clocks.values())
+    used = {name: cell["used"] for name, cell in seen[-1]["utilization"].items()}
+    assert used["EHXPLLL"] == 2 and used["IOLOGIC"] + used["SIOLOGIC"] == 4
+    assert len((output / "board.bit").read_bytes()) > 10_000
+
+    late = json.loads(json.dumps(seen[-1]))
+    late["fmax"] = {name: clock | ({"achieved": 99.5} if name.endswith("shift_clk") else {}) for name, clock in late["fmax"].items()}
+    monkeypatch.setattr(toolchain, "place", lambda *args, **kwargs: late)
+    with pytest.raises(UserError, match=r"^mine: a clock of the screen closes at 99\.5 MHz, not at 125; give more --seeds$"):
+        make(chip, load_board("ulx3s-25f"), "mine", tmp_path, video=True, seeds=2)
+
+    other = tmp_path / "other"
+    for arguments, message in (
+        (("--board", "ecpix5-85f"), "Board must have a table [video] for a screen"), (("--asic",), "--video must not be given with --asic"),
+    ):  # fmt: skip
+        code, text = run("synth", str(folder), *arguments, "--video", "-o", str(other))
+        assert code != 0 and message in text.replace("\n", " ") and not other.exists()
 
 
 def test_what_is_recorded() -> None:

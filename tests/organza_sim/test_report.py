@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from organza.brightness import unit_range
 from organza.commands.verify import print_verdict
 from organza.program import Program
 from organza_sim import api
@@ -31,7 +32,6 @@ from organza_sim.report import (
     layer_rows,
     make_report,
     psnr_db,
-    unit_range,
     write_report,
 )
 from organza_sim.verify import Difference, ExponentDifference, ExponentVerdict, ImageVerdict, LayerVerdict, Verification

@@ -29,8 +29,26 @@ def divisors(family, from_hz, to_hz):
             raise TypeError(f"PLL {name} must be an integer, not {value!r}")
     if family not in DIVISORS:
         raise ValueError(f"PLL family must be one of {', '.join(DIVISORS)}, not {family!r}")
-    if from_hz == to_hz:
-        return None
+    return None if from_hz == to_hz else _divisors(family, from_hz, to_hz)
+
+
+def second_divisor(family, from_hz, to_hz, second_hz):
+    """Divisors as `divisors` finds them, also where both frequencies are equal, and that of the oscillator for a second output of `second_hz`.
+
+    Raises ValueError if there are none, or the family's PLL has no second output here (all but ECP5).
+    """
+    divisors(family, from_hz, to_hz)
+    if family != "ecp5":
+        raise ValueError(f"PLL of {family} must have one output, not also one of {second_hz} Hz")
+    found = _divisors(family, from_hz, to_hz)
+    second, rest = divmod(to_hz * found[-1], second_hz)
+    if rest or second not in DIVISORS[family][-1]:
+        raise ValueError(f"PLL of {family} must give {second_hz} Hz beside {to_hz} Hz, and no divisor does")
+    return found, second
+
+
+def _divisors(family, from_hz, to_hz):
+    """See `divisors`."""
     (slow, fast), (least, most) = OSCILLATORS[family], DETECTORS[family]
     inputs, feedbacks, outputs = DIVISORS[family]
     for divided, output in product(inputs, outputs):
@@ -46,21 +64,27 @@ class Pll(wiring.Component):
 
     Parameters
     ----------
-    family : one of `DIVISORS`.
+    family : one of `DIVISORS`. second_hz : of a second output of the same oscillator, on ECP5.
 
     Members
     -------
-    i : In(1), o : Out(1), clocks. locked : Out(1), `o` has its frequency.
+    i : In(1), o : Out(1), clocks. second : Out(1), a clock, with `second_hz`. locked : Out(1), `o` has its frequency.
     """
 
     i: Signal
     o: Signal
+    second: Signal
     locked: Signal
 
-    def __init__(self, family, from_hz, to_hz):
+    def __init__(self, family, from_hz, to_hz, second_hz=None):
         self.family, self.from_hz, self.to_hz = family, from_hz, to_hz
-        self.divisors = divisors(family, from_hz, to_hz)
-        super().__init__({"i": In(1), "o": Out(1), "locked": Out(1)})
+        self.second_divisor = None
+        if second_hz is None:
+            self.divisors = divisors(family, from_hz, to_hz)
+        else:
+            self.divisors, self.second_divisor = second_divisor(family, from_hz, to_hz, second_hz)
+        ports = {"i": In(1), "o": Out(1), "locked": Out(1)}
+        super().__init__(ports if second_hz is None else {**ports, "second": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -71,13 +95,19 @@ class Pll(wiring.Component):
         return m
 
     def _ecp5(self, divided, feedback, output):
+        second = {}
+        if self.second_divisor is not None:
+            second = {
+                "p_CLKOS_DIV": self.second_divisor, "p_CLKOS_ENABLE": "ENABLED", "p_CLKOS_CPHASE": self.second_divisor - 1,
+                "i_ENCLKOS": Const(0), "o_CLKOS": self.second,
+            }  # fmt: skip
         return Instance(
             "EHXPLLL", p_CLKI_DIV=divided, p_CLKFB_DIV=feedback, p_CLKOP_DIV=output, p_CLKOP_ENABLE="ENABLED",
             # Half a period of the output, in periods of the oscillator: edges where those of the input are.
             p_CLKOP_CPHASE=output - 1, p_FEEDBK_PATH="CLKOP",
             i_CLKI=self.i, i_CLKFB=self.o, i_RST=Const(0), i_STDBY=Const(0), i_PHASESEL0=Const(0), i_PHASESEL1=Const(0),
             i_PHASEDIR=Const(0), i_PHASESTEP=Const(0), i_PHASELOADREG=Const(0), i_PLLWAKESYNC=Const(0), i_ENCLKOP=Const(0),
-            o_CLKOP=self.o, o_LOCK=self.locked,
+            o_CLKOP=self.o, o_LOCK=self.locked, **second,
         )  # fmt: skip
 
     def _ice40(self, divided, feedback, output):

@@ -21,6 +21,9 @@ def synth(
     clock: Annotated[
         float | None, typer.Option(help="Megahertz of the accelerator instead of the board file's; its PLL must be able to make them.")
     ] = None,
+    video: Annotated[
+        bool, typer.Option("--video", help="Images one after the other on the board's HDMI/DVI output, 640×480, instead of the serial line.")
+    ] = False,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Most placements to try until the clock closes.")] = 3,
     force: Force = False,
     as_json: Json = False,
@@ -28,11 +31,14 @@ def synth(
     """Make a board's bitstream with open tools: resources, clock, images a second. Or count the gates of a chip.
 
     Example: organza synth build/mine --board ulx3s-85f -o build/ulx3s
+    Or, for a screen: organza synth build/mine --board ulx3s-85f --video -o build/screen
     """
     if (board is None) != asic:
         raise UserError("give either --board or --asic")
     if asic and clock is not None:
         raise UserError("--clock must not be given with --asic, which has no timing")
+    if asic and video:
+        raise UserError("--video must not be given with --asic, which has no pins")
     with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
         with steps.step(f"Reading {build}"):
             from organza.board import load_board
@@ -51,7 +57,9 @@ def synth(
             if chosen is None:
                 report = make_cells(found.chip, folder).report()
             else:
-                report = make(found.chip, chosen, Path(str(board)).stem, folder, seeds=seeds, say=say).report()
+                report = make(
+                    found.chip, chosen, Path(str(board)).stem, folder, video=video, seeds=seeds, say=say
+                ).report()
             write_record(folder / "report.json", report)
     if as_json:
         print_json(report)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from organza.board import board_names, load_board
-from organza_hw.boards.pll import DETECTORS, OSCILLATORS, OUTER, divisors
+from organza_hw.boards.pll import DETECTORS, DIVISORS, OSCILLATORS, OUTER, divisors, second_divisor
 
 MHZ = st.integers(10, 200).map(lambda mhz: mhz * 1_000_000)
 
@@ -47,6 +47,33 @@ def test_what_is_found_gives_the_frequency_within_the_limits(family, from_hz, to
     assert made == to_hz
     assert DETECTORS[family][0] <= compared <= DETECTORS[family][1]
     assert OSCILLATORS[family][0] <= oscillator <= OSCILLATORS[family][1]
+
+
+@given(MHZ, MHZ, MHZ)
+def test_a_second_output(from_hz, to_hz, second_hz):
+    """Of the oscillator that makes the first, which is fed back, whether the PLL would be a wire without it or not."""
+    try:
+        (divided, feedback, output), second = second_divisor("ecp5", from_hz, to_hz, second_hz)
+    except ValueError as error:
+        assert re.fullmatch(rf"PLL of ecp5 must give {to_hz} Hz from {from_hz} Hz.*|PLL of ecp5 must give {second_hz} Hz beside {to_hz} Hz.*", str(error))
+        return
+    made = Fraction(from_hz, divided) * feedback
+    assert (made, made * output / second) == (to_hz, second_hz)
+    assert OSCILLATORS["ecp5"][0] <= made * output <= OSCILLATORS["ecp5"][1]
+    assert second in DIVISORS["ecp5"][-1] and output in DIVISORS["ecp5"][-1]
+
+
+def test_clocks_of_a_screen():
+    """25 MHz for pixels and five times that, from 25 MHz, and as the simulation has it."""
+    assert second_divisor("ecp5", 25_000_000, 125_000_000, 25_000_000) == ((1, 5, 4), 20)
+    assert second_divisor("ecp5", 125_000_000, 125_000_000, 25_000_000) == ((1, 1, 4), 20)
+
+
+@pytest.mark.synth
+def test_a_second_output_as_ecppll():
+    said = tool("yowasp-ecppll", "-i", "25", "-o", "125", "--clkout1", "25")
+    first, second = (number(pattern, said) for pattern in (r"clkout0 divisor: (\d+)", r"clkout1 divisor: (\d+)"))
+    assert second == 5 * first
 
 
 @pytest.mark.parametrize("name", board_names())
@@ -83,3 +110,13 @@ def test_ecp5_as_ecppll(from_mhz, to_mhz):
 def test_wrong_arguments(arguments, error, message):
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         divisors(*arguments)
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (("ice40", 12_000_000, 24_000_000, 12_000_000), "PLL of ice40 must have one output, not also one of 12000000 Hz"),
+    (("ecp5", 25_000_000, 125_000_000, 25_175_000), "PLL of ecp5 must give 25175000 Hz beside 125000000 Hz, and no divisor does"),
+    (("ecp5", 25_000_000, 125_000_001, 25_000_000), "PLL of ecp5 must give 125000001 Hz from 25000000 Hz, and no divisors do"),
+])  # fmt: skip
+def test_wrong_second_outputs(arguments, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        second_divisor(*arguments)

@@ -1,0 +1,1 @@
+"""Pictures on a screen: DVI out of an accelerator's output stream."""
