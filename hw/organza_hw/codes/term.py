@@ -17,6 +17,7 @@ class Term(ABC):
         Shape of a field, as wide as the code's fields.
     fraction, offset : a sum counts ``(sum of products << fraction) - offset * sum of activations``.
     product_latency : cycles of a product. more_latency : cycles that `dots` takes beyond those of products and adder tree.
+    late : registers between products and the tree, for multipliers that lie far from it; where products are added as they are.
     """
 
     kind: str
@@ -26,10 +27,11 @@ class Term(ABC):
     offset = 0
     product_latency = 1
     more_latency = 0
+    late = 0
 
     def latency(self, ti) -> int:
         """Cycles from operands to sums of Ti terms."""
-        return self.lanes.latency(ti) + self.product_latency - 1 + self.more_latency + OFFSET_LATENCY * bool(self.offset)
+        return self.lanes.latency(ti) + self.product_latency - 1 + self.late + self.more_latency + OFFSET_LATENCY * bool(self.offset)
 
     @abstractmethod
     def product(self, m, activation, field, *, instances=False) -> Any:
@@ -46,11 +48,13 @@ class Term(ABC):
         made = []
         for word in words:
             pairs = zip(activations, word, strict=True)
-            products = [self.product(m, activation, field, instances=instances) for activation, field in pairs]
+            products = [
+                register(m, self.product(m, activation, field, instances=instances), stages=self.late) for activation, field in pairs
+            ]
             made.append(add_tree(m, products) << self.fraction)
         if not self.offset:
             return made
-        together = add_tree(m, [register(m, activation, stages=self.product_latency) for activation in activations])
+        together = add_tree(m, [register(m, activation, stages=self.product_latency + self.late) for activation in activations])
         shared = register(m, together * self.offset)
         return [register(m, register(m, total) - shared) for total in made]
 

@@ -12,6 +12,7 @@ from organza.epilogue import Epilogue
 from organza.schedule import Schedule
 from organza.time_sharing import TimeSharing
 from organza_hw.codes import term_of
+from organza_hw.codes.term import Term
 from organza_hw.epilogue import Constants, EpilogueUnit
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
@@ -30,11 +31,19 @@ OPERAND_LATENCY = 2  # one register behind the choice of banks, one behind that 
 LEAD = 3  # cycles before the completing write of a layer in which the sequencer hears of it: it reads as much later
 
 
+def shared_term(shared: TimeSharing) -> Term:
+    """Arithmetic of the lanes. Multipliers are placed where they are on the device, and the adders of many lanes elsewhere: a register
+    more is between them."""
+    term = term_of(shared.nodes[0].code, shared.layers[0].arithmetic)
+    if type(term).dots is Term.dots and term.product_latency > 1:
+        term.late = 1
+    return term
+
+
 def shared_latency(shared: TimeSharing, schedule: Schedule) -> int:
     """Cycles from the last issue of a row of one of the layers to the write that completes the row."""
-    term = term_of(schedule.node.code, schedule.arithmetic)
     return (
-        SharedSequencer.LATENCY + weights_latency(shared) + OPERAND_LATENCY + term.latency(shared.ti)
+        SharedSequencer.LATENCY + weights_latency(shared) + OPERAND_LATENCY + shared_term(shared).latency(shared.ti)
         + 1 + schedule.drain + Rom.LATENCY + unit_latency(shared)
     )  # fmt: skip
 
@@ -77,7 +86,7 @@ class SharedEngine(wiring.Component):
             raise ValueError(f"{last.node.name}: n_out must be between E = {last.e} and {last.node.co}, not {n_out}")
         self.layout = FrameLayout(shared, n=n_in)
         self.weights = SharedWeights(shared, file=file)
-        self.term = term_of(first.code, shared.layers[0].arithmetic)
+        self.term = shared_term(shared)
         self.bits = max(int(node.input.bits) for node in shared.nodes)
         signs = {bool(node.input.signed) for node in shared.nodes}
         # Of activations with and without a sign, all get one.
