@@ -38,6 +38,12 @@ def test_a_design(name):
     assert row["utilization_of_budget"] == pytest.approx(program.macs / row["interval"] / row["budget"])
 
 
+def test_the_table_in_the_documentation():
+    text = (Path(__file__).parents[2] / "docs/hardware.md").read_text(encoding="utf-8")
+    for name, row in RECORDED["designs"].items():
+        assert f"| {name} | {row['budget']:,} | {row['interval']:,} | {row['utilization_of_budget']:.1%} |\n" in text
+
+
 @pytest.mark.parametrize(
     ("name", "most"), [("dcgan64 shares 8×16", 711_000), ("shipped shape shares 8×16", 7_900), ("ternary shipped shape shares 5×8", 26_600)]
 )
