@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from organza.formats import Managed
 from organza.host_protocol import element_bytes, tensor_bytes
 from organza.plan import Plan
 from organza.program import Program
@@ -19,11 +19,17 @@ from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import build
 from organza_hw.verilog import to_verilog
 from organza_sim.cocotb_runner import run_bench
+from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
+from organza_sim.status import FIELDS, expected_status
+from tests.organza_sim.test_managed import managed_case
+from tests.plans import random_plan
+from tests.strategies import random_input, random_program
 from tests.tiny import LANES, tiny_inputs, tiny_program
 
 pytestmark = pytest.mark.rtl
 BENCH = "tests.organza_hw.axi.bench"
+IMAGES, RUNS, RUN = 16, 8, 5
 TESTS = {"registers": 2, "images": 3, "frame_errors": 2, "soft_resets": 2, "abandoned": 1, "reset": 1}
 
 
@@ -35,25 +41,52 @@ def verilog(program: Program, plan: Plan, folder: Path) -> str:
     return to_verilog(AxiTop(program, plan, Generator(program, plan, GENERATOR)), TOP) + chip.verilog()
 
 
-def parameters(program: Program, plan: Plan, x: np.ndarray) -> dict:
+def data(program: Program, plan: Plan, x: np.ndarray) -> dict:
     """What the bench must see."""
     identity = {}
     for name, shape, form in (("INPUT", program.input_shape, program.input), ("OUTPUT", program.output_shape, program.output)):
         identity[f"{name}_CHANNELS"] = {"channels": shape[0], "bytes": element_bytes(form)}
         identity[f"{name}_SIZE"] = {"height": shape[1], "width": shape[2]}
+
+    def outputs(numbers: list[int]) -> list[str]:
+        return [tensor_bytes(one, program.output).hex() for one in program.run(x[numbers])]
+
+    runs = np.random.default_rng(2).integers(0, len(x), (RUNS, RUN)).tolist()
+    model, exponents = simulate_cycles(program, plan, RUN), []
+    for joint, found in enumerate(program.trace(x).exponents, 1):
+        if found is not None:
+            exponents.append([joint, dict(zip(FIELDS, expected_status(found)[-1].tolist(), strict=True))])
     return {
-        "inputs": [tensor_bytes(one, program.input).hex() for one in x],
-        "outputs": [tensor_bytes(one, program.output).hex() for one in program.run(x)],
-        "identity": identity, "program": program_hash(program), "exponents": [],
-        "patience": 500 + 5 * plan.cycles, "span": plan.cycles + 4 * plan.interval,
+        "inputs": [tensor_bytes(one, program.input).hex() for one in x], "outputs": outputs([*range(len(x))]),
+        "identity": identity, "program": program_hash(program), "exponents": exponents,
+        "runs": [[run, {k: outputs(run[-k:]) if k else [] for k in range(RUN + 1)}] for run in runs],
+        "patience": 500 + 5 * model.latency, "span": model.sent[-1] - model.first,
     }  # fmt: skip
 
 
-def test_tiny(tmp_path: Path) -> None:
-    program = tiny_program()
-    plan = plan_program(program, LANES)
+def check(program: Program, plan: Plan, x: np.ndarray, folder: Path) -> None:
+    (folder / "data.json").write_text(json.dumps(data(program, plan, x)))
     results = run_bench(
-        verilog(program, plan, tmp_path), TOP, BENCH, parameters=parameters(program, plan, tiny_inputs(6)), hdl_clock=False, folder=tmp_path,
+        verilog(program, plan, folder), TOP, BENCH, parameters={"data": str(folder / "data.json")}, hdl_clock=False, folder=folder,
     )  # fmt: skip
-    names = [result.name.rpartition(".")[2].partition("/")[0] for result in results]
+    names = [result.name.removeprefix(f"{BENCH}.").partition("/")[0] for result in results]
     assert {name: names.count(name) for name in names} == TESTS
+
+
+def test_tiny(tmp_path: Path) -> None:
+    """Words of two bytes in, of one out."""
+    check(tiny_program(), plan_program(tiny_program(), LANES), tiny_inputs(IMAGES), tmp_path)
+
+
+@pytest.mark.parametrize("seed", [0, 6, pytest.param(7, marks=pytest.mark.full)])
+def test_random(seed: int, tmp_path: Path) -> None:
+    """Beats and words of any sizes, that end anywhere in each other, integers of one bit to sixteen."""
+    rng = np.random.default_rng(seed)
+    program = random_program(rng, 2, max_size=4, max_channels=7)
+    check(program, random_plan(rng, program, max_lanes=8), random_input(rng, program, IMAGES), tmp_path)
+
+
+def test_managed_exponents(tmp_path: Path) -> None:
+    """Registers say what became of the latest image."""
+    chosen = managed_case(3, images=IMAGES)
+    check(chosen.program, chosen.plan, chosen.x, tmp_path)
