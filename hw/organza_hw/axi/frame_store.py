@@ -31,7 +31,7 @@ class FrameStore(wiring.Component):
     taken : Out(1), a whole frame has come. short, long : Out(1), one was refused. Each for a cycle.
     """
 
-    LATENCY = 4
+    LATENCY = 3
     FRAMES = 2
 
     i: stream.Interface

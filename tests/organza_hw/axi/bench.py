@@ -164,7 +164,7 @@ def check_frames(bench):
         assert kept == (keep >> -length % size if end else keep), f"TKEEP of word {number} is {kept:x}"
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=10, timeout_unit="ms")
 @cocotb.parametrize(stall=[0.0, 0.6])
 async def registers(dut, stall):
     """What never changes, what is kept, and what is not there."""
@@ -202,7 +202,7 @@ async def registers(dut, stall):
         assert all(bench.watches[f"s_axil_{name}"].waits for name in LITE)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=10, timeout_unit="ms")
 @cocotb.parametrize(stall=[0.0, 0.3, 0.8])
 async def images(dut, stall):
     """Frames in, the reference's frames out, whoever pauses; registers are read all the while."""
@@ -243,7 +243,7 @@ def wrong(frame, size, generator):
     return made
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=10, timeout_unit="ms")
 @cocotb.parametrize(stall=[0.0, 0.5])
 async def frame_errors(dut, stall):
     """Frames of wrong lengths are refused, and those between them come out right."""
@@ -284,7 +284,7 @@ async def soft_reset(bench, bits=1):
     raise AssertionError("a reset does not end")
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=10, timeout_unit="ms")
 @cocotb.parametrize(stall=[0.0, 0.7])
 async def soft_resets(dut, stall):
     """At any moment: outputs that were cut are short, those after it are right, and nothing that was offered goes away."""
@@ -331,7 +331,7 @@ async def soft_resets(dut, stall):
     assert halves or not stall or words == 1, "no input was cut"
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=10, timeout_unit="ms")
 async def abandoned(dut):
     """A source that went away within a frame: the next word begins another one. Without `abandon` it would be dropped up to TLAST."""
     bench = Bench(dut, seed=40)
@@ -356,7 +356,7 @@ async def abandoned(dut):
     check_frames(bench)
 
 
-@cocotb.test()
+@cocotb.test(timeout_time=10, timeout_unit="ms")
 async def reset(dut):
     """`aresetn` in the middle of everything: no valid in it, and right images after it."""
     bench = Bench(dut, stall=0.3, seed=50)
