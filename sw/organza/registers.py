@@ -170,7 +170,7 @@ class Registers:
         """Write fields of a register, and 0 to its others. Raises ValueError for fields that do not exist, or a register that is only read."""
         one, word = register(name), 0
         if one.access is Access.RO:
-            raise ValueError(f"Register {name} must be read only")
+            raise ValueError(f"Register {name} must not be written: it is read only")
         for key, value in fields.items():
             field = one.field(key)
             word |= check_integer(f"{name}.{key}", value, 0, (1 << field.bits) - 1) << field.low

@@ -102,7 +102,7 @@ class RegisterFile(wiring.Component):
         chosen, known, found, kept = Signal(WORD_BITS), Signal(), Signal(), Signal(WORD_BITS)
         keepers = {one.keeps for one in REGISTERS if one.keeps}
         m.d.comb += done.eq(addressed & known & (~self.r.valid | self.r.ready))
-        m.d.sync += known.eq(addressed & ~done)
+        m.d.sync += known.eq(addressed)
         with m.If(addressed & ~known):
             m.d.sync += [chosen.eq(0), found.eq(0)]
             with m.Switch(address.addr[2:]):
