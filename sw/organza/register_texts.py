@@ -41,7 +41,7 @@ def markdown() -> str:
     lines = [
         "# Registers", "",
         f"<!-- {GENERATED} -->",
-        "Words of 32 bits at byte offsets, for the [AXI top](axi.md). `ro`: read only, `rw`: as written, `w1`: bits written as 1 act. After reset, bits are 0",
+        "Words of 32 bits at byte offsets, for the AXI top (docs/axi.md). `ro`: read only, `rw`: as written, `w1`: bits written as 1 act. After reset, bits are 0",
         "where nothing else is said, — where it depends on the Program. Bits that are not listed read 0.", "",
         "| Offset | Register | Bits | Field | Access | Reset | |", "| --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip

@@ -15,7 +15,10 @@ from organza_hw.axi.frame_store import FrameStore
 from organza_hw.axi.gates import InputGate, OutputGate
 from organza_hw.axi.registers import ADDRESS, CHANNELS, GIVEN, RegisterFile
 from organza_hw.axi.stream import BYTE, BeatReader, BeatWriter, Framing
+from organza_hw.boards.top import Generator
+from organza_hw.build import TOP as GENERATOR
 from organza_hw.formats import wire_shape
+from organza_hw.verilog import to_verilog
 
 TOP = "axi_top"
 # TDATA and others under their names in AXI.
@@ -30,6 +33,12 @@ def framings(program: Program, plan: Plan) -> tuple[Framing, Framing]:
         Framing(program.input_shape, wire_shape(program.input), plan.joints[0].n),
         Framing(program.output_shape, wire_shape(program.output), plan.joints[-1].n),
     )
+
+
+def axi_verilog(program: Program, plan: Plan) -> str:
+    """Verilog of `TOP`, which has the module of `organza_hw.build` inside. Raises ValueError as `framings` does."""
+    framings(program, plan)  # refuses before there are components, which Amaranth would report as unused
+    return to_verilog(AxiTop(program, plan, Generator(program, plan, GENERATOR)), TOP)
 
 
 class AxiTop(wiring.Component):

@@ -13,11 +13,8 @@ from organza.host_protocol import element_bytes, tensor_bytes
 from organza.plan import Plan
 from organza.program import Program
 from organza.program_file import program_hash
-from organza_hw.axi.top import TOP, AxiTop
-from organza_hw.boards.top import Generator
-from organza_hw.build import TOP as GENERATOR
+from organza_hw.axi.top import TOP, axi_verilog
 from organza_hw.build import build
-from organza_hw.verilog import to_verilog
 from organza_sim.cocotb_runner import run_bench
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
@@ -38,7 +35,7 @@ def verilog(program: Program, plan: Plan, folder: Path) -> str:
     chip = build(program, plan)
     for name, text in chip.files.items():
         (folder / name).write_text(text)
-    return to_verilog(AxiTop(program, plan, Generator(program, plan, GENERATOR)), TOP) + chip.verilog()
+    return axi_verilog(program, plan) + chip.verilog()
 
 
 def data(program: Program, plan: Plan, x: np.ndarray) -> dict:
