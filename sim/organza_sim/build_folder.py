@@ -160,6 +160,9 @@ def _compare_words(
 def _edited(path: Path) -> tuple[str, ...]:
     try:
         hashes = json.loads(_read(path / HASHES))
+        missing = [name for name in hashes if not (path / name).exists()]
+        if missing:
+            raise UserError(f"{path / missing[0]}: no such file; build again")
         return tuple(name for name, digest in hashes.items() if _hash(path / name) != digest)
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{path / HASHES}: not readable ({error}); build again") from error
