@@ -64,6 +64,10 @@
 #define ORGANZA_STATUS_DAMAGED_MASK 0x00000008u /* stored weights are damaged, see DAMAGED: no output will come */
 #define ORGANZA_STATUS_EVENT_LOW 4
 #define ORGANZA_STATUS_EVENT_MASK 0x00000010u /* there are EVENTS */
+#define ORGANZA_STATUS_LOADS_LOW 5
+#define ORGANZA_STATUS_LOADS_MASK 0x00000020u /* weights are loaded at run time */
+#define ORGANZA_STATUS_UNLOADED_LOW 6
+#define ORGANZA_STATUS_UNLOADED_MASK 0x00000040u /* there are no weights: nothing is taken */
 
 /* inputs that were refused; bits stay until they are written as 1; w1 */
 #define ORGANZA_EVENTS 0x048u
@@ -93,7 +97,23 @@
 /* to try the bus; rw */
 #define ORGANZA_SCRATCH 0x064u
 
-/* the latest complete image at joint k; only joints with managed exponents have it; ro */
+/* further bytes of an image of weights; only with weights that are loaded; wo */
+#define ORGANZA_LOAD 0x068u
+
+/* as LOAD, of a new image; only with weights that are loaded; wo */
+#define ORGANZA_LOAD_FIRST 0x06cu
+
+/* what became of it; only with weights that are loaded; ro */
+#define ORGANZA_LOADING 0x070u
+#define ORGANZA_LOADING_LOADED_LOW 0
+#define ORGANZA_LOADING_LOADED_MASK 0x00000001u /* a whole image is there */
+#define ORGANZA_LOADING_REFUSAL_LOW 8
+#define ORGANZA_LOADING_REFUSAL_MASK 0x0000ff00u /* why the last image was refused, 0 if it was not */
+
+/* the weights that are there; only with weights that are loaded; ro */
+#define ORGANZA_IMAGE 0x074u
+
+/* the latest complete image at joint k; only with managed exponents at joint k; ro */
 #define ORGANZA_EXPONENT(k) (0x100u + 8u * (k))
 #define ORGANZA_EXPONENT_COUNT 33u
 #define ORGANZA_EXPONENT_PEAK_LOW 0
@@ -101,7 +121,7 @@
 #define ORGANZA_EXPONENT_EXPONENT_LOW 16
 #define ORGANZA_EXPONENT_EXPONENT_MASK 0xffff0000u /* its exponent */
 
-/* kept when EXPONENT of the same joint was read; ro */
+/* kept when EXPONENT of the same joint was read; only with managed exponents at joint k; ro */
 #define ORGANZA_OVERFLOW(k) (0x104u + 8u * (k))
 #define ORGANZA_OVERFLOW_COUNT 33u
 #define ORGANZA_OVERFLOW_OVERFLOWS_LOW 0

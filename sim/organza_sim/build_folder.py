@@ -164,7 +164,7 @@ def _edited(path: Path) -> tuple[str, ...]:
         if missing:
             raise UserError(f"{path / missing[0]}: no such file; build again")
         return tuple(name for name, digest in hashes.items() if _hash(path / name) != digest)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path / HASHES}: not readable ({error}); build again") from error
 
 

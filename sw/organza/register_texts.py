@@ -19,7 +19,7 @@ def c_header() -> str:
     ]  # fmt: skip
     for one in REGISTERS:
         name = f"{PREFIX}_{one.name}"
-        lines += ["", f"/* {_plain(one.text)}; {one.access} */"]
+        lines += ["", f"/* {_plain(_text(one))}; {one.access} */"]
         if one.count == 1:
             lines.append(f"#define {name} {one.offset:#05x}u")
         else:
@@ -41,14 +41,19 @@ def markdown() -> str:
     lines = [
         "# Registers", "",
         f"<!-- {GENERATED} -->",
-        "Words of 32 bits at byte offsets, for the AXI top (docs/axi.md). `ro`: read only, `rw`: as written, `w1`: bits written as 1 act. After reset, bits are 0",
-        "where nothing else is said, — where it depends on the Program. Bits that are not listed read 0.", "",
+        "Words of 32 bits at byte offsets, for the AXI top (docs/axi.md). `ro`: read only, `rw`: as written, `w1`: bits written as 1 act, `wo`: what is written goes on, it reads 0.",
+        "After reset, bits are 0 where nothing else is said, — where it depends on the chip. Bits that are not listed read 0. A register that a chip does not have",
+        "answers as an address without one.", "",
         "| Offset | Register | Bits | Field | Access | Reset | |", "| --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
     for one in REGISTERS:
-        lines.append(f"| {_offset(one)} | `{_name(one)}` | | | {one.access} | | {one.text} |")
+        lines.append(f"| {_offset(one)} | `{_name(one)}` | | | {one.access} | | {_text(one)} |")
         lines += [f"| | | {_bits(field)} | `{field.name}` | | {_reset(field)} | {field.text} |" for field in one.fields]
     return "\n".join([*lines, ""])
+
+
+def _text(one: Register) -> str:
+    return f"{one.text}; only with {one.only}" if one.only else one.text
 
 
 def _plain(text: str) -> str:

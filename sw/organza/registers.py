@@ -20,6 +20,7 @@ WORD_BITS, WORD_BYTES = 32, 4
 ADDRESS_BITS = 12
 VERSION = 1
 MOST_LAYERS = WORD_BITS  # a bit of DAMAGED for each
+LOADS, MANAGED = "weights that are loaded", "managed exponents at joint k"
 
 
 class Access(Enum):
@@ -28,6 +29,7 @@ class Access(Enum):
     RO = "ro"
     RW = "rw"
     W1 = "w1"  # bits that are written as 1 act, others nothing
+    WO = "wo"  # bytes that are written go on, one after the other
 
     def __str__(self) -> str:
         return self.value
@@ -60,6 +62,7 @@ class Register:
     """A register, or `count` of them `stride` bytes apart.
 
     keeps : register whose value is kept when this one is read, so that both are of the same moment.
+    only : what a chip must have for it to be there, empty if it always is.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Register:
     count: int = 1
     stride: int = WORD_BYTES
     keeps: str | None = None
+    only: str = ""
 
     def at(self, index: int = 0) -> int:
         """Byte offset of one of them. Raises TypeError / ValueError for an index that does not exist."""
@@ -110,6 +114,8 @@ REGISTERS = (
         Field("sending", 2, 1, "an output has begun and not ended"),
         Field("damaged", 3, 1, "stored weights are damaged, see `DAMAGED`: no output will come"),
         Field("event", 4, 1, "there are `EVENTS`"),
+        Field("loads", 5, 1, "weights are loaded at run time", None),
+        Field("unloaded", 6, 1, "there are no weights: nothing is taken", None),
     )),
     Register("EVENTS", 0x048, Access.W1, "inputs that were refused; bits stay until they are written as 1", (
         Field("short", 0, 1, "TLAST came before the last byte, or TKEEP left out a byte"),
@@ -122,12 +128,19 @@ REGISTERS = (
     Register("FRAMES_OUT", 0x05C, Access.RO, "outputs", _whole("frames", "outputs that have left, modulo 2^32")),
     Register("FRAMES_REFUSED", 0x060, Access.RO, "inputs", _whole("frames", "inputs that were refused, modulo 2^32")),
     Register("SCRATCH", 0x064, Access.RW, "to try the bus", _whole("value", "means nothing")),
-    Register("EXPONENT", 0x100, Access.RO, "the latest complete image at joint k; only joints with managed exponents have it", (
+    Register("LOAD", 0x068, Access.WO, "further bytes of an image of weights", _whole("bytes", "those with strobes, the lowest first"), only=LOADS),
+    Register("LOAD_FIRST", 0x06C, Access.WO, "as `LOAD`, of a new image", _whole("bytes", "the first begins it"), only=LOADS),
+    Register("LOADING", 0x070, Access.RO, "what became of it", (
+        Field("loaded", 0, 1, "a whole image is there"),
+        Field("refusal", 8, 8, "why the last image was refused, 0 if it was not"),
+    ), only=LOADS),
+    Register("IMAGE", 0x074, Access.RO, "the weights that are there", _whole("crc", "check sum of their image"), only=LOADS),
+    Register("EXPONENT", 0x100, Access.RO, "the latest complete image at joint k", (
         Field("peak", 0, 16, "largest \\|mantissa\\|"), Field("exponent", 16, 16, "its exponent", signed=True),
-    ), count=MOST_LAYERS + 1, stride=8, keeps="OVERFLOW"),
+    ), count=MOST_LAYERS + 1, stride=8, keeps="OVERFLOW", only=MANAGED),
     Register("OVERFLOW", 0x104, Access.RO, "kept when `EXPONENT` of the same joint was read", (
         Field("overflows", 0, 16, "images with an overflow, modulo 2^16"), Field("overflow", 16, 1, "a value of the image was clamped"),
-    ), count=MOST_LAYERS + 1, stride=8),
+    ), count=MOST_LAYERS + 1, stride=8, only=MANAGED),
 )  # fmt: skip
 
 
@@ -175,6 +188,19 @@ class Registers:
             field = one.field(key)
             word |= check_integer(f"{name}.{key}", value, 0, (1 << field.bits) - 1) << field.low
         self._write(one.at(), word)
+
+    def load(self, image: bytes) -> None:
+        """Load an image of weights; what is inside is dropped. Raises `UserError` if the chip loads none, or refuses it."""
+        if not self.read("STATUS")["loads"]:
+            raise UserError("the chip has its weights in its bitstream; build it with weights that are loaded")
+        for start in range(0, len(image), WORD_BYTES):
+            # What is behind an image does not matter.
+            word = int.from_bytes(image[start : start + WORD_BYTES].ljust(WORD_BYTES, b"\0"), "little")
+            self.write("LOAD" if start else "LOAD_FIRST", bytes=word)
+        found = self.read("LOADING")
+        if not found["loaded"]:
+            why = f"reason {found['refusal']}" if found["refusal"] else "the image is not complete"
+            raise UserError(f"the chip refuses these weights: {why}")
 
     def program(self) -> str:
         """SHA-256 of the Program, as `organza.program_file.program_hash` gives it."""

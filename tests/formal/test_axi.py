@@ -124,7 +124,7 @@ def test_registers():
 
 
 @pytest.mark.parametrize("method, old, new", [
-    ("_write", "act.eq(addressed & given & (~self.b.valid | self.b.ready))", "act.eq(addressed & given)"),
+    ("_write", "act.eq(addressed & given & (~self.b.valid | self.b.ready) & ~full)", "act.eq(addressed & given & ~full)"),
     ("_taken", "channel.ready.eq(~there)", "channel.ready.eq(1)"),
     ("_read", "done.eq(addressed & known & (~self.r.valid | self.r.ready))", "done.eq(addressed & known)"),
 ])  # fmt: skip

@@ -91,12 +91,27 @@ def test_accessor() -> None:
     chip.words |= {register("CYCLES_LOW").at(): 7, register("CYCLES_HIGH").at(): 2, register("STATUS").at(): 0b1001,
                    register("EXPONENT").at(3): 0xFFF0_8000, register("OVERFLOW").at(3): 0x1_0005}  # fmt: skip
     assert registers.long("CYCLES") == 2 << 32 | 7
-    assert registers.read("STATUS") == {"busy": 1, "receiving": 0, "sending": 0, "damaged": 1, "event": 0}
+    assert registers.read("STATUS") == {"busy": 1, "receiving": 0, "sending": 0, "damaged": 1, "event": 0, "loads": 0, "unloaded": 0}
     assert registers.read("EXPONENT", 3) == {"peak": 32768, "exponent": -16}
     assert registers.read("OVERFLOW", 3) == {"overflows": 5, "overflow": 1}
     registers.write("CONTROL", reset=1, abandon=1)
     registers.write("SCRATCH", value=0xFFFF_FFFF)
     assert chip.written == [(0x040, 3), (0x064, 0xFFFF_FFFF)]
+
+
+def test_loading() -> None:
+    chip = Chip()
+    registers = chip.registers()
+    with pytest.raises(UserError, match="^the chip has its weights in its bitstream; build it with weights that are loaded$"):
+        registers.load(b"weights")
+    chip.words[register("STATUS").at()] = 1 << 5
+    for word, message in ((0, "the image is not complete"), (3 << 8, "reason 3")):
+        chip.words[register("LOADING").at()] = word
+        with pytest.raises(UserError, match=f"^the chip refuses these weights: {message}$"):
+            registers.load(b"weights")
+    chip.words[register("LOADING").at()], chip.written = 1, []
+    registers.load(b"weights")
+    assert chip.written == [(0x06C, int.from_bytes(b"weig", "little")), (0x068, int.from_bytes(b"hts", "little"))]
 
 
 @pytest.mark.parametrize("offset, word, message", [

@@ -1,10 +1,12 @@
 """`organza.registers` behind AXI4-Lite (Arm IHI 0022)."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza.registers import ADDRESS_BITS, REGISTERS, WORD_BITS, WORD_BYTES, Access, places, register
+from organza.registers import ADDRESS_BITS, LOADS, MANAGED, REGISTERS, WORD_BITS, WORD_BYTES, Access, places, register
 
 OKAY, SLVERR = 0, 2  # responses
 
@@ -13,6 +15,8 @@ WRITE = data.StructLayout({"data": WORD_BITS, "strb": WORD_BYTES})
 READ = data.StructLayout({"data": WORD_BITS, "resp": 2})
 CHANNELS = {"aw": ADDRESS, "w": WRITE, "b": data.StructLayout({"resp": 2}), "ar": ADDRESS, "r": READ}
 GIVEN = ("b", "r")  # channels that a slave offers
+# Bytes with strobes, the lowest first; `first`: the first of them begins an image.
+LOAD_WORD = data.StructLayout({"data": WORD_BITS, "strb": WORD_BYTES, "first": 1})
 
 
 def member(one, index=0):
@@ -29,13 +33,14 @@ class RegisterFile(wiring.Component):
 
     Parameters
     ----------
-    joints : those with managed exponents; others have no EXPONENT and OVERFLOW.
+    joints : those with managed exponents; others have no EXPONENT and OVERFLOW. loads : weights are loaded at run time.
 
     Members
     -------
     aw, w, ar : In, b, r : Out, streams of `CHANNELS`.
     For a register that only reads, its name in lower case with _index where there are many: In(32). For one that acts, its name: In(32), what it reads, and
     its name with _written: Out(32), for a cycle the bits that are written as 1. Of one that keeps what is written: Out(32).
+    load : Out, stream of `LOAD_WORD`, with `loads`. While one waits, so does the answer to the next write of one.
     """
 
     aw: stream.Interface
@@ -43,17 +48,25 @@ class RegisterFile(wiring.Component):
     b: stream.Interface
     ar: stream.Interface
     r: stream.Interface
+    load: stream.Interface
 
-    def __init__(self, joints=()):
+    def __init__(self, joints=(), *, loads=False):
+        self.loads = loads
         self.places = [
-            (one, index, offset) for one, index, offset in places() if one.name not in ("EXPONENT", "OVERFLOW") or index in joints
+            (one, index, offset)
+            for one, index, offset in places()
+            if {"": True, LOADS: loads, MANAGED: index in joints}[one.only]
         ]
         members = {name: (Out if name in GIVEN else In)(stream.Signature(layout)) for name, layout in CHANNELS.items()}
         for one, index, _ in self.places:
             name = member(one, index)
+            if one.access is Access.WO:
+                continue
             members[name] = Out(WORD_BITS) if one.access is Access.RW else In(WORD_BITS)
             if one.access is Access.W1:
                 members[f"{name}_written"] = Out(WORD_BITS)
+        if loads:
+            members["load"] = Out(stream.Signature(LOAD_WORD))
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -64,7 +77,8 @@ class RegisterFile(wiring.Component):
 
     def _taken(self, m, channel, done):
         """What came through a channel, and whether it is there; `done` makes room for the next."""
-        held, there = Signal(channel.payload.shape()), Signal()
+        there = Signal()
+        held: Any = Signal(channel.payload.shape())  # a View
         m.d.comb += channel.ready.eq(~there)
         with m.If(channel.valid & ~there):
             m.d.sync += [held.eq(channel.payload), there.eq(1)]
@@ -76,7 +90,14 @@ class RegisterFile(wiring.Component):
         act = Signal()
         address, addressed = self._taken(m, self.aw, act)
         word, given = self._taken(m, self.w, act)
-        m.d.comb += act.eq(addressed & given & (~self.b.valid | self.b.ready))
+        full = Signal()
+        if self.loads:
+            m.d.comb += full.eq(self.load.valid)
+            with m.If(self.load.ready):
+                m.d.sync += self.load.valid.eq(0)
+        passes = [offset // WORD_BYTES for one, _, offset in self.places if one.access is Access.WO]
+        full &= address.addr[2:].matches(*passes)
+        m.d.comb += act.eq(addressed & given & (~self.b.valid | self.b.ready) & ~full)
         with m.If(self.b.ready):
             m.d.sync += self.b.valid.eq(0)
         mask = Cat(bit.replicate(WORD_BITS // WORD_BYTES) for bit in word.strb)
@@ -92,6 +113,11 @@ class RegisterFile(wiring.Component):
                         m.d.sync += self.b.payload.resp.eq(OKAY)
                         if one.access is Access.W1:
                             m.d.sync += getattr(self, f"{name}_written").eq(word.data & mask)
+                        elif one.access is Access.WO:
+                            m.d.sync += [
+                                self.load.valid.eq(1), self.load.payload.data.eq(word.data), self.load.payload.strb.eq(word.strb),
+                                self.load.payload.first.eq(one.name == "LOAD_FIRST"),
+                            ]  # fmt: skip
                         else:
                             m.d.sync += getattr(self, name).eq((word.data & mask) | (getattr(self, name) & ~mask))
 
@@ -108,7 +134,9 @@ class RegisterFile(wiring.Component):
             with m.Switch(address.addr[2:]):
                 for one, index, offset in self.places:
                     with m.Case(offset // WORD_BYTES):
-                        m.d.sync += [chosen.eq(kept if one.name in keepers else getattr(self, member(one, index))), found.eq(1)]
+                        m.d.sync += found.eq(1)
+                        if one.access is not Access.WO:
+                            m.d.sync += chosen.eq(kept if one.name in keepers else getattr(self, member(one, index)))
                         if one.keeps:
                             m.d.sync += kept.eq(getattr(self, member(register(one.keeps), index)))
         with m.If(self.r.ready):

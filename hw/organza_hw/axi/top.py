@@ -13,7 +13,8 @@ from organza.program_file import program_hash
 from organza.registers import MOST_LAYERS, REGISTERS, WORD_BITS, WORD_BYTES, register
 from organza_hw.axi.frame_store import FrameStore
 from organza_hw.axi.gates import InputGate, OutputGate
-from organza_hw.axi.registers import ADDRESS, CHANNELS, GIVEN, RegisterFile
+from organza_hw.axi.load_bytes import LoadBytes
+from organza_hw.axi.registers import CHANNELS, GIVEN, RegisterFile
 from organza_hw.axi.stream import BYTE, BeatReader, BeatWriter, Framing
 from organza_hw.boards.top import Generator
 from organza_hw.build import TOP as GENERATOR
@@ -46,7 +47,9 @@ class AxiTop(wiring.Component):
 
     Parameters
     ----------
-    accelerator : with streams `i` and `o`, `error` and `status{k}`, a `Pipeline` or a `Generator`, of this Program and Plan.
+    accelerator : with streams `i` and `o`, `error` and `status{k}`, a `Pipeline` or a `Generator`, of this Program and Plan. If it loads its weights, also with
+        load: In, stream of `LOAD_BYTE`; loaded: Out(1), there are some; refusal: Out, why there are none; image: Out(32), their check sum. While `loaded` is low,
+        nothing is in it.
 
     Members
     -------
@@ -55,6 +58,9 @@ class AxiTop(wiring.Component):
     """
 
     RESET_CYCLES = 16  # of a soft reset
+
+    aclk: Signal
+    aresetn: Signal
 
     def __init__(self, program: Program, plan: Plan, accelerator):
         self.program, self.accelerator = program, accelerator
@@ -69,21 +75,25 @@ class AxiTop(wiring.Component):
             ports |= {f"s_axil_{channel}{field}": here(layout[field].width) for field in layout.members}
             ports |= {f"s_axil_{channel}valid": here(1), f"s_axil_{channel}ready": there(1)}
         self.joints = [k for k in range(1, len(program.nodes) + 1) if hasattr(accelerator, f"status{k}")]
+        self.loads = hasattr(accelerator, "load")
         super().__init__(ports)
 
     def elaborate(self, platform):
         m = Module()
-        outer, core = (ClockDomain(name) for name in ("sync", "core"))  # `core` has soft resets too
-        for domain in (outer, core):
+        # `core` has soft resets too, and `frames`, what stands around the accelerator, is also in reset while it has no weights.
+        domains: Any = [ClockDomain(name) for name in ("sync", "core", "frames")]  # the stubs know no members
+        for domain in domains:
             domain.clk = self.aclk
-        m.domains.sync, m.domains.core = outer, core
-        m.submodules.registers = registers = RegisterFile(self.joints)
+        outer, core, frames = domains
+        m.domains.sync, m.domains.core, m.domains.frames = outer, core, frames
+        registers: Any = RegisterFile(self.joints, loads=self.loads)
+        m.submodules.registers = registers
         m.submodules.input_gate = input_gate = InputGate(self.source.word_bytes)
         m.submodules.output_gate = output_gate = OutputGate(self.sink.word_bytes)
-        inside = DomainRenamer("core")
+        inside = DomainRenamer("frames")
         store, reader, writer = FrameStore(self.source), BeatReader(self.source), BeatWriter(self.sink)
         m.submodules.store, m.submodules.reader, m.submodules.writer = map(inside, (store, reader, writer))
-        m.submodules.accelerator = inside(self.accelerator)
+        m.submodules.accelerator = DomainRenamer("core")(self.accelerator)
         wiring.connect(m, input_gate.o, store.i)
         wiring.connect(m, store.o, reader.i)
         wiring.connect(m, reader.o, self.accelerator.i)
@@ -92,11 +102,12 @@ class AxiTop(wiring.Component):
         self._ports(m, registers, input_gate.i, output_gate.o)
 
         resetting, left = Signal(), Signal(range(self.RESET_CYCLES))
+        unloaded, held = self._load(m, registers), Signal()
         control = register("CONTROL")
         asked, abandon = (registers.control_written[control.field(name).low] for name in ("reset", "abandon"))
         m.d.comb += [
-            outer.rst.eq(~self.aresetn), core.rst.eq(~self.aresetn | resetting),
-            input_gate.reset.eq(resetting), output_gate.reset.eq(resetting),
+            outer.rst.eq(~self.aresetn), core.rst.eq(~self.aresetn | resetting), held.eq(resetting | unloaded),
+            frames.rst.eq(~self.aresetn | held), input_gate.reset.eq(held), output_gate.reset.eq(held),
         ]  # fmt: skip
         m.d.sync += [input_gate.abandon.eq(asked & abandon), resetting.eq(asked | (left != 0))]
         with m.If(asked):
@@ -104,7 +115,7 @@ class AxiTop(wiring.Component):
         with m.Elif(left != 0):
             m.d.sync += left.eq(left - 1)
         m.d.comb += registers.control.eq(resetting)
-        self._count(m, registers, store, input_gate, output_gate)
+        self._count(m, registers, store, input_gate, output_gate, unloaded)
         self._identity(m, registers)
         return m
 
@@ -124,7 +135,22 @@ class AxiTop(wiring.Component):
             port = getattr(self, name)
             m.d.comb += port.eq(signal) if given else signal.eq(port)
 
-    def _count(self, m, registers, store, input_gate, output_gate):
+    def _load(self, m, registers):
+        """Connect what loads weights; whether there are none."""
+        unloaded = Signal(init=int(self.loads))
+        if self.loads:
+            accelerator = self.accelerator
+            octets = LoadBytes()
+            m.submodules.load_bytes = octets
+            wiring.connect(m, registers.load, octets.i)
+            m.d.sync += unloaded.eq(~accelerator.loaded)
+            m.d.comb += [
+                accelerator.load.payload.eq(octets.o.payload), accelerator.load.valid.eq(octets.o.valid), octets.o.ready.eq(accelerator.load.ready),
+                registers.loading.eq(_word("LOADING", loaded=accelerator.loaded, refusal=accelerator.refusal)), registers.image.eq(accelerator.image),
+            ]  # fmt: skip
+        return unloaded
+
+    def _count(self, m, registers, store, input_gate, output_gate, unloaded):
         """What changes while it runs; cleared by a soft reset."""
         images = Signal(16)  # that are inside
         busy, cycles = Signal(), Signal(2 * WORD_BITS)
@@ -132,19 +158,19 @@ class AxiTop(wiring.Component):
         counted = {"frames_in": store.taken, "frames_out": output_gate.sent, "frames_refused": store.short | store.long}
         for name, one in counted.items():
             count = Signal(WORD_BITS, name=name)
-            m.d.core += count.eq(count + one)
+            m.d.frames += count.eq(count + one)
             m.d.comb += getattr(registers, name).eq(count)
-        m.d.core += [
+        m.d.frames += [
             images.eq(images + store.taken - output_gate.sent), busy.eq(images != 0), cycles.eq(cycles + busy),
             events.eq((events & ~registers.events_written[: len(events)]) | Cat(store.short, store.long)),
         ]  # fmt: skip
         damaged = Signal(len(self.accelerator.error))
-        m.d.core += damaged.eq(self.accelerator.error)
+        m.d.frames += damaged.eq(self.accelerator.error)
         m.d.comb += [
             registers.cycles_low.eq(cycles[:WORD_BITS]), registers.cycles_high.eq(cycles[WORD_BITS:]), registers.events.eq(events),
             registers.damaged.eq(damaged),
             registers.status.eq(_word("STATUS", busy=busy, receiving=input_gate.open, sending=output_gate.open,
-                                      damaged=damaged.any(), event=events.any())),
+                                      damaged=damaged.any(), event=events.any(), loads=int(self.loads), unloaded=unloaded)),
         ]  # fmt: skip
         for k in self.joints:
             status = getattr(self.accelerator, f"status{k}").payload

@@ -13,19 +13,22 @@ from organza.host_protocol import element_bytes, tensor_bytes
 from organza.plan import Plan
 from organza.program import Program
 from organza.program_file import program_hash
-from organza_hw.axi.top import TOP, axi_verilog
+from organza_hw.axi.top import TOP, AxiTop, axi_verilog
 from organza_hw.build import build
+from organza_hw.pipeline import Pipeline
+from organza_hw.verilog import to_verilog
 from organza_sim.cocotb_runner import run_bench
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
 from organza_sim.status import FIELDS, expected_status
+from tests.organza_hw.axi.loading import Loading
 from tests.organza_sim.test_managed import managed_case
 from tests.plans import random_plan
 from tests.strategies import random_input, random_program
 from tests.tiny import LANES, tiny_inputs, tiny_program
 
 pytestmark = pytest.mark.rtl
-BENCH = "tests.organza_hw.axi.bench"
+BENCH, LOAD_BENCH = "tests.organza_hw.axi.bench", "tests.organza_hw.axi.load_bench"
 IMAGES, RUNS, RUN = 16, 8, 5
 TESTS = {"registers": 2, "images": 3, "frame_errors": 2, "soft_resets": 2, "abandoned": 1, "reset": 1}
 
@@ -68,6 +71,16 @@ def check(program: Program, plan: Plan, x: np.ndarray, folder: Path) -> None:
     )  # fmt: skip
     names = [result.name.removeprefix(f"{BENCH}.").partition("/")[0] for result in results]
     assert {name: names.count(name) for name in names} == TESTS
+
+
+def test_loaded_weights(tmp_path: Path) -> None:
+    """Any accelerator that loads its weights; here one that computes with others."""
+    program = tiny_program()
+    plan = plan_program(program, LANES)
+    chip = to_verilog(AxiTop(program, plan, Loading(Pipeline(program, plan, files=False))), TOP)
+    (tmp_path / "data.json").write_text(json.dumps(data(program, plan, tiny_inputs(IMAGES))))
+    results = run_bench(chip, TOP, LOAD_BENCH, parameters={"data": str(tmp_path / "data.json")}, hdl_clock=False, folder=tmp_path)
+    assert [result.name.removeprefix(f"{LOAD_BENCH}.").partition("/")[0] for result in results] == 2 * ["loaded"] + 2 * ["reloaded"]
 
 
 def test_tiny(tmp_path: Path) -> None:
