@@ -69,6 +69,16 @@ def test_header_as_compiled(tmp_path: Path) -> None:
     assert numbers == wanted
 
 
+def test_snippet_compiles(tmp_path: Path) -> None:
+    """The C of docs/axi.md."""
+    compiler = shutil.which("gcc") or shutil.which("g++")
+    assert compiler is not None
+    (snippet,) = re.findall(r"```c\n(.*?)```", (DOCS / "axi.md").read_text(), re.DOTALL)
+    (tmp_path / HEADER).write_text(c_header())
+    (tmp_path / "snippet.c").write_text(snippet)
+    subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", "-c", "snippet.c"], cwd=tmp_path, check=True)
+
+
 class Chip:
     """Words at offsets."""
 

@@ -13,14 +13,18 @@ from organza.host_protocol import element_bytes, tensor_bytes
 from organza.plan import Plan
 from organza.program import Program
 from organza.program_file import program_hash
+from organza_hw.axi import top
+from organza_hw.axi.frame_store import FrameStore
+from organza_hw.axi.gates import InputGate, OutputGate
 from organza_hw.axi.top import TOP, AxiTop, axi_verilog
 from organza_hw.build import build
 from organza_hw.pipeline import Pipeline
 from organza_hw.verilog import to_verilog
-from organza_sim.cocotb_runner import run_bench
+from organza_sim.cocotb_runner import BenchError, run_bench
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
 from organza_sim.status import FIELDS, expected_status
+from tests.formal.shell import mutated
 from tests.organza_hw.axi.loading import Loading
 from tests.organza_sim.test_managed import managed_case
 from tests.plans import random_plan
@@ -52,7 +56,7 @@ def data(program: Program, plan: Plan, x: np.ndarray) -> dict:
         return [tensor_bytes(one, program.output).hex() for one in program.run(x[numbers])]
 
     runs = np.random.default_rng(2).integers(0, len(x), (RUNS, RUN)).tolist()
-    model, exponents = simulate_cycles(program, plan, RUN), []
+    model, whole, exponents = simulate_cycles(program, plan, RUN), simulate_cycles(program, plan, len(x)), []
     for joint, found in enumerate(program.trace(x).exponents, 1):
         if found is not None:
             exponents.append([joint, dict(zip(FIELDS, expected_status(found)[-1].tolist(), strict=True))])
@@ -60,7 +64,7 @@ def data(program: Program, plan: Plan, x: np.ndarray) -> dict:
         "inputs": [tensor_bytes(one, program.input).hex() for one in x], "outputs": outputs([*range(len(x))]),
         "identity": identity, "program": program_hash(program), "exponents": exponents,
         "runs": [[run, {k: outputs(run[-k:]) if k else [] for k in range(RUN + 1)}] for run in runs],
-        "patience": 500 + 5 * model.latency, "span": model.sent[-1] - model.first,
+        "cycles": whole.sent[-1] - whole.first, "patience": 500 + 5 * model.latency, "span": model.sent[-1] - model.first,
     }  # fmt: skip
 
 
@@ -71,6 +75,18 @@ def check(program: Program, plan: Plan, x: np.ndarray, folder: Path) -> None:
     )  # fmt: skip
     names = [result.name.removeprefix(f"{BENCH}.").partition("/")[0] for result in results]
     assert {name: names.count(name) for name in names} == TESTS
+
+
+@pytest.mark.parametrize("component, old, new, message", [
+    (OutputGate, "m.If(free)", "m.If(free | self.reset)", "m_axis withdraws what it offered"),
+    pytest.param(OutputGate, "self.o.payload.keep.eq(0)", "self.o.payload.keep.eq(-1)", "soft_resets", marks=pytest.mark.full),
+    pytest.param(InputGate, "skip.eq(self.open)", "skip.eq(0)", "abandoned", marks=pytest.mark.full),
+    (FrameStore, "short.eq(i.last & ~at_end", "short.eq(0", "frame_errors"),
+])  # fmt: skip
+def test_faults_are_found(component, old: str, new: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top, component.__name__, mutated(component, old, new))
+    with pytest.raises(BenchError, match=f"(?s)failing tests:.*{message}"):
+        check(tiny_program(), plan_program(tiny_program(), LANES), tiny_inputs(IMAGES), tmp_path)
 
 
 def test_loaded_weights(tmp_path: Path) -> None:
