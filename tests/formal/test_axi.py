@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In
 
 from organza_hw.axi.frame_store import FrameStore
 from organza_hw.axi.gates import InputGate, OutputGate
+from organza_hw.axi.load_bytes import LoadBytes
 from organza_hw.axi.registers import GIVEN, RegisterFile
 from organza_hw.axi.stream import BeatReader, BeatWriter, Framing
 from organza_hw.verilog import to_verilog
@@ -85,9 +86,9 @@ def shell(component, *extra):
     return to_verilog(Handshake(component, extra), TOP)
 
 
-@pytest.mark.parametrize("component, given", [(BeatReader, FRAMING), (BeatWriter, FRAMING), (InputGate, 1)])
+@pytest.mark.parametrize("component, given", [(BeatReader, [FRAMING]), (BeatWriter, [FRAMING]), (InputGate, [1]), (LoadBytes, [])])
 def test_adapters_for_all_time(component, given):
-    prove(shell(component(given)), TOP, depth=4)
+    prove(shell(component(*given)), TOP, depth=4)
 
 
 def test_frame_store():
