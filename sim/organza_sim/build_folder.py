@@ -13,12 +13,15 @@ import numpy as np
 from organza.errors import UserError
 from organza.plan import dump_plan, load_plan
 from organza.program_file import load_program, save_program
+from organza.register_texts import HEADER, MARKDOWN, c_header, markdown
+from organza_hw.axi.top import TOP as AXI_TOP
+from organza_hw.axi.top import axi_verilog
 from organza_hw.build import Chip, memory_words
 from organza_sim import testbench
 from organza_sim.api import joint_beats
 from organza_sim.beats import to_beats
 
-VERILOG = "generator.v"
+VERILOG, AXI = "generator.v", f"{AXI_TOP}.v"
 PROGRAM = "program.safetensors"
 PLAN = "plan.json"
 REPORT = "report.json"
@@ -53,10 +56,13 @@ class MemoryDifference:
     count: int
 
 
-def write_build(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
+def write_build(folder: Path, chip: Chip, inputs: np.ndarray, *, axi: bool = False) -> None:
     """Write everything but the reports into the existing `folder`.
 
-    `inputs` are integers (N, channels, height, width); the first few become the data of the plain testbench.
+    `inputs` are integers (N, channels, height, width); the first few become the data of the plain testbench. With `axi`, a top with
+    AXI ports and what says its registers come along.
+
+    Raises `UserError` if the chip has no such top.
     """
     (folder / VERILOG).write_text(chip.verilog())
     for name, text in chip.files.items():
@@ -64,9 +70,21 @@ def write_build(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
     save_program(chip.program, folder / PROGRAM)
     dump_plan(chip.plan, folder / PLAN)
     _write_testbench(folder, chip, inputs[:TESTBENCH_IMAGES])
-    (folder / README).write_text(_readme(chip))
-    hashes = {name: _hash(folder / name) for name in sorted([VERILOG, *chip.files])}
+    (folder / README).write_text(_readme(chip, axi))
+    more = _write_axi(folder, chip) if axi else []
+    hashes = {name: _hash(folder / name) for name in sorted([VERILOG, *chip.files, *more])}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n")
+
+
+def _write_axi(folder: Path, chip: Chip) -> list[str]:
+    """Names of the files that are no documentation."""
+    try:
+        (folder / AXI).write_text(axi_verilog(chip.program, chip.plan))
+    except ValueError as error:
+        raise UserError(f"--axi: {error}; fewer --lanes, or a --plan with narrower joints, may help") from error
+    (folder / HEADER).write_text(c_header())
+    (folder / MARKDOWN).write_text(markdown())
+    return [AXI, HEADER]
 
 
 def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
@@ -142,8 +160,11 @@ def _compare_words(
 def _edited(path: Path) -> tuple[str, ...]:
     try:
         hashes = json.loads(_read(path / HASHES))
+        missing = [name for name in hashes if not (path / name).exists()]
+        if missing:
+            raise UserError(f"{path / missing[0]}: no such file; build again")
         return tuple(name for name, digest in hashes.items() if _hash(path / name) != digest)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path / HASHES}: not readable ({error}); build again") from error
 
 
@@ -160,7 +181,13 @@ def _read(path: Path) -> str:
         raise UserError(f"{path}: not readable ({error}); build again") from error
 
 
-def _readme(chip: Chip) -> str:
+_AXI_README = f"""\
+{AXI}              the accelerator between AXI4-Streams, with AXI4-Lite registers: top module `{AXI_TOP}`, which needs {VERILOG}
+{HEADER}    its registers for C; {MARKDOWN} for people
+"""
+
+
+def _readme(chip: Chip, axi: bool) -> str:
     plan, program = chip.plan, chip.program
     names = "\n".join(f"    {name}" for name in chip.files)
     return f"""\
@@ -170,6 +197,7 @@ One image takes {plan.cycles:,} cycles; images follow each other every {plan.int
 generator.v            the accelerator; top module `generator`, ports clk, rst, i (stream in), o (stream out)
 {names}
                        memory images that generator.v reads with $readmemh; keep them in the working folder
+{_AXI_README if axi else ""}\
 program.safetensors    the integer meaning of the model: organza info program.safetensors
 plan.json              lanes of every engine, beats and rings between them
 report.html            pictures, a drawing of the pipeline, numbers for every layer; report.json for machines

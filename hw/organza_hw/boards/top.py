@@ -7,11 +7,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
 
+from organza.formats import Managed
 from organza.host_protocol import STATUS_BYTES, Identity
 from organza.plan import Plan
 from organza.program import Program
 from organza.program_file import program_hash
 from organza_hw.boards.pll import Pll, divisors
+from organza_hw.exponents import STATUS
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
 from organza_hw.link.host import BYTE, Host
@@ -31,7 +33,7 @@ def check(board, program: Program):
 
 
 class Generator(wiring.Component):
-    """The Verilog of `organza build` as a component with the ports of its `Pipeline`, but for registers of exponents.
+    """The Verilog of `organza build` as a component with the ports of its `Pipeline`.
 
     Parameters
     ----------
@@ -46,13 +48,17 @@ class Generator(wiring.Component):
         self.name = name
         ends = (program.input, plan.joints[0].n), (program.output, plan.joints[-1].n)
         source, sink = (joint_signature(wire_shape(form), n) for form, n in ends)
-        super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(program.nodes))})
+        self.managed = [k for k, node in enumerate(program.nodes, 1) if isinstance(node.output, Managed)]
+        status = {f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed}
+        super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(program.nodes)), **status})
 
     def elaborate(self, platform):
         m = Module()
+        status = {f"o_status{k}__{part}": getattr(getattr(self, f"status{k}"), part) for k in self.managed for part in ("payload", "valid")}
         m.submodules.generator = Instance(
             self.name, i_clk=ClockSignal(), i_rst=ResetSignal(), i_i__payload=self.i.payload, i_i__valid=self.i.valid,
             o_i__ready=self.i.ready, o_o__payload=self.o.payload, o_o__valid=self.o.valid, i_o__ready=self.o.ready, o_error=self.error,
+            **status,
         )  # fmt: skip
         return m
 

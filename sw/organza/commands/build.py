@@ -69,6 +69,9 @@ def build(
     plan: Annotated[
         Path | None, typer.Option(help="Use this plan.json instead of planning.")
     ] = None,
+    axi: Annotated[
+        bool, typer.Option("--axi", help="Also a top with AXI4-Stream ports and AXI4-Lite registers; see docs/axi.md.")
+    ] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -100,7 +103,7 @@ def build(
             steps, model, lanes, plan, arithmetic=arithmetic, order=order, memory=memory, joint_coding=joint_coding, share=share
         )
         with steps.step("Writing the build folder"):
-            report = _write(folder, model, chip)
+            report = _write(folder, model, chip, axi)
     if as_json:
         print_json(report)
         return
@@ -155,7 +158,7 @@ def make_chip(
         return api.build(model.program, plan=chosen)
 
 
-def _write(folder: Path, model: Model, chip: Chip) -> dict[str, object]:
+def _write(folder: Path, model: Model, chip: Chip, axi: bool) -> dict[str, object]:
     from organza_sim.build_folder import write_build
     from organza_sim.drawing import write_drawings
     from organza_sim.html_report import render_report
@@ -167,7 +170,7 @@ def _write(folder: Path, model: Model, chip: Chip) -> dict[str, object]:
     integers = program.quantize(x)
     layers = program.run_layers(integers)
     reference = layers[-1]
-    write_build(folder, chip, integers)
+    write_build(folder, chip, integers, axi=axi)
     real = model.real(x)
     psnr = None if real is None else psnr_db(program, real, reference)
     rows = comparison(
