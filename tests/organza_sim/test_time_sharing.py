@@ -8,21 +8,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from organza.board import load_board
 from organza.codes import Binary, Linear
+from organza.driver import Driver, serial_port
 from organza.errors import UserError
+from organza.latent_stream import draw
 from organza.plan import dump_plan, load_plan
+from organza.program_file import program_hash
 from organza.schedule import Schedule
 from organza.time_sharing import TimeSharing, check_shareable
 from organza_sim.api import build
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
 from organza_sim.pysim import simulate_pipeline
+from organza_sim.serial_board import serial_board
 from organza_sim.sharing import Share, parse_shares, share
 from organza_sim.verify import verify
 from tests.organza_sim.layer_cases import Case
 from tests.shared_engines import shared_case
 from tests.tiny import tiny_inputs, tiny_program
 
+pytestmark = pytest.mark.rtl
 SEEDS = range(48)
 STALLED = range(48, 60)
 MIXED = range(12)
@@ -175,3 +181,13 @@ def test_a_plan_must_fit():
 def test_more_lanes_than_the_budget():
     with pytest.raises(ValueError, match="^Lane budget must be at least the 6 lanes that are shared, not 5$"):
         plan_program(tiny_program(), 5, shares=(Share(0, 2, 2, 4),))
+
+
+def test_a_whole_board():
+    """Requests and replies bit by bit at the pins of the top module around a shared engine, in Verilator."""
+    program = tiny_program()
+    plan = plan_program(program, 6, shares=(Share(0, 2, 2, 2),))
+    with serial_board(build(program, plan=plan), load_board("ulx3s-85f")) as port, Driver(serial_port(port, 115_200)) as driver:
+        driver.expect(program, program_hash(program))
+        got = np.stack([*driver.latents(program, 3, seed=9)])
+    assert np.array_equal(got, program.run(draw(program.input, program.input_shape, 3, seed=9)))

@@ -48,9 +48,9 @@ class Generator(wiring.Component):
         self.name = name
         ends = (program.input, plan.joints[0].n), (program.output, plan.joints[-1].n)
         source, sink = (joint_signature(wire_shape(form), n) for form, n in ends)
-        self.managed = [k for k, node in enumerate(program.nodes, 1) if isinstance(node.output, Managed)]
+        self.managed = [k for k, n in enumerate(plan.tensors) if n and isinstance(program.nodes[n - 1].output, Managed)]
         status = {f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed}
-        super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(program.nodes)), **status})
+        super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(plan.engines)), **status})
 
     def elaborate(self, platform):
         m = Module()
