@@ -23,6 +23,7 @@ class Code(ABC):
 
     kind: ClassVar[str]
     gathers: ClassVar[bool] = False
+    loads: ClassVar[bool] = False  # lane words and `parameters` are all that an engine needs to know: weights can be loaded later
     groups: Any = None  # channel groups that the code is made for, None for any
     adder: Any = EXACT  # of the lanes' trees; sums are those of `integers` if it is exact, else `lane_sums`
 
@@ -102,6 +103,15 @@ class Code(ABC):
     @abstractmethod
     def magnitude(self) -> int:
         """Largest |weight| that a field can stand for."""
+
+    @property
+    def loaded_magnitude(self) -> int:
+        """The same of any weights with these `parameters` that may be loaded in place of these."""
+        return self.magnitude
+
+    def of_fields(self, fields: np.ndarray) -> Code:
+        """The code with these `parameters` whose `fields` are these; raises as the constructor does. Only of one that `loads`."""
+        raise NotImplementedError(f"{self.kind} weights cannot be loaded")
 
     @property
     @abstractmethod
