@@ -49,7 +49,7 @@ module {LOADED_MODULE} #(
     input  wire [ADDRESS-1:0] load_addr,
     input  wire [WIDTH-1:0]   load_data
 );
-    generate if (LARGE) begin : large
+    generate if (LARGE) begin : single_port
         localparam COLUMNS = (WIDTH + 15) / 16;
         wire [13:0] place = load ? load_addr : addr;
         wire [16*COLUMNS-1:0] written = load_data, read;
@@ -61,7 +61,7 @@ module {LOADED_MODULE} #(
             );
         end
         always @(posedge clk) data <= read[WIDTH-1:0];
-    end else begin : small_
+    end else begin : block
         (* no_rw_check *) reg [WIDTH-1:0] words [0:DEPTH-1];
         reg [WIDTH-1:0] read;
         always @(posedge clk) begin

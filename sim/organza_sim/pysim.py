@@ -16,7 +16,6 @@ from amaranth.sim import Simulator
 
 from organza.plan import Plan
 from organza.program import Program
-from organza.weight_image import Reason
 from organza_hw.formats import wire_shape
 from organza_hw.loading.image import weight_image
 from organza_hw.loading.loader import WeightLoader
@@ -25,7 +24,7 @@ from organza_hw.weights import load_cycles
 
 from .beats import Beat, from_beats, last_flags, to_beats
 from .issue_times import engine_cycles
-from .rtl import Joint, RtlError, RtlRun, damage
+from .rtl import Joint, RtlError, RtlRun, damage, refused
 from .status import STATUS_BEAT
 
 __all__ = ["run", "send_image", "simulate_pipeline", "trace_cycles"]
@@ -63,7 +62,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     async def load(ctx):
         await send_image(ctx, pipeline, image)
         if not ctx.get(pipeline.loaded):
-            raise RtlError("refused", f"Weights were refused: {Reason(ctx.get(pipeline.refusal)).text}")
+            raise RtlError("refused", f"Weights were refused: {refused(ctx.get(pipeline.refusal))}")
 
     made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
                stall_out=stall_out, watchdog=watchdog,
