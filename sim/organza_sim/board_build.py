@@ -71,7 +71,7 @@ class BoardBuild:
 
 def sources(chip: Chip, board: Board) -> dict[str, str]:
     """Verilog and memory images by file name; the top module is `TOP`. Raises ValueError where the board's top cannot be made."""
-    check(board, chip.program)
+    check(board, chip.program, chip.plan)
     top = BoardTop(board, chip.program, chip.plan, Generator(chip.program, chip.plan, GENERATOR))
     return {f"{TOP}.v": to_verilog(top, TOP), "generator.v": chip.verilog(), **chip.files}
 
@@ -85,7 +85,7 @@ def make(
 
     Raises `UserError` if the chip does not fit or its clock does not close; RuntimeError if a tool fails.
     """
-    files = {**sources(chip, board), f"{TOP}{SUFFIXES[board.device.family]}": constraints(board)}
+    files = {**sources(chip, board), f"{TOP}{SUFFIXES[board.device.family]}": constraints(board, loads=chip.program.loads)}
     for file, text in files.items():
         (folder / file).write_text(text)
     key = cache.digest(
@@ -136,7 +136,7 @@ def _run(
     for seed in range(1, seeds + 1):
         say(f"place and route, seed {seed}", 0.2 + 0.7 * (seed - 1) / seeds)
         try:
-            report = toolchain.place(folder, board, TOP, seed=seed)
+            report = toolchain.place(folder, board, TOP, seed=seed, loads=chip.program.loads)
         except ToolError as error:
             raise UserError(f"cannot be placed on {name}: {error.last_line}; if it does not fit, {_WAYS}") from error
         found = {"mhz": _core_mhz(report), "seed": seed, "used": toolchain.cells(report, family)}

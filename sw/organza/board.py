@@ -102,6 +102,17 @@ class Link(Table):
     baud: int = Field(ge=1200, le=12_000_000)
 
 
+class Flash(Table):
+    """`[flash]`: the memory that the bitstream is in, for weights behind it. offset : of their image in bytes. bytes : of all of it."""
+
+    sck: Pin
+    cs: Pin
+    mosi: Pin
+    miso: Pin
+    offset: int = Field(ge=0, lt=1 << 24)
+    bytes: int = Field(ge=1, le=1 << 24)
+
+
 class Board(Table):
     """A board; see `load_board`.
 
@@ -115,6 +126,7 @@ class Board(Table):
     clock: Clock
     link: Link
     led: Pin | None = None
+    flash: Flash | None = None
 
     @property
     def pins(self) -> dict[str, Pin]:
@@ -122,9 +134,14 @@ class Board(Table):
         made: dict[str, Pin] = {"clk": self.clock, "rx": self.link.rx, "tx": self.link.tx}
         return made if self.led is None else {**made, "led": self.led}
 
+    @property
+    def flash_pins(self) -> dict[str, Pin]:
+        """More of them, for a chip that loads its weights."""
+        return {} if self.flash is None else {f"flash_{name}": getattr(self.flash, name) for name in ("sck", "cs", "mosi", "miso")}
+
     @model_validator(mode="after")
     def _own_sites(self) -> Board:
-        sites = [pin.site for pin in self.pins.values()]
+        sites = [pin.site for pin in (*self.pins.values(), *self.flash_pins.values())]
         twice = sorted({site for site in sites if sites.count(site) > 1})
         if twice:
             raise ValueError(f"must use every site once, not {twice[0]} twice")

@@ -48,11 +48,11 @@ PARTS = ((Reason.MAGIC, len(MAGIC)), (Reason.VERSION, 1), (Reason.SHAPE, SHAPE_B
 
 
 class ImageError(ValueError):
-    """An image that is refused, for this `reason`."""
+    """An image that is refused, for this `reason`. whole : it was not too short to be looked at."""
 
-    def __init__(self, reason: Reason):
-        super().__init__(f"Weights are refused: {reason.text}")
-        self.reason = reason
+    def __init__(self, reason: Reason, *, whole: bool = True):
+        super().__init__(f"Weights are refused: {reason.text if whole else 'the image is not complete'}")
+        self.reason, self.whole = reason, whole
 
 
 def header(shape: bytes, length: int) -> bytes:
@@ -77,6 +77,8 @@ def unwrapped(image: bytes, shape: bytes, length: int) -> bytes:
             raise ImageError(reason)
         place += size
     end = place + length
+    if len(image) < end + CRC_BYTES:
+        raise ImageError(Reason.CRC, whole=False)
     if image[end : end + CRC_BYTES] != zlib.crc32(image[:end]).to_bytes(CRC_BYTES, "little"):
         raise ImageError(Reason.CRC)
     return image[place:end]

@@ -23,14 +23,28 @@ from organza_hw.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class _Layer:
-    """Of an engine: memories that are loaded, as width and words; channels of every word of constants, and its layout; bytes of a
+    """Of an engine: memories that are loaded, as width and words, and their names; channels of every word of constants, and its layout; bytes of a
     lane word of five ternary weights a byte, else 0."""
 
     schedule: Schedule
     memories: list[tuple[int, list[int]]]
+    names: list[str]
     channels: list[list[int]]
     layout: data.StructLayout
     octets: int
+
+
+def loaded_memories(program: Program, plan: Plan) -> dict[str, tuple[int, int]]:
+    """Width and depth of every memory that is loaded, by its name, in the order of an image."""
+    return {
+        name: (width, len(words)) for layer in _layers(program, plan)
+        for name, (width, words) in zip(layer.names, layer.memories, strict=True)
+    }  # fmt: skip
+
+
+def payload_bytes(program: Program, plan: Plan) -> int:
+    """Bytes of all words in an image."""
+    return sum(word_bytes(width) * depth for width, depth in loaded_memories(program, plan).values())
 
 
 def weight_image(program: Program, plan: Plan, weights: Program | None = None) -> bytes:
@@ -92,6 +106,7 @@ def _layers(program: Program, plan: Plan) -> list[_Layer]:
         made = [
             _Layer(
                 engine.schedule, [(rom.width, rom.words) for rom, *_ in engine.loaded_roms],
+                [rom.name for rom, *_ in engine.loaded_roms],
                 [channels for channels, _ in engine.pieces()], engine.constants.layout, getattr(engine.weights, "bytes", 0),
             )
             for engine in Pipeline(program, replace(plan, program=program_hash(program))).engines
