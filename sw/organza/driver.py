@@ -17,8 +17,8 @@ import numpy as np
 from organza.errors import UserError
 from organza.formats import Format
 from organza.host_protocol import (
-    CHUNK,
     CYCLE_BYTES,
+    LOAD_CHUNK,
     MEASURED_BYTES,
     OFFSET_BYTES,
     Identity,
@@ -146,7 +146,7 @@ class Driver:
                 (reply,) = self._ask(Kind.LOAD, payload, Kind.LOADED)
                 loaded = self._loaded(reply)
                 place = int.from_bytes(payload[:OFFSET_BYTES], "little")
-                if loaded.place != place + CHUNK:
+                if loaded.place != place + LOAD_CHUNK:
                     break  # the board has begun anew
                 say(min(loaded.place / len(image), 1.0))
                 if loaded.reason:

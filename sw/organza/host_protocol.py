@@ -4,7 +4,7 @@
     IMAGE    an input                                PIXELS    an output
     LATENTS  state: 4, images: 4                     PIXELS    one for each image, inputs from `organza.latent_stream`
     MEASURE  state: 4, images: 4                     MEASURED  cycles: 8, CRC-32 of all outputs: 4; nothing else is sent
-    LOAD     offset: 4, bytes of an image: `CHUNK`   LOADED    accepted: 1, reason: 1, bytes that came: 4, CRC-32: 4
+    LOAD     offset: 4, bytes of an image: `LOAD_CHUNK`   LOADED    accepted: 1, reason: 1, bytes that came: 4, CRC-32: 4
     WEIGHTS  nothing                                 LOADED    the same
     anything else, or damaged                        DAMAGE    reason: 1
 
@@ -35,7 +35,7 @@ from organza.schedule import ceil_div
 
 MAGIC, VERSION = b"ORGZ", 1
 HASH_BYTES, STATUS_BYTES, STATE_BYTES, COUNT_BYTES, CYCLE_BYTES = 32, 4, 4, 4, 8
-OFFSET_BYTES, CHUNK = 4, 256
+OFFSET_BYTES, LOAD_CHUNK = 4, 256
 RUN_BYTES = STATE_BYTES + COUNT_BYTES  # payload of LATENTS and MEASURE
 MEASURED_BYTES = CYCLE_BYTES + 4
 _LOADED = struct.Struct("<BBII")
@@ -111,7 +111,7 @@ class Identity:
     def requests(self) -> dict[int, int]:
         """Bytes of the payload of every kind of request."""
         always = {Kind.HELLO: 0, Kind.IMAGE: self.input_size, Kind.LATENTS: RUN_BYTES, Kind.MEASURE: RUN_BYTES}
-        return always | ({Kind.LOAD: OFFSET_BYTES + CHUNK, Kind.WEIGHTS: 0} if self.loads else {})
+        return always | ({Kind.LOAD: OFFSET_BYTES + LOAD_CHUNK, Kind.WEIGHTS: 0} if self.loads else {})
 
     @property
     def longest_request(self) -> int:
@@ -178,8 +178,8 @@ class Loaded:
 
 def chunks(image: bytes) -> Iterator[bytes]:
     """Payloads of the LOAD requests of an image of weights."""
-    for place in range(0, len(image), CHUNK):
-        yield place.to_bytes(OFFSET_BYTES, "little") + image[place : place + CHUNK].ljust(CHUNK, b"\0")
+    for place in range(0, len(image), LOAD_CHUNK):
+        yield place.to_bytes(OFFSET_BYTES, "little") + image[place : place + LOAD_CHUNK].ljust(LOAD_CHUNK, b"\0")
 
 
 def run_payload(state: int, images: int) -> bytes:

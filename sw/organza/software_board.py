@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from organza.host_protocol import (
-    CHUNK,
+    LOAD_CHUNK,
     CYCLE_BYTES,
     OFFSET_BYTES,
     RUN_BYTES,
@@ -97,14 +97,14 @@ class SoftwareBoard:
         if offset == 0:
             self._image.clear()
             self._state = replace(self._state, accepted=False, reason=0)
-        elif offset + CHUNK == len(self._image):
+        elif offset + LOAD_CHUNK == len(self._image):
             return True
         elif offset != len(self._image):
             return False
         self._image += octets
         self._state = replace(self._state, place=len(self._image))
         end = HEADER_BYTES + int.from_bytes(self._image[HEADER_BYTES - LENGTH_BYTES : HEADER_BYTES], "little")
-        if not offset or len(self._image) - CHUNK < end + CRC_BYTES <= len(self._image):  # there is something to say
+        if not offset or len(self._image) - LOAD_CHUNK < end + CRC_BYTES <= len(self._image):  # there is something to say
             self._judge(end)
         return True
 

@@ -8,7 +8,7 @@ from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from organza.host_protocol import (
-    CHUNK,
+    LOAD_CHUNK,
     COUNT_BYTES,
     CYCLE_BYTES,
     IDENTITY_BYTES,
@@ -217,7 +217,7 @@ class Host(wiring.Component):
 
     def _load(self, m, receiver, taken, reason, send):
         """States of LOAD and WEIGHTS; `taken` bytes of an image have been, the last ones a chunk."""
-        count = OFFSET_BYTES + CHUNK
+        count = OFFSET_BYTES + LOAD_CHUNK
         place, wait, offset = Signal(range(count)), Signal(range(VERDICT)), Signal(BYTE * OFFSET_BYTES)
         with m.State("LOAD"):
             m.d.comb += receiver.address.eq(place)
@@ -234,13 +234,13 @@ class Host(wiring.Component):
                 m.next = "REFUSE"
             with m.Elif((offset == 0) | (offset == taken)):
                 m.d.sync += taken.eq(offset)
-                m.next = "CHUNK"
-            with m.Elif(offset + CHUNK == taken):
+                m.next = "LOAD_CHUNK"
+            with m.Elif(offset + LOAD_CHUNK == taken):
                 m.next = "WEIGHTS"
             with m.Else():
                 m.d.sync += [place.eq(0), *send(Kind.DAMAGE, 1, reason.eq(Refusal.OFFSET))]
                 m.next = "REFUSE"
-        with m.State("CHUNK"):
+        with m.State("LOAD_CHUNK"):
             m.d.comb += [
                 receiver.address.eq(place), self.load.valid.eq(wait == receiver.READ_LATENCY), self.load.payload.byte.eq(receiver.data),
                 self.load.payload.first.eq((offset == 0) & (place == OFFSET_BYTES)),
