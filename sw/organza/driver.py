@@ -140,6 +140,7 @@ class Driver:
 
         say : is called with the fraction that has been sent.
         """
+        self._wait()
         for _ in range(TRIES):
             loaded = None
             for payload in chunks(image):
@@ -155,6 +156,20 @@ class Driver:
                 if loaded is not None and loaded.accepted and loaded.image == int.from_bytes(image[-CRC_BYTES:], "little"):
                     return
         raise LinkError("the board did not take the weights whole; check power, bitstream and baud")
+
+    def has(self, image: bytes) -> bool:
+        """Whether the board has loaded this image, if need be after it has read its flash."""
+        self._wait()
+        loaded = self.weights()
+        return loaded.accepted and loaded.image == int.from_bytes(image[-CRC_BYTES:], "little")
+
+    def _wait(self) -> None:
+        """Until the board does not read its flash."""
+        begun = time.monotonic()
+        while self.weights().busy:
+            if time.monotonic() - begun > LONGEST:
+                raise LinkError(f"the board still reads its flash after {LONGEST:g} s; load its bitstream again")
+            time.sleep(0.01)
 
     def weights(self) -> Loaded:
         """What a board says of the weights that it has loaded."""

@@ -4,7 +4,7 @@
     IMAGE    an input                                PIXELS    an output
     LATENTS  state: 4, images: 4                     PIXELS    one for each image, inputs from `organza.latent_stream`
     MEASURE  state: 4, images: 4                     MEASURED  cycles: 8, CRC-32 of all outputs: 4; nothing else is sent
-    LOAD     offset: 4, bytes of an image: `LOAD_CHUNK`   LOADED    accepted: 1, reason: 1, bytes that came: 4, CRC-32: 4
+    LOAD     offset: 4, bytes of an image: `LOAD_CHUNK`   LOADED    state: 1, reason: 1, bytes that came: 4, CRC-32: 4
     WEIGHTS  nothing                                 LOADED    the same
     anything else, or damaged                        DAMAGE    reason: 1
 
@@ -13,8 +13,9 @@ its integers in raster order, row, column, channel, each in `element_bytes` of t
 when the last reply is there.
 
 LOAD and WEIGHTS are for boards whose weights are loaded (`organza.weight_image`). Chunks come in order, from offset 0, the last one
-filled up with anything; the one that came last may come again. LOADED says whether a whole image was accepted, or why it was not
-(`organza.weight_image.Reason`, or 0), and the check sum at the end of the image that was.
+filled up with anything; the one that came last may come again. LOADED says whether a whole image was accepted (bit 0 of
+the state), whether the board is about to load one from its flash (bit 1), why the last one was refused
+(`organza.weight_image.Reason`, or 0), and the check sum at the end of the image that was accepted.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ class Identity:
 class Loaded:
     """What a board says of its weights.
 
-    accepted : a whole image was. reason : why the last one was refused, `organza.weight_image.Reason` or 0. place : bytes of it that came.
+    accepted : a whole image was. busy : one is about to come from the board's flash. reason : why the last one was refused, `organza.weight_image.Reason` or 0. place : bytes of it that came.
     image : check sum at the end of the image that was accepted.
     """
 
@@ -162,18 +163,19 @@ class Loaded:
     reason: int
     place: int
     image: int
+    busy: bool = False
 
     def pack(self) -> bytes:
         """Payload of LOADED."""
-        return _LOADED.pack(self.accepted, self.reason, self.place, self.image)
+        return _LOADED.pack(self.accepted + 2 * self.busy, self.reason, self.place, self.image)
 
     @classmethod
     def unpack(cls, payload: bytes) -> Loaded:
         """Raises ValueError for anything but LOADED's payload."""
         if len(payload) != LOADED_BYTES:
             raise ValueError(f"Loaded must have {LOADED_BYTES} bytes, not {len(payload)}")
-        accepted, *rest = _LOADED.unpack(payload)
-        return cls(bool(accepted), *rest)
+        state, *rest = _LOADED.unpack(payload)
+        return cls(bool(state & 1), *rest, busy=bool(state & 2))
 
 
 def chunks(image: bytes) -> Iterator[bytes]:

@@ -212,7 +212,7 @@ class Host(wiring.Component):
 
     def _state(self, taken):
         """Payload of LOADED."""
-        flags = [Cat(flag, Const(0, BYTE - len(flag))) for flag in (self.loaded, self.refusal)]
+        flags = [Cat(flag, Const(0, BYTE - len(flag))) for flag in (Cat(self.loaded, self.loading), self.refusal)]
         return Cat(*flags, taken, self.image)
 
     def _load(self, m, receiver, taken, reason, send):
