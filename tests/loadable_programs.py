@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from organza.codes import BlockHash, Code, Codebook, Hashed, MultiHash
 from organza.loadable import loadable
 from organza.program import Convolve, Program
 from tests.strategies import random_program
 
-KINDS = ("linear", "affine", "power", "ternary", "binary", "approximate", "flexpoint")
+KINDS = ("linear", "affine", "power", "ternary", "binary", "approximate", "flexpoint", "codebook", "blockhash", "hashed", "multihash")
 
 
 def random_loadable(rng: np.random.Generator, kind: str, layers: int = 2, **limits) -> Program:
@@ -25,12 +26,24 @@ def other_weights(rng: np.random.Generator, program: Program) -> Program:
 
 
 def _other(rng: np.random.Generator, node: Convolve) -> Convolve:
-    code: Any = node.code
-    fields = rng.permutation(code.fields().reshape(-1)).reshape(code.shape)  # fields that exist
     e, bound = node.epilogue, 1 << ((node.loads or 1) - 1)
     epilogue = replace(
         e, bias=rng.integers(-bound, bound, node.co), positive=rng.integers(-(1 << 15), 1 << 15, node.co),
         negative=rng.integers(-(1 << 15), 1 << 15, node.co), shift=rng.integers(0, 48, node.co),
         table=None if e.table is None else rng.permutation(e.table),
     )  # fmt: skip
-    return replace(node, name=f"other {node.name}", code=code.of_fields(fields), epilogue=epilogue, loads=None)
+    return replace(node, name=f"other {node.name}", code=_other_code(rng, node.code), epilogue=epilogue, loads=None)
+
+
+def _other_code(rng: np.random.Generator, code: Any) -> Code:
+    if isinstance(code, BlockHash):
+        return replace(code, rows=rng.integers(-127, 128, code.rows.shape))
+    if isinstance(code, Hashed):
+        return replace(code, buckets=rng.integers(-127, 128, len(code.buckets)))
+    if isinstance(code, MultiHash):
+        return replace(code, left=-code.left, right=rng.permutation(code.right))
+    if isinstance(code, Codebook):
+        count = int(rng.integers(2, len(code.centroids) + 1))  # fewer will do
+        centroids = np.sort(rng.choice(np.arange(-128, 128), count, replace=False))
+        return Codebook(rng.integers(0, count, code.shape), centroids)
+    return code.of_fields(rng.permutation(code.fields().reshape(-1)).reshape(code.shape))  # fields that exist

@@ -81,6 +81,7 @@ class Engine(wiring.Component):
         shape_in, shape_out = wire_shape(node.input), wire_shape(node.output)
         self.sum_bits = node.accumulator_bits
         self.term = term_of(node.code, schedule.arithmetic)
+        self.registers = self.term.loaded(file=file) if schedule.loads else []
         # An image begins when the last but one has left; by then it must be known what that one asks for.
         known = address_latency(schedule) + supply_of(schedule).latency + OPERAND_LATENCY + self.term.latency(schedule.ti) + ROUND_TRIP
         if isinstance(node.output, Managed) and ImageExponents.latency(schedule.e) > known:
@@ -158,7 +159,7 @@ class Engine(wiring.Component):
     @property
     def loaded_roms(self) -> list[list[Rom]]:
         """Memories that are loaded at run time, in the order of an image; those that get the same words together."""
-        roms = *([rom] for rom in self.weights.roms), [self.constant_rom], [unit.rom for unit in self.units if unit.rom]
+        roms = *([rom] for rom in self.weights.roms), [self.constant_rom], [unit.rom for unit in self.units if unit.rom], self.registers
         return [copies for copies in roms if copies and copies[0].loads]
 
     def elaborate(self, platform):
@@ -171,6 +172,8 @@ class Engine(wiring.Component):
             tables, blocks=self.blocks, words_ahead=self.weights.words_ahead
         )
         m.submodules.weights = self.weights
+        for registers in self.registers:
+            m.submodules.registers = registers
         m.submodules.lanes = lanes = self.term.lanes(
             self.term, activation=lane_shape(node.input),
             ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=node.dot_bits, span=ring.lanes, instances=self.instances,

@@ -167,6 +167,47 @@ class Rom(wiring.Component):
         return m
 
 
+class Registers(wiring.Component):
+    """Few words that are loaded at run time and all there at once.
+
+    Latency: a word is in `values` in the cycle after `load`. No reset touches them.
+
+    Parameters
+    ----------
+    As those of a `Rom` that `loads`; `shape` of a word instead of its width.
+
+    Attributes
+    ----------
+    values : a Signal for every word.
+
+    Members
+    -------
+    load, load_addr, load_data : In, as of a `Rom`.
+    """
+
+    loads = True
+
+    load: Signal
+    load_addr: Signal
+    load_data: Signal
+
+    def __init__(self, *, shape, words, file=None):
+        self.shape = Shape.cast(shape)
+        self.width, self.words, self.file = self.shape.width, [int(word) % (1 << self.shape.width) for word in words], file
+        self.values = [Signal(self.shape, name=f"value_{number}", reset_less=True) for number in range(len(self.words))]
+        super().__init__({"load": In(1), "load_addr": In(range(max(len(self.words), 2))), "load_data": In(self.width)})
+
+    name = Rom.name
+
+    def elaborate(self, platform):
+        m = Module()
+        with m.If(self.load), m.Switch(self.load_addr):
+            for number, value in enumerate(self.values):
+                with m.Case(number):
+                    m.d.sync += value.eq(self.load_data)
+        return m
+
+
 def read_held(m, rom, address, enable):
     """Words of `rom`, its latency later in cycles with `enable`, in which alone `address` counts.
 

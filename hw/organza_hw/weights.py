@@ -161,6 +161,7 @@ class RowWeights(Weights):
             width=len(self.data),
             words=pack_words(rows, self.field_bits),
             file=file and f"{file}_weights.hex",
+            loads=schedule.loads,
         )
         self.roms = [self.rom]
 

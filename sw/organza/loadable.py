@@ -11,10 +11,10 @@ import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 
+from organza.codes import Code, Codebook
 from organza.epilogue import MAX_BIAS_BITS, Epilogue
 from organza.formats import Format, Managed, Sign
 from organza.managed_epilogue import ManagedEpilogue
@@ -58,11 +58,11 @@ def fitted(program: Program, chip: Program) -> Program:
 
 
 def _fitted(node: Convolve, built: Convolve) -> Convolve:
-    name = built.name
+    name, code = built.name, node.code if built.loads is None else _code(node, built)
     for what, wanted, found in (
         ("vertical geometry", built.y, node.y), ("horizontal geometry", built.x, node.x), ("groups", built.groups, node.groups),
         ("weights of shape", built.code.shape, node.code.shape), ("code", built.code.kind, node.code.kind),
-        ("code's parameters", _parameters(built), _parameters(node)), ("input", _wires(built.input), _wires(node.input)),
+        ("a code with", built.code.fixed, code.fixed), ("input", _wires(built.input), _wires(node.input)),
         ("output", _wires(built.output), _wires(node.output)),
     ):  # fmt: skip
         if wanted != found:
@@ -73,7 +73,7 @@ def _fitted(node: Convolve, built: Convolve) -> Convolve:
         if _digest(node) != _digest(built):
             raise ValueError(f"{name}: its weights are in the bitstream, and are others")
         return replace(built, input=node.input, output=node.output)
-    return replace(built, code=node.code, epilogue=_epilogue(node.epilogue, built), input=node.input, output=node.output)
+    return replace(built, code=code, epilogue=_epilogue(node.epilogue, built), input=node.input, output=node.output)
 
 
 def _epilogue(epilogue: Epilogue, built: Convolve) -> Epilogue:
@@ -91,9 +91,10 @@ def _epilogue(epilogue: Epilogue, built: Convolve) -> Epilogue:
     return replace(epilogue, low=low, high=high, table=table)
 
 
-def _parameters(node: Convolve) -> dict[str, Any]:
-    """Of the code, but what only scales depend on."""
-    return {name: value for name, value in node.code.parameters().items() if name != "exponent"}
+def _code(node: Convolve, built: Convolve) -> Code:
+    """The layer's code as the chip can hold it."""
+    code = node.code
+    return code.padded(len(built.code.centroids)) if isinstance(code, Codebook) and isinstance(built.code, Codebook) else code
 
 
 def _wires(form: Format) -> str:
@@ -121,10 +122,10 @@ def shape_hash(program: Program, plan: Plan) -> bytes:
         e = node.epilogue
         what = {
             "y": asdict(node.y), "x": asdict(node.x), "groups": node.groups, "weights": node.code.shape, "code": node.code.kind,
-            "parameters": _parameters(node), "input": _wires(node.input), "output": _wires(node.output), "loads": node.loads,
+            "fixed": node.code.fixed, "input": _wires(node.input), "output": _wires(node.output), "loads": node.loads,
             "low": e.low, "high": e.high, "table": e.table is not None,
         }  # fmt: skip
-        nodes.append({**what, "fixed": _digest(node)} if node.loads is None else what)
+        nodes.append({**what, "stored": _digest(node)} if node.loads is None else what)
     engines = [{**asdict(engine), "layers": [{**asdict(layer), "node": ""} for layer in engine.layers]} for engine in plan.engines]
     text = json.dumps({"version": VERSION, "nodes": nodes, "engines": engines, "joints": [asdict(joint) for joint in plan.joints]}, sort_keys=True)
     return hashlib.sha256(text.encode()).digest()[:SHAPE_BYTES]

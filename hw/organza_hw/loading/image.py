@@ -3,11 +3,13 @@
 import gc
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from amaranth.hdl import Const, UnusedElaboratable
 from amaranth.lib import data
 
+from organza.codes import BlockHash, Code, Codebook, Hashed, MultiHash
 from organza.codes.code import lane_order
 from organza.codes.trits import BYTE, TRITS
 from organza.epilogue import Epilogue
@@ -17,6 +19,7 @@ from organza.program import Convolve, Program
 from organza.program_file import program_hash
 from organza.schedule import Schedule
 from organza.weight_image import unwrapped, wrapped
+from organza_hw.codes import term_of
 from organza_hw.loading.loader import word_bytes
 from organza_hw.pipeline import Pipeline
 
@@ -117,9 +120,27 @@ def _layers(program: Program, plan: Plan) -> list[_Layer]:
 
 def _node(layer: _Layer, words: list[list[int]]) -> Convolve:
     """The layer with these words in its memories. Raises ValueError for words that no weights have."""
-    node = layer.schedule.node
-    weights, constants, *tables = words
-    return replace(node, code=node.code.of_fields(_fields(layer, weights)), epilogue=_epilogue(layer, constants, tables))
+    found = {name.rpartition("_")[2]: some for name, some in zip(layer.names, words, strict=True)}
+    return replace(layer.schedule.node, code=_code(layer, found), epilogue=_epilogue(layer, found))
+
+
+def _code(layer: _Layer, found: dict[str, list[int]]) -> Code:
+    schedule, weights = layer.schedule, found["weights"]
+    code: Any = schedule.node.code
+    if isinstance(code, BlockHash):
+        return replace(code, rows=_signed(_parts(weights, BYTE, schedule.ti * schedule.to)).reshape(code.rows.shape))
+    if isinstance(code, Hashed):
+        return replace(code, buckets=_signed(np.array(weights, np.int64)))
+    if isinstance(code, MultiHash):
+        left, right = (_signed(np.array(found[name], np.int64)) for name in ("weights", "right"))
+        return replace(code, left=left.reshape(code.left.shape), right=right.reshape(code.right.T.shape).T)
+    if isinstance(code, Codebook):
+        code = replace(code, centroids=np.array(term_of(code, schedule.arithmetic).stored(found["centroids"])))
+    return code.of_fields(_fields(layer, weights))
+
+
+def _signed(octets: np.ndarray) -> np.ndarray:
+    return octets - (octets >> BYTE - 1 << BYTE)
 
 
 def _fields(layer: _Layer, words: list[int]) -> np.ndarray:
@@ -145,17 +166,17 @@ def _parts(words: list[int], bits: int, count: int) -> np.ndarray:
     return np.array([[word >> bits * k & (1 << bits) - 1 for k in range(count)] for word in words], np.int64)
 
 
-def _epilogue(layer: _Layer, constants: list[int], tables: list[list[int]]) -> Epilogue:
+def _epilogue(layer: _Layer, found: dict[str, list[int]]) -> Epilogue:
     node, layout = layer.schedule.node, layer.layout
     columns = {name: np.zeros(node.co, np.int64) for name in ("bias", "positive", "negative", "shift")}
-    for channels, word in zip(layer.channels, constants, strict=True):
+    for channels, word in zip(layer.channels, found["constants"], strict=True):
         units = layout.from_bits(word & (1 << layout.size) - 1).units
         for k, channel in enumerate(channels):
             for name, column in columns.items():
                 column[channel] = Const.cast(units[k][name]).value
     made = replace(node.epilogue, **columns)
-    if not tables:
+    if "table" not in found:
         return made
-    form, raw = node.output, np.array(tables[0], np.int64)
+    form, raw = node.output, np.array(found["table"], np.int64)
     wire = raw - (raw >> (form.bits - 1) << form.bits if form.signed else 0)
     return replace(made, table=form.from_wire(wire))

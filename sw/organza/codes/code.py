@@ -23,7 +23,7 @@ class Code(ABC):
 
     kind: ClassVar[str]
     gathers: ClassVar[bool] = False
-    loads: ClassVar[bool] = False  # lane words and `parameters` are all that an engine needs to know: weights can be loaded later
+    loads: ClassVar[bool] = False  # memories and `fixed` are all that an engine needs to know: weights can be loaded at run time
     groups: Any = None  # channel groups that the code is made for, None for any
     adder: Any = EXACT  # of the lanes' trees; sums are those of `integers` if it is exact, else `lane_sums`
 
@@ -106,11 +106,16 @@ class Code(ABC):
 
     @property
     def loaded_magnitude(self) -> int:
-        """The same of any weights with these `parameters` that may be loaded in place of these."""
+        """The same of any weights that may be loaded in place of these."""
         return self.magnitude
 
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What an engine is built for when weights are loaded, for JSON; others must have the same."""
+        return self.parameters()
+
     def of_fields(self, fields: np.ndarray) -> Code:
-        """The code with these `parameters` whose `fields` are these; raises as the constructor does. Only of one that `loads`."""
+        """The same but for `fields`; raises as the constructor does. Only of a code that `loads` and stores its fields."""
         raise NotImplementedError(f"{self.kind} weights cannot be loaded")
 
     @property

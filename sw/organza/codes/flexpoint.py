@@ -69,6 +69,11 @@ class Flexpoint(PlainCode):
     def parameters(self) -> dict[str, Any]:
         return {"exponent": self.exponent}
 
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The exponent is in what is made of the sums."""
+        return {}
+
     def arrays(self) -> dict[str, np.ndarray]:
         return {"weights": self.weights.astype(np.int16)}
 
