@@ -1,0 +1,140 @@
+"""A board whose weights come from its flash or over its line, bit by bit in Verilator: its single-port RAMs, its pins, its refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from organza.board import load_board
+from organza.codes import Ternary
+from organza.driver import Driver, LinkError, serial_port
+from organza.epilogue import Epilogue
+from organza.formats import Fixed
+from organza.geometry import Axis
+from organza.loadable import fitted, loadable
+from organza.program import Convolve, Program
+from organza.program_file import program_hash
+from organza.weight_image import Reason
+from organza_hw.build import Chip, build
+from organza_hw.loading.image import loaded_memories, weight_image
+from organza_sim import api, large_memories
+from organza_sim.board_build import sources
+from organza_sim.planner import plan_program
+from organza_sim.serial_board import serial_board
+from tests.loadable_programs import other_weights
+from tests.strategies import random_input
+
+pytestmark = pytest.mark.rtl
+BOARD = load_board("icebreaker")
+BAUD = 115_200  # means nothing to a pseudo-terminal
+
+
+def ternary_program() -> Program:
+    """16×1×1 → 16×4×4 → 3×8×8, the weights of the first layer far too many for a block RAM."""
+    rng, number = np.random.default_rng(2), Fixed(8, True, 1 / 32)
+
+    def layer(name, ci, co, axis, output):
+        shift, m = rng.integers(8, 11, co), rng.integers(20, 99, co)
+        return Convolve(
+            name=name, y=axis, x=axis, groups=1, code=Ternary(rng.integers(-1, 2, (ci, co, 4, 4)), 5), input=number, output=output,
+            epilogue=Epilogue(rng.integers(-99, 99, co), m, m // 4, shift, -128, 127),
+        )  # fmt: skip
+
+    up = Axis(size=4, kernel=4, up=2, crop_before=1, crop_after=1)
+    return Program((layer("first", 16, 16, Axis(size=1, kernel=4), number), layer("second", 16, 3, up, number)))
+
+
+@pytest.fixture(scope="module")
+def chip() -> Chip:
+    program = loadable(ternary_program())
+    return build(program, plan_program(program, 32))
+
+
+@pytest.fixture(scope="module")
+def other(chip: Chip) -> Program:
+    return fitted(other_weights(np.random.default_rng(3), chip.program), chip.program)
+
+
+@pytest.fixture(scope="module")
+def port(chip: Chip) -> Iterator[str]:
+    with serial_board(chip, BOARD) as path:
+        yield path
+
+
+def test_the_large_memory_is_in_single_port_rams(chip: Chip) -> None:
+    memories = loaded_memories(chip.program, chip.plan)
+    chosen = large_memories.choose(BOARD.device, memories)
+    assert chosen == ["layer0_weights"]
+    width, depth = memories["layer0_weights"]
+    assert width * depth > BOARD.device.block_ram_bits and width <= 64
+    text = sources(chip, BOARD)["generator.v"]
+    assert text.count(".LARGE(1)") == 1 and "flash_sck" in sources(chip, BOARD)["board.v"]
+    assert ".LARGE(1)" not in sources(chip, load_board("ulx3s-85f"))["generator.v"]
+
+
+def test_own_weights_from_the_flash_and_others_over_the_line(chip: Chip, other: Program, port: str) -> None:
+    """Bit-exact with both, one after the other; and as many cycles as the model says."""
+    x = random_input(np.random.default_rng(1), chip.program, 6)
+    images = {program: weight_image(chip.program, chip.plan, program) for program in (chip.program, other)}
+    with Driver(serial_port(port, BAUD)) as driver:
+        driver.expect(chip.program, program_hash(chip.program))
+        for program, image in images.items():
+            if program is other:
+                assert not driver.has(image)
+                driver.load(image)
+            assert driver.has(image)
+            assert np.array_equal(np.stack([*driver.images(program, x)]), program.run(x))
+            count = 20
+            cycles, _ = driver.measure(count, seed=1)
+            more, _ = driver.measure(count + 10, seed=1)
+            assert more - cycles == 10 * chip.plan.interval
+        assert driver.damages == []
+    assert not np.array_equal(other.run(x), chip.program.run(x))
+
+
+def test_a_refused_image_and_a_good_one(chip: Chip, other: Program, port: str) -> None:
+    """No image is made of half an image of weights, or of a wrong one; the reason is told."""
+    image, x = weight_image(chip.program, chip.plan, other), random_input(np.random.default_rng(1), chip.program, 1)
+    with Driver(serial_port(port, BAUD)) as driver:
+        driver.expect(chip.program, program_hash(chip.program))
+        for place, reason in ((0, Reason.MAGIC), (4, Reason.VERSION), (6, Reason.SHAPE), (14, Reason.LENGTH), (300, Reason.CRC)):
+            wrong = bytearray(image)
+            wrong[place] ^= 1
+            with pytest.raises(LinkError, match=f"^the board refuses the weights: {reason.text}$"):
+                driver.load(bytes(wrong))
+            assert (driver.weights().accepted, driver.weights().reason) == (False, reason)
+            with pytest.raises(LinkError, match=r"^the board has no weights; "):
+                next(driver.images(chip.program, x))
+        with pytest.raises(LinkError, match=r"^the board did not take the weights whole"):
+            driver.load(image[:500])
+        driver.load(image)
+        assert np.array_equal(next(driver.images(other, x))[None], other.run(x))
+
+
+@pytest.mark.parametrize("place", [5, 400])
+def test_a_flash_with_a_wrong_bit(chip: Chip, other: Program, place: int) -> None:
+    """The board says so and makes nothing, until weights come over the line."""
+    image = bytearray(weight_image(chip.program, chip.plan))
+    image[place] ^= 1 << 3
+    x = random_input(np.random.default_rng(1), chip.program, 1)
+    with serial_board(chip, BOARD, image=bytes(image)) as path, Driver(serial_port(path, BAUD)) as driver:
+        driver.expect(chip.program, program_hash(chip.program))
+        assert not driver.has(weight_image(chip.program, chip.plan))
+        assert driver.weights().reason == (Reason.SHAPE if place == 5 else Reason.CRC)
+        with pytest.raises(LinkError, match=r"^the board has no weights; "):
+            next(driver.images(chip.program, x))
+        driver.load(weight_image(chip.program, chip.plan, other))
+        assert np.array_equal(next(driver.images(other, x))[None], other.run(x))
+
+
+def test_cycles_equal_the_model_with_single_port_rams(chip: Chip, other: Program) -> None:
+    """The accelerator alone, its large memory in RAMs of one port."""
+    names = large_memories.choose(BOARD.device, loaded_memories(chip.program, chip.plan))
+    source = large_memories.placed(chip.verilog(), names) + large_memories.MODEL.read_text()
+    x = random_input(np.random.default_rng(4), chip.program, 3)
+    for text in (chip.verilog(), source):
+        made = api.simulate(Chip(chip.program, chip.plan, text, chip.files, chip.memory_bits), x, weights=other)
+        assert np.array_equal(made.outputs, other.run(x))
+        assert (made.latency, made.interval) == (chip.plan.cycles, chip.plan.interval)
