@@ -4,7 +4,7 @@
     IMAGE    an input                                PIXELS    an output
     LATENTS  state: 4, images: 4                     PIXELS    one for each image, inputs from `organza.latent_stream`
     MEASURE  state: 4, images: 4                     MEASURED  cycles: 8, CRC-32 of all outputs: 4; nothing else is sent
-    LOAD     offset: 4, bytes of an image: `LOAD_CHUNK`   LOADED    state: 1, reason: 1, bytes that came: 4, CRC-32: 4
+    LOAD     offset: 3, bytes of an image: `LOAD_CHUNK`   LOADED    state: 1, reason: 1, bytes that came: 4, CRC-32: 4
     WEIGHTS  nothing                                 LOADED    the same
     anything else, or damaged                        DAMAGE    reason: 1
 
@@ -36,7 +36,7 @@ from organza.schedule import ceil_div
 
 MAGIC, VERSION = b"ORGZ", 1
 HASH_BYTES, STATUS_BYTES, STATE_BYTES, COUNT_BYTES, CYCLE_BYTES = 32, 4, 4, 4, 8
-OFFSET_BYTES, LOAD_CHUNK = 4, 256
+OFFSET_BYTES, LOAD_CHUNK = 3, 256
 RUN_BYTES = STATE_BYTES + COUNT_BYTES  # payload of LATENTS and MEASURE
 MEASURED_BYTES = CYCLE_BYTES + 4
 _LOADED = struct.Struct("<BBII")

@@ -103,7 +103,7 @@ class Host(wiring.Component):
         fed_all = self._feed(m, feed, fed, kind == Kind.IMAGE)
         status = [self.error.word_select(k, BYTE) for k in range(STATUS_BYTES)]
         text = Array([*(Const(byte, BYTE) for byte in self.identity.pack()), *status])
-        taken = Signal(BYTE * OFFSET_BYTES)  # bytes of an image of weights
+        taken = Signal(BYTE * (OFFSET_BYTES - 1))  # chunks of an image of weights that came
         state_bytes = self._state(taken) if self.identity.loads else Const(0, BYTE * LOADED_BYTES)
         step, run, nothing = Signal(range(RUN_BYTES + receiver.READ_LATENCY + 1)), Signal(BYTE * RUN_BYTES), Signal()
         state, count = run[: BYTE * STATE_BYTES], run[BYTE * STATE_BYTES :]
@@ -213,12 +213,15 @@ class Host(wiring.Component):
     def _state(self, taken):
         """Payload of LOADED."""
         flags = [Cat(flag, Const(0, BYTE - len(flag))) for flag in (Cat(self.loaded, self.loading), self.refusal)]
-        return Cat(*flags, taken, self.image)
+        return Cat(*flags, Const(0, BYTE), taken, Const(0, BYTE), self.image)
 
     def _load(self, m, receiver, taken, reason, send):
-        """States of LOAD and WEIGHTS; `taken` bytes of an image have been, the last ones a chunk."""
+        """States of LOAD and WEIGHTS; `taken` chunks of an image have been."""
         count = OFFSET_BYTES + LOAD_CHUNK
         place, wait, offset = Signal(range(count)), Signal(range(VERDICT)), Signal(BYTE * OFFSET_BYTES)
+        latest, number = Signal.like(taken), offset[BYTE:]  # of the chunk that came last, of the one that comes
+        begins, follows, again = Signal(), Signal(), Signal()
+        assert LOAD_CHUNK == 1 << BYTE
         with m.State("LOAD"):
             m.d.comb += receiver.address.eq(place)
             # The offset, byte by byte; each is there some cycles after its address.
@@ -228,27 +231,32 @@ class Host(wiring.Component):
                 with m.If(place == OFFSET_BYTES - 1):
                     m.next = "OFFSET"
         with m.State("OFFSET"):
-            m.d.sync += wait.eq(0)
+            whole = offset[:BYTE] == 0
+            m.d.sync += [
+                wait.eq(0), begins.eq(offset == 0), follows.eq(whole & (number == taken)), again.eq(whole & (number == latest)),
+            ]  # fmt: skip
+            m.next = "ORDER"
+        with m.State("ORDER"):
             with m.If(self.loading):
                 m.d.sync += [place.eq(0), *send(Kind.DAMAGE, 1, reason.eq(Refusal.LOADING))]
                 m.next = "REFUSE"
-            with m.Elif((offset == 0) | (offset == taken)):
-                m.d.sync += taken.eq(offset)
-                m.next = "LOAD_CHUNK"
-            with m.Elif(offset + LOAD_CHUNK == taken):
+            with m.Elif(begins | follows):
+                m.d.sync += [latest.eq(number), taken.eq(number + 1)]
+                m.next = "CHUNK"
+            with m.Elif(again):
                 m.next = "WEIGHTS"
             with m.Else():
                 m.d.sync += [place.eq(0), *send(Kind.DAMAGE, 1, reason.eq(Refusal.OFFSET))]
                 m.next = "REFUSE"
-        with m.State("LOAD_CHUNK"):
+        with m.State("CHUNK"):
             m.d.comb += [
                 receiver.address.eq(place), self.load.valid.eq(wait == receiver.READ_LATENCY), self.load.payload.byte.eq(receiver.data),
-                self.load.payload.first.eq((offset == 0) & (place == OFFSET_BYTES)),
+                self.load.payload.first.eq(begins & (place == OFFSET_BYTES)),
             ]  # fmt: skip
             with m.If(~self.load.valid):
                 m.d.sync += wait.eq(wait + 1)
             with m.Elif(self.load.ready):
-                m.d.sync += [wait.eq(0), place.eq(place + 1), taken.eq(taken + 1)]
+                m.d.sync += [wait.eq(0), place.eq(place + 1)]
                 with m.If(place == count - 1):
                     m.next = "WEIGHTS"
         with m.State("WEIGHTS"):
