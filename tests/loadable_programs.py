@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from organza.codes import BlockHash, Code, Codebook, Hashed, MultiHash
+from organza.codes import BlockHash, Code, Codebook, Hashed, MultiHash, Ternary
+from organza.epilogue import Epilogue
+from organza.formats import Fixed
+from organza.geometry import Axis
 from organza.loadable import loadable
 from organza.program import Convolve, Program
 from tests.strategies import random_program
@@ -47,3 +50,18 @@ def _other_code(rng: np.random.Generator, code: Any) -> Code:
         centroids = np.sort(rng.choice(np.arange(-128, 128), count, replace=False))
         return Codebook(rng.integers(0, count, code.shape), centroids)
     return code.of_fields(rng.permutation(code.fields().reshape(-1)).reshape(code.shape))  # fields that exist
+
+
+def ternary_program() -> Program:
+    """16×1×1 → 16×4×4 → 3×8×8, the weights of the first layer far too many for a block RAM."""
+    rng, number = np.random.default_rng(2), Fixed(8, True, 1 / 32)
+
+    def layer(name, ci, co, axis, output):
+        shift, m = rng.integers(8, 11, co), rng.integers(20, 99, co)
+        return Convolve(
+            name=name, y=axis, x=axis, groups=1, code=Ternary(rng.integers(-1, 2, (ci, co, 4, 4)), 5), input=number, output=output,
+            epilogue=Epilogue(rng.integers(-99, 99, co), m, m // 4, shift, -128, 127),
+        )  # fmt: skip
+
+    up = Axis(size=4, kernel=4, up=2, crop_before=1, crop_after=1)
+    return Program((layer("first", 16, 16, Axis(size=1, kernel=4), number), layer("second", 16, 3, up, number)))

@@ -18,9 +18,7 @@ from organza.errors import UserError
 from organza.formats import Format
 from organza.host_protocol import (
     CYCLE_BYTES,
-    LOAD_CHUNK,
     MEASURED_BYTES,
-    OFFSET_BYTES,
     Identity,
     Kind,
     Loaded,
@@ -141,21 +139,15 @@ class Driver:
         say : is called with the fraction that has been sent.
         """
         self._wait()
-        for _ in range(TRIES):
-            loaded = None
-            for payload in chunks(image):
-                (reply,) = self._ask(Kind.LOAD, payload, Kind.LOADED)
-                loaded = self._loaded(reply)
-                place = int.from_bytes(payload[:OFFSET_BYTES], "little")
-                if loaded.place != place + LOAD_CHUNK:
-                    break  # the board has begun anew
-                say(min(loaded.place / len(image), 1.0))
-                if loaded.reason:
-                    raise LinkError(f"the board refuses the weights: {reason_text(loaded.reason)}")
-            else:
-                if loaded is not None and loaded.accepted and loaded.image == int.from_bytes(image[-CRC_BYTES:], "little"):
-                    return
-        raise LinkError("the board did not take the weights whole; check power, bitstream and baud")
+        loaded = None
+        for payload in chunks(image):
+            (reply,) = self._ask(Kind.LOAD, payload, Kind.LOADED)
+            loaded = self._loaded(reply)
+            say(min(loaded.place / len(image), 1.0))
+            if loaded.reason:
+                raise LinkError(f"the board refuses the weights: {reason_text(loaded.reason)}")
+        if loaded is None or not loaded.accepted or loaded.image != int.from_bytes(image[-CRC_BYTES:], "little"):
+            raise LinkError("the board did not take the weights whole; are they all there?")
 
     def has(self, image: bytes) -> bool:
         """Whether the board has loaded this image, if need be after it has read its flash."""

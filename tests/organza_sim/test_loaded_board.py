@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 
 from organza.board import load_board
-from organza.codes import Ternary
 from organza.driver import Driver, LinkError, serial_port
-from organza.epilogue import Epilogue
-from organza.formats import Fixed
-from organza.geometry import Axis
 from organza.loadable import fitted, loadable
-from organza.program import Convolve, Program
+from organza.program import Program
 from organza.program_file import program_hash
 from organza.weight_image import Reason
 from organza_hw.build import Chip, build
@@ -23,27 +19,12 @@ from organza_sim import api, large_memories
 from organza_sim.board_build import sources
 from organza_sim.planner import plan_program
 from organza_sim.serial_board import serial_board
-from tests.loadable_programs import other_weights
+from tests.loadable_programs import other_weights, ternary_program
 from tests.strategies import random_input
 
 pytestmark = pytest.mark.rtl
 BOARD = load_board("icebreaker")
 BAUD = 115_200  # means nothing to a pseudo-terminal
-
-
-def ternary_program() -> Program:
-    """16×1×1 → 16×4×4 → 3×8×8, the weights of the first layer far too many for a block RAM."""
-    rng, number = np.random.default_rng(2), Fixed(8, True, 1 / 32)
-
-    def layer(name, ci, co, axis, output):
-        shift, m = rng.integers(8, 11, co), rng.integers(20, 99, co)
-        return Convolve(
-            name=name, y=axis, x=axis, groups=1, code=Ternary(rng.integers(-1, 2, (ci, co, 4, 4)), 5), input=number, output=output,
-            epilogue=Epilogue(rng.integers(-99, 99, co), m, m // 4, shift, -128, 127),
-        )  # fmt: skip
-
-    up = Axis(size=4, kernel=4, up=2, crop_before=1, crop_after=1)
-    return Program((layer("first", 16, 16, Axis(size=1, kernel=4), number), layer("second", 16, 3, up, number)))
 
 
 @pytest.fixture(scope="module")
