@@ -70,7 +70,8 @@ def write_build(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
     dump_plan(chip.plan, folder / PLAN)
     _write_testbench(folder, chip, inputs[:TESTBENCH_IMAGES], image)
     (folder / README).write_text(_readme(chip))
-    hashes = {name: _hash(folder / name) for name in sorted([VERILOG, *chip.files, *([WEIGHTS] if image else [])])}
+    made: list[str] = [VERILOG, *chip.files, *([WEIGHTS] if image else [])]
+    hashes = {name: _hash(folder / name) for name in sorted(made)}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n")
 
 

@@ -111,7 +111,7 @@ class Identity:
     @property
     def requests(self) -> dict[int, int]:
         """Bytes of the payload of every kind of request."""
-        always = {Kind.HELLO: 0, Kind.IMAGE: self.input_size, Kind.LATENTS: RUN_BYTES, Kind.MEASURE: RUN_BYTES}
+        always: dict[int, int] = {Kind.HELLO: 0, Kind.IMAGE: self.input_size, Kind.LATENTS: RUN_BYTES, Kind.MEASURE: RUN_BYTES}
         return always | ({Kind.LOAD: OFFSET_BYTES + LOAD_CHUNK, Kind.WEIGHTS: 0} if self.loads else {})
 
     @property

@@ -38,8 +38,6 @@ def loadable(program: Program, layers: Collection[str] | None = None) -> Program
 
 
 def _loaded(node: Convolve) -> Convolve:
-    if isinstance(node.epilogue, ManagedEpilogue):
-        raise ValueError(f"{node.name}: weights of layers with managed exponents cannot be loaded at run time")
     bias = node.epilogue.bias
     own = max(max(int(value) if value >= 0 else -int(value) - 1 for value in (bias.min(), bias.max())).bit_length() + 1, 2)
     return replace(node, loads=min(max(own, replace(node, loads=own).dot_bits), MAX_BIAS_BITS))

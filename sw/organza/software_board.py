@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from organza.host_protocol import (
-    LOAD_CHUNK,
     CYCLE_BYTES,
+    LOAD_CHUNK,
     OFFSET_BYTES,
     RUN_BYTES,
     STATE_BYTES,

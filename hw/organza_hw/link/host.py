@@ -8,10 +8,10 @@ from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from organza.host_protocol import (
-    LOAD_CHUNK,
     COUNT_BYTES,
     CYCLE_BYTES,
     IDENTITY_BYTES,
+    LOAD_CHUNK,
     LOADED_BYTES,
     MEASURED_BYTES,
     OFFSET_BYTES,
@@ -27,7 +27,6 @@ from organza_hw.link.beat_bytes import BeatPacker, BeatUnpacker
 from organza_hw.link.frames import BYTE, FrameReceiver, FrameTransmitter
 from organza_hw.link.latents import Latents
 from organza_hw.loading.loader import LOAD_PORTS, WeightLoader
-
 
 STATES = {
     Kind.HELLO: "HELLO", Kind.IMAGE: "IMAGE", Kind.LATENTS: "RUN", Kind.MEASURE: "RUN", Kind.LOAD: "LOAD", Kind.WEIGHTS: "WEIGHTS",

@@ -1,5 +1,7 @@
 """Reads an image of weights from the flash that a board's bitstream is in, after reset."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -49,8 +51,9 @@ class SpiFlash(wiring.Component):
             raise ValueError(f"Flash must hold the image within 2**{ADDRESS_BITS} bytes, not at {offset} with {size}")
         self.offset, self.size = offset, size
         self.half, self.settle = half_period(hz), max(int(hz * SETTLE), WeightLoader.VERDICT + 2)
+        idle: Any = {"init": 1}  # the stubs know no init
         super().__init__({
-            "sck": Out(1), "cs": Out(1, init=1), "mosi": Out(1), "miso": In(1), "o": Out(stream.Signature(LOAD_BYTE)),
+            "sck": Out(1), "cs": Out(1, **idle), "mosi": Out(1), "miso": In(1), "o": Out(stream.Signature(LOAD_BYTE)),
             "loaded": In(1), "busy": Out(1), "failed": Out(1),
         })  # fmt: skip
 

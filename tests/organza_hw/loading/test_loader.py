@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from organza.weight_image import CRC_BYTES, HEADER_BYTES, LENGTH_BYTES, MAGIC, PARTS, SHAPE_BYTES, Reason, header, wrapped
+from organza.weight_image import (
+    CRC_BYTES,
+    HEADER_BYTES,
+    LENGTH_BYTES,
+    MAGIC,
+    PARTS,
+    SHAPE_BYTES,
+    Reason,
+    header,
+    wrapped,
+)
 from organza_hw.loading.loader import WeightLoader, word_bytes
 from organza_sim.pysim import trace_cycles
 from tests.organza_hw.patterns import PATTERNS
