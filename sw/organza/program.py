@@ -102,11 +102,11 @@ class Convolve:
         if self.loads is None:
             return
         check_integer(f"{self.name}: bits of a loaded bias", self.loads, 1, MAX_BIAS_BITS)
-        if not self.code.loads:
-            raise ValueError(f"{self.name}: {self.code.kind} weights cannot be loaded at run time")
         managed = isinstance(self.epilogue, ManagedEpilogue)
         if managed:
             raise ValueError(f"{self.name}: weights of layers with managed exponents cannot be loaded at run time")
+        if not self.code.loads:
+            raise ValueError(f"{self.name}: {self.code.kind} weights cannot be loaded at run time")
         bound = 1 << (self.loads - 1)
         least, most = int(self.epilogue.bias.min()), int(self.epilogue.bias.max())
         if least < -bound or most >= bound:

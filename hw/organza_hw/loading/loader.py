@@ -22,13 +22,14 @@ LOAD_PORTS = {
 
 
 class State(enum.Enum):
-    """What the next byte is: of no image, of the header, of a word, of the check sum; VERDICT: that has been read."""
+    """What the next byte is: of no image, of the header, of a word, of the check sum; VERDICT: that has been read; LOADED: and is right."""
 
     IDLE = 0
     HEADER = 1
     WORDS = 2
     CHECK = 3
     VERDICT = 4
+    LOADED = 5
 
 
 def word_bytes(width: int) -> int:
@@ -96,6 +97,7 @@ class WeightLoader(wiring.Component):
         reasons = Array(reason.value for reason, size in PARTS for _ in range(size))
         following = Signal.like(number)
         m.d.comb += [at.eq(Mux(first, 0, place)), following.eq(number + 1)]
+        m.d.comb += self.loaded.eq(state == State.LOADED)
         m.d.sync += self.write.eq(0)
         with m.Switch(state):
             with m.Case(State.WORDS):
@@ -113,12 +115,12 @@ class WeightLoader(wiring.Component):
                     with m.If(left == 0):
                         m.d.sync += state.eq(State.VERDICT)
             with m.Case(State.VERDICT):
-                m.d.sync += [state.eq(State.IDLE), self.loaded.eq(crc.match_detected)]
-                with m.If(~crc.match_detected):
-                    m.d.sync += self.refusal.eq(Reason.CRC)
+                m.d.sync += [
+                    state.eq(Mux(crc.match_detected, State.LOADED, State.IDLE)), self.refusal.eq(Mux(crc.match_detected, 0, Reason.CRC)),
+                ]  # fmt: skip
         with m.If(there & (first | (state == State.HEADER))):
             m.d.sync += [
-                self.loaded.eq(0), self.refusal.eq(0), state.eq(State.HEADER), place.eq(at + 1),
+                self.refusal.eq(0), state.eq(State.HEADER), place.eq(at + 1),
                 number.eq(0), address.eq(0), left.eq(sizes[0]),
             ]  # fmt: skip
             with m.If(byte != Array(self.header)[at]):

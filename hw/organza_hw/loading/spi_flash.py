@@ -96,7 +96,7 @@ class SpiFlash(wiring.Component):
                     m.next = "READ"
             with m.State("READ"):
                 # The last bit waits until there is a place for the byte.
-                m.d.comb += going.eq((left != 0) | ~self.o.valid | (phase != 0))
+                m.d.comb += going.eq((left != 0) | ~self.o.valid)
                 with m.If(bit_end & (left == 0)):
                     m.d.sync += [
                         left.eq(BYTE - 1), count.eq(count - 1), first.eq(0),
