@@ -169,16 +169,15 @@ def _read(path: Path) -> str:
 
 def _readme(chip: Chip) -> str:
     plan, program = chip.plan, chip.program
-    names = "\n".join(f"    {name}" for name in chip.files)
+    names = "".join(f"    {name}\n" for name in chip.files)
+    images = f"{names}                       memory images that generator.v reads with $readmemh; keep them in the working folder\n" if names else ""
     loads = f"{WEIGHTS:22} weights, which are loaded through the port `load` before anything runs (docs/loading.md)\n" if program.loads else ""
     return f"""\
 A generator accelerator: {len(program.nodes)} layers, {plan.lanes} multipliers.
 One image takes {plan.cycles:,} cycles; images follow each other every {plan.interval:,} cycles.
 
 generator.v            the accelerator; top module `generator`, ports clk, rst, i (stream in), o (stream out)
-{names}
-                       memory images that generator.v reads with $readmemh; keep them in the working folder
-{loads}program.safetensors    the integer meaning of the model: organza info program.safetensors
+{images}{loads}program.safetensors    the integer meaning of the model: organza info program.safetensors
 plan.json              lanes of every engine, beats and rings between them
 report.html            pictures, a drawing of the pipeline, numbers for every layer; report.json for machines
 images.png             the pictures; pipeline.svg and timeline.svg the drawings

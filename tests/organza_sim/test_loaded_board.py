@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from organza.board import load_board
 from organza.driver import Driver, LinkError, serial_port
+from organza.errors import UserError
 from organza.loadable import fitted, loadable
 from organza.program import Program
 from organza.program_file import program_hash
 from organza.weight_image import Reason
 from organza_hw.build import Chip, build
 from organza_hw.loading.image import loaded_memories, weight_image
-from organza_sim import api, large_memories
-from organza_sim.board_build import sources
+from organza_sim import api, large_memories, toolchain
+from organza_sim.board_build import flash_image, make, sources
 from organza_sim.planner import plan_program
 from organza_sim.serial_board import serial_board
 from tests.loadable_programs import other_weights, ternary_program
@@ -119,3 +121,40 @@ def test_cycles_equal_the_model_with_single_port_rams(chip: Chip, other: Program
         made = api.simulate(Chip(chip.program, chip.plan, text, chip.files, chip.memory_bits), x, weights=other)
         assert np.array_equal(made.outputs, other.run(x))
         assert (made.latency, made.interval) == (chip.plan.cycles, chip.plan.interval)
+
+
+@pytest.mark.synth
+@pytest.mark.full
+def test_bitstream_and_weights_in_one_file(tmp_path: Path, chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One layer fits beside the line and the flash; other weights take the same bitstream, without synthesis."""
+    program = loadable(Program(ternary_program().nodes[:1]))
+    chip = build(program, plan_program(program, 8))
+    board = BOARD.with_core_hz(BOARD.core_hz // 2)
+    made = make(chip, board, "icebreaker", tmp_path)
+    assert made.used["large_rams"] == 1 and made.used["block_rams"] <= 30
+    first = (tmp_path / made.bitstream).read_bytes()
+    assert BOARD.flash is not None
+    image = weight_image(program, chip.plan)
+    assert first[BOARD.flash.offset :] == image == (tmp_path / "weights.bin").read_bytes()
+    monkeypatch.setattr(toolchain, "synthesize", None)
+    other = other_weights(np.random.default_rng(0), program)
+    make(chip, board, "icebreaker", tmp_path, weights=other)
+    second = (tmp_path / made.bitstream).read_bytes()
+    assert second[: BOARD.flash.offset] == first[: BOARD.flash.offset]
+    assert second[BOARD.flash.offset :] == weight_image(program, chip.plan, other)
+
+
+def test_a_bitstream_before_its_weights() -> None:
+    """Padded as an erased flash is; one that reaches into the weights is refused, and so are weights beyond the flash."""
+    assert BOARD.flash is not None
+    made = flash_image(BOARD, b"bits", b"image")
+    assert made == b"bits" + b"\xff" * (BOARD.flash.offset - 4) + b"image"
+    assert flash_image(BOARD, b"bits", b"") == b"bits" == flash_image(load_board("ulx3s-85f"), b"bits", b"image")
+    with pytest.raises(UserError, match=r"^offset of the board's flash must be at least 131,073, the bytes of the bitstream, not 131,072$"):
+        flash_image(BOARD, bytes(BOARD.flash.offset + 1), b"image")
+    program = loadable(Program(ternary_program().nodes[1:]))
+    chip = build(program, plan_program(program, 8))
+    least = BOARD.flash.offset + len(weight_image(program, chip.plan))
+    sources(chip, BOARD.model_copy(update={"flash": BOARD.flash.model_copy(update={"bytes": least})}))
+    with pytest.raises(ValueError, match=rf"^Flash must have at least {least:,} bytes for the weights, not {least - 1:,}$"):
+        sources(chip, BOARD.model_copy(update={"flash": BOARD.flash.model_copy(update={"bytes": least - 1})}))
