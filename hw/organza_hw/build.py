@@ -51,11 +51,12 @@ def build(program: Program, plan: Plan) -> Chip:
     plan.schedules(program)  # refuses before there are components, which Amaranth would report as unused
     pipeline = Pipeline(program, plan)
     roms = _roms(pipeline)
+    more = (rom.LOADED_VERILOG,) if program.loads else ()
     return Chip(
         program, plan,
-        source="\n".join((to_verilog(pipeline, TOP), VERILOG)),
+        source="\n".join((to_verilog(pipeline, TOP), VERILOG, *more)),
         files={name: rom.hex for name, rom in roms.items()},
-        memory_bits=sum(rom.width * len(rom.words) for rom in roms.values()),
+        memory_bits=sum(rom.width * len(rom.words) for rom in [*roms.values(), *(copies[0] for copies in pipeline.loaded_roms)]),
     )  # fmt: skip
 
 

@@ -81,6 +81,7 @@ class Engine(wiring.Component):
         shape_in, shape_out = wire_shape(node.input), wire_shape(node.output)
         self.sum_bits = node.accumulator_bits
         self.term = term_of(node.code, schedule.arithmetic)
+        self.registers = self.term.loaded(file=file) if schedule.loads else []
         # An image begins when the last but one has left; by then it must be known what that one asks for.
         known = address_latency(schedule) + supply_of(schedule).latency + OPERAND_LATENCY + self.term.latency(schedule.ti) + ROUND_TRIP
         if isinstance(node.output, Managed) and ImageExponents.latency(schedule.e) > known:
@@ -93,14 +94,14 @@ class Engine(wiring.Component):
             width=max((schedule.ci_tiles - 1).bit_length(), 1), words=blocks, file=file and f"{file}_blocks.hex",
         )  # fmt: skip
 
-        pieces = self._pieces()
+        pieces = self.pieces()
         self.constants = Constants(
             node.epilogue, e=schedule.e,
-            chunks=[channels for channels, _ in pieces], extra=[extra for _, extra in pieces],
+            chunks=[channels for channels, _ in pieces], extra=[extra for _, extra in pieces], loads=node.loads,
         )  # fmt: skip
         self.constant_rom = Rom(
             width=max(self.constants.layout.size, 1), words=self.constants.words,
-            file=file and f"{file}_constants.hex",
+            file=file and f"{file}_constants.hex", loads=schedule.loads,
         )  # fmt: skip
         word = data.View(self.constants.layout, Signal(self.constants.layout.size))
         shapes = {
@@ -112,7 +113,7 @@ class Engine(wiring.Component):
             (ManagedUnit(node, **options) if managed else EpilogueUnit(node.epilogue, **options))
             for options in schedule.e * [
                 {"sum_bits": self.sum_bits, "output": shape_out, **shapes, "to_wire": node.output.to_wire,
-                 "file": file and f"{file}_table.hex"}
+                 "file": file and f"{file}_table.hex", **({} if managed else {"loads": schedule.loads})}
             ]
         ]  # fmt: skip
         self.exponents = ImageExponents(node, e=schedule.e, bits=len(self.units[0].wide)) if managed else None
@@ -133,7 +134,7 @@ class Engine(wiring.Component):
             **({"status": Out(stream.Signature(STATUS, always_ready=True))} if self.writer else {}),
         })  # fmt: skip
 
-    def _pieces(self):
+    def pieces(self):
         """For every epilogue step of every tile: its channels, and where the output row takes them."""
         schedule, node = self.schedule, self.schedule.node
         group = node.co // node.groups
@@ -153,7 +154,13 @@ class Engine(wiring.Component):
     def roms(self) -> list[Rom]:
         """Memories that have a file."""
         roms = *self.weights.roms, self.blocks, self.constant_rom, self.units[0].rom
-        return [rom for rom in roms if rom is not None and rom.file]
+        return [rom for rom in roms if rom is not None and rom.file and not rom.loads]
+
+    @property
+    def loaded_roms(self) -> list[list[Rom]]:
+        """Memories that are loaded at run time, in the order of an image; those that get the same words together."""
+        roms = *([rom] for rom in self.weights.roms), [self.constant_rom], [unit.rom for unit in self.units if unit.rom], self.registers
+        return [copies for copies in roms if copies and copies[0].loads]
 
     def elaborate(self, platform):
         m = Module()
@@ -165,6 +172,8 @@ class Engine(wiring.Component):
             tables, blocks=self.blocks, words_ahead=self.weights.words_ahead
         )
         m.submodules.weights = self.weights
+        for registers in self.registers:
+            m.submodules.registers = registers
         m.submodules.lanes = lanes = self.term.lanes(
             self.term, activation=lane_shape(node.input),
             ti=schedule.ti, to=schedule.to, p=schedule.p, sum_bits=node.dot_bits, span=ring.lanes, instances=self.instances,

@@ -6,7 +6,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza.epilogue import MULTIPLIER_BITS, Epilogue
+from organza.epilogue import MAX_SHIFT, MULTIPLIER_BITS, Epilogue
 from organza_hw.compare import less_than
 from organza_hw.lanes.dot import register
 from organza_hw.multiply import multiply, multiply_latency
@@ -23,22 +23,27 @@ def _shape_of(low, high):
 
 
 class Constants:
-    """Bias, multipliers and shifts of a layer as words of E channels; fields that never change stay out of the words.
+    """Bias, multipliers and shifts of a layer as words of E channels; fields that never change stay out of the words, unless
+    they are loaded at run time.
 
     Parameters
     ----------
     epilogue : the layer's `Epilogue`.
     chunks : for each word the list of its output channels, at most E.
     extra : for each word a dictionary of unsigned values that travel with it.
+    loads : bits of a loaded bias, None for constants that do not change.
     """
 
-    def __init__(self, epilogue: Epilogue, *, e: int, chunks: list[list[int]], extra: list[dict]):
+    def __init__(self, epilogue: Epilogue, *, e: int, chunks: list[list[int]], extra: list[dict], loads: int | None = None):
         self.fields, self.fixed, self.e = {}, {}, e
         columns = {"bias": epilogue.bias, "positive": epilogue.positive,
                    "negative": epilogue.negative, "shift": epilogue.shift}  # fmt: skip
         for name, values in columns.items():
             low, high = int(values.min()), int(values.max())
-            if low == high:
+            if loads is not None:
+                widths = {"bias": signed(loads), "shift": unsigned(MAX_SHIFT.bit_length())}
+                self.fields[name] = widths.get(name, signed(MULTIPLIER_BITS))
+            elif low == high:
                 self.fixed[name] = Const(low, _shape_of(low, high))
             else:
                 self.fields[name] = _shape_of(min(low, 0), max(high, 0))
@@ -82,7 +87,7 @@ class EpilogueUnit(wiring.Component):
     choice: Signal
 
     def __init__(
-        self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, to_wire=None, file=None, others=()
+        self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, to_wire=None, file=None, others=(), loads=False
     ):
         self.epilogues, self.sum_bits, shape = [epilogue, *others], sum_bits, Shape.cast(output)
         self.instances = file is not None
@@ -102,7 +107,7 @@ class EpilogueUnit(wiring.Component):
                 entries += (to_wire(one.table) if to_wire else one.table).tolist()
         if entries:
             mask = (1 << shape.width) - 1
-            self.rom = Rom(width=shape.width, words=[int(v) & mask for v in entries], file=file)
+            self.rom = Rom(width=shape.width, words=[int(v) & mask for v in entries], file=file, loads=loads)
 
     @staticmethod
     def latency_of(sum_bits: int, table: bool = False) -> int:

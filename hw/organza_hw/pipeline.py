@@ -6,6 +6,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza.loadable import shape_hash
 from organza.plan import JointPlan, Plan, Work, schedules_of
 from organza.program import Program
 from organza.time_sharing import TimeSharing
@@ -14,6 +15,8 @@ from organza_hw.exponents import STATUS
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_payload, joint_signature
 from organza_hw.joint_rle import RunDecoder, RunEncoder
+from organza_hw.loading.loader import LOAD_PORTS, WeightLoader
+from organza_hw.rom import Rom
 from organza_hw.shared.engine import SharedEngine
 
 
@@ -39,6 +42,9 @@ class Pipeline(wiring.Component):
     -------
     i, o : streams of `joint_signature`.
     error : Out(engines), bit k: the stored weights of engine k are damaged, see `Engine`. Bits stay.
+    load : In, stream of `LOAD_BYTE`; loaded : Out(1); refusal : Out, a `Reason` or 0; image : Out(32), see `WeightLoader`. Only where
+        weights are loaded at run time. Until they are, and while others come, the accelerator is in reset: it takes and offers
+        nothing, and what was in it is gone.
     status{k} : Out, for every joint k with managed exponents, see `ExponentUnit`; inside also the wires ``status{k}_payload``,
         ``status{k}_valid``, ``status{k}_ready``.
     """
@@ -46,6 +52,10 @@ class Pipeline(wiring.Component):
     i: stream.Interface
     o: stream.Interface
     error: Signal
+    load: stream.Interface
+    loaded: Signal
+    refusal: Signal
+    image: Signal
 
     def __init__(self, program: Program, plan: Plan, *, files: bool = True):
         self.program, self.plan = program, plan
@@ -57,11 +67,13 @@ class Pipeline(wiring.Component):
         self.coders = {
             k: self._coder(schedules_of(works[k - 1])[-1].node, joint.n) for k, joint in enumerate(plan.joints) if joint.coding == "rle"
         }
+        self.loader = WeightLoader(shape_hash(program, plan), [(rom.width, len(rom.words)) for rom, *_ in self.loaded_roms]) if program.loads else None
         super().__init__({
             "i": In(joint_signature(wire_shape(program.input), plan.joints[0].n)),
             "o": Out(joint_signature(wire_shape(program.output), plan.joints[-1].n)),
             "error": Out(len(self.engines)),
             **{f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed},
+            **(LOAD_PORTS if self.loader else {}),
         })  # fmt: skip
 
     @property
@@ -69,21 +81,29 @@ class Pipeline(wiring.Component):
         """Joints with managed exponents."""
         return [k for k, engine in enumerate(self.engines, 1) if engine.writer]
 
+    @property
+    def loaded_roms(self) -> list[list[Rom]]:
+        """Memories that are loaded at run time, in the order of an image; those that get the same words together."""
+        return [copies for engine in self.engines for copies in engine.loaded_roms]
+
     def elaborate(self, platform):
         m = Module()
-        source = self.i
+        source, sink = self.i, self.o
+        held: Any = lambda component: component  # noqa: E731
+        if self.loader:
+            held, source, sink = self._load(m, self.loader)
         for k, engine in enumerate(self.engines):
-            m.submodules[f"layer{k}"] = engine
+            m.submodules[f"layer{k}"] = held(engine)
             if k in self.coders:
                 encoder, decoder = self.coders[k]
-                m.submodules[f"encoder{k}"], m.submodules[f"decoder{k}"] = encoder, decoder
+                m.submodules[f"encoder{k}"], m.submodules[f"decoder{k}"] = held(encoder), held(decoder)
                 wiring.connect(m, source, encoder.i)
                 for given, taken in zip(encoder.o, decoder.i, strict=True):
                     wiring.connect(m, given, taken)
                 source = decoder.o
             self._joint(m, k, source, engine.i)
             source = engine.o
-        self._joint(m, len(self.engines), source, self.o)
+        self._joint(m, len(self.engines), source, sink)
         m.d.comb += self.error.eq(Cat(engine.error for engine in self.engines))
         for k in self.managed:
             engine, port = self.engines[k - 1], getattr(self, f"status{k}")
@@ -94,6 +114,25 @@ class Pipeline(wiring.Component):
                 port.payload.eq(payload), port.valid.eq(valid),
             ]  # fmt: skip
         return m
+
+    def _load(self, m, loader):
+        """Connect the loader: what keeps a component in reset until weights are there, and the streams that are closed until then."""
+        m.submodules.loader = loader
+        hold = Signal(init=1)  # far from everything that it resets, so behind a register
+        m.d.sync += hold.eq(~loader.loaded)
+        wiring.connect(m, wiring.flipped(self.load), loader.i)
+        m.d.comb += [self.loaded.eq(loader.loaded & ~hold), self.refusal.eq(loader.refusal), self.image.eq(loader.image)]
+        for number, copies in enumerate(self.loaded_roms):
+            for rom in copies:
+                m.d.comb += [
+                    rom.load.eq(loader.write[number]), rom.load_addr.eq(loader.address), rom.load_data.eq(loader.words[number]),
+                ]  # fmt: skip
+        source, sink = self.i.signature.create(), self.o.signature.create()
+        m.d.comb += [
+            source.payload.eq(self.i.payload), source.valid.eq(self.i.valid & ~hold), self.i.ready.eq(source.ready & ~hold),
+            self.o.payload.eq(sink.payload), self.o.valid.eq(sink.valid & ~hold), sink.ready.eq(self.o.ready),
+        ]  # fmt: skip
+        return ResetInserter(hold), source, sink
 
     @staticmethod
     def _coder(node, n):

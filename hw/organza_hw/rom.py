@@ -1,9 +1,10 @@
-"""Read-only memory with registers behind it, filled from Python or from a file beside the Verilog."""
+"""Read-only memory with registers behind it: filled from Python, from a file beside the Verilog, or at run time."""
 
 from amaranth import *
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from organza_hw.block_ram import block_ram
 from organza_hw.lanes.dot import register
 
 MODULE = "organza_rom"
@@ -30,6 +31,47 @@ module {MODULE} #(
     end
 endmodule
 """
+LOADED_MODULE = "organza_loaded"
+LOADED_VERILOG = f"""\
+// Memory that is filled at run time, and then only read: nothing is read while load is 1. data follows addr by two clock edges.
+// NAME says to synthesis which one it is. LARGE: out of single-port RAMs of 16 bits × 16,384 (iCE40 UP5K), which no bitstream fills.
+module {LOADED_MODULE} #(
+    parameter WIDTH = 1,
+    parameter DEPTH = 1,
+    parameter ADDRESS = 1,
+    parameter NAME = "",
+    parameter LARGE = 0
+) (
+    input  wire               clk,
+    input  wire [ADDRESS-1:0] addr,
+    output reg  [WIDTH-1:0]   data,
+    input  wire               load,
+    input  wire [ADDRESS-1:0] load_addr,
+    input  wire [WIDTH-1:0]   load_data
+);
+    generate if (LARGE) begin : single_port
+        localparam COLUMNS = (WIDTH + 15) / 16;
+        wire [13:0] place = load ? load_addr : addr;
+        wire [16*COLUMNS-1:0] written = load_data, read;
+        genvar column;
+        for (column = 0; column < COLUMNS; column = column + 1) begin : ram
+            SB_SPRAM256KA cell_ (
+                .ADDRESS(place), .DATAIN(written[16*column +: 16]), .MASKWREN(4'b1111), .WREN(load), .CHIPSELECT(1'b1), .CLOCK(clk),
+                .STANDBY(1'b0), .SLEEP(1'b0), .POWEROFF(1'b1), .DATAOUT(read[16*column +: 16])
+            );
+        end
+        always @(posedge clk) data <= read[WIDTH-1:0];
+    end else begin : block
+        (* no_rw_check *) reg [WIDTH-1:0] words [0:DEPTH-1];
+        reg [WIDTH-1:0] read;
+        always @(posedge clk) begin
+            if (load) words[load_addr] <= load_data;
+            read <= words[addr];
+            data <= read;
+        end
+    end endgenerate
+endmodule
+"""
 
 
 class Rom(wiring.Component):
@@ -43,27 +85,39 @@ class Rom(wiring.Component):
     words : non-negative integers below 2**width.
     file : name of the hexadecimal file that holds the words in simulation and synthesis, or None to put them into the
         netlist (what Amaranth's own simulator needs).
+    loads : the words are written at run time; those given here are only what they will be, and `file` a name.
 
     Members
     -------
     addr : In(range(len(words)))
     data : Out(width), the word at the `addr` of `LATENCY` cycles before.
+    load : In(1), load_addr, load_data : In, of a memory that `loads`: a word to write. What is read meanwhile is no word.
     """
 
     LATENCY = 2
 
     addr: Signal
     data: Signal
+    load: Signal
+    load_addr: Signal
+    load_data: Signal
 
-    def __init__(self, *, width, words, file=None):
+    def __init__(self, *, width, words, file=None, loads=False):
         words = [int(word) for word in words]
         if width < 1 or not words:
             raise ValueError(f"Rom must have a width and words, not {width} and {len(words)}")
         if any(not 0 <= word < 1 << width for word in words):
             raise ValueError(f"Rom words must fit {width} bits")
-        self.width, self.words, self.file = width, words, file
+        self.width, self.words, self.file, self.loads = width, words, file, loads
         self.address_bits = max(1, (len(words) - 1).bit_length())
-        super().__init__({"addr": In(self.address_bits), "data": Out(width)})
+        ports = {"addr": In(self.address_bits), "data": Out(width)}
+        loading = {"load": In(1), "load_addr": In(self.address_bits), "load_data": In(width)}
+        super().__init__({**ports, **loading} if loads else ports)
+
+    @property
+    def name(self):
+        """Of the memory in a netlist: its file's without the ending."""
+        return (self.file or "").removesuffix(".hex")
 
     @property
     def hex(self):
@@ -73,7 +127,28 @@ class Rom(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        if self.file is None:
+        if self.loads and self.file is not None:
+            m.submodules.words = Instance(
+                LOADED_MODULE,
+                p_WIDTH=self.width,
+                p_DEPTH=len(self.words),
+                p_ADDRESS=self.address_bits,
+                p_NAME=self.name,
+                i_clk=ClockSignal(),
+                i_addr=self.addr,
+                o_data=self.data,
+                i_load=self.load,
+                i_load_addr=self.load_addr,
+                i_load_data=self.load_data,
+            )
+        elif self.loads:
+            m.submodules.words = words = block_ram(self.width, len(self.words))
+            read, write = words.read_port(), words.write_port()
+            m.d.comb += [
+                read.addr.eq(self.addr), self.data.eq(register(m, read.data, stages=self.LATENCY - 1, reset=False)),
+                write.en.eq(self.load), write.addr.eq(self.load_addr), write.data.eq(self.load_data),
+            ]  # fmt: skip
+        elif self.file is None:
             m.submodules.words = words = memory.Memory(shape=self.width, depth=len(self.words), init=self.words)
             port = words.read_port()
             # Memory ports are as narrow as the depth allows: one word has no address.
@@ -89,6 +164,47 @@ class Rom(wiring.Component):
                 i_addr=self.addr,
                 o_data=self.data,
             )
+        return m
+
+
+class Registers(wiring.Component):
+    """Few words that are loaded at run time and all there at once.
+
+    Latency: a word is in `values` in the cycle after `load`. No reset touches them.
+
+    Parameters
+    ----------
+    As those of a `Rom` that `loads`; `shape` of a word instead of its width.
+
+    Attributes
+    ----------
+    values : a Signal for every word.
+
+    Members
+    -------
+    load, load_addr, load_data : In, as of a `Rom`.
+    """
+
+    loads = True
+
+    load: Signal
+    load_addr: Signal
+    load_data: Signal
+
+    def __init__(self, *, shape, words, file=None):
+        self.shape = Shape.cast(shape)
+        self.width, self.words, self.file = self.shape.width, [int(word) % (1 << self.shape.width) for word in words], file
+        self.values = [Signal(self.shape, name=f"value_{number}", reset_less=True) for number in range(len(self.words))]
+        super().__init__({"load": In(1), "load_addr": In(range(max(len(self.words), 2))), "load_data": In(self.width)})
+
+    name = Rom.name
+
+    def elaborate(self, platform):
+        m = Module()
+        with m.If(self.load), m.Switch(self.load_addr):
+            for number, value in enumerate(self.values):
+                with m.Case(number):
+                    m.d.sync += value.eq(self.load_data)
         return m
 
 

@@ -67,7 +67,7 @@ class StoredWeights(Weights):
         code = schedule.node.code
         words = code.words(schedule.ti, schedule.to, schedule.node.groups)
         packed = pack_words(words.reshape(len(words), -1), code.field_bits)
-        self.rom = Rom(width=len(self.data), words=packed, file=file and f"{file}_weights.hex")
+        self.rom = Rom(width=len(self.data), words=packed, file=file and f"{file}_weights.hex", loads=schedule.loads)
         self.roms = [self.rom]
 
     def elaborate(self, platform):
@@ -87,7 +87,9 @@ class TritWeights(Weights):
         code: Any = schedule.node.code
         words = code.byte_words(schedule.ti, schedule.to, schedule.node.groups)
         self.bytes = words.shape[1]
-        self.rom = Rom(width=BYTE * self.bytes, words=pack_words(words, BYTE), file=file and f"{file}_weights.hex")
+        self.rom = Rom(
+            width=BYTE * self.bytes, words=pack_words(words, BYTE), file=file and f"{file}_weights.hex", loads=schedule.loads,
+        )  # fmt: skip
         self.roms = [self.rom]
 
     def elaborate(self, platform):
@@ -159,6 +161,7 @@ class RowWeights(Weights):
             width=len(self.data),
             words=pack_words(rows, self.field_bits),
             file=file and f"{file}_weights.hex",
+            loads=schedule.loads,
         )
         self.roms = [self.rom]
 

@@ -13,6 +13,7 @@ from organza.plan import Plan
 from organza.program import Program
 from organza_hw.build import Chip
 from organza_hw.build import build as generate
+from organza_hw.loading.image import weight_image
 from organza_sim import rtl
 from organza_sim.beats import Beat, from_beats, to_beats
 from organza_sim.planner import DEFAULT_LANES, plan_program
@@ -136,6 +137,7 @@ def run_chip(
     joints: bool = False,
     progress: Progress | None = None,
     limit: int | None = None,
+    weights: Program | None = None,
 ) -> rtl.RtlRun:
     """Run integers `x` (N, channels, height, width) through the chip's Verilog and memory images in Verilator.
 
@@ -171,6 +173,7 @@ def run_chip(
             folder=folder,
             wave=trace,
             layers=chip.plan.engine_names,
+            images=[weight_image(chip.program, chip.plan, weights)] if chip.program.loads else (),
             watchdog=max(WATCHDOG, 4 * chip.plan.cycles),
             limit=limit,
             progress=report,
@@ -185,6 +188,7 @@ def simulate(
     trace: str | Path | None = None,
     joints: bool = False,
     progress: Progress | None = None,
+    weights: Program | None = None,
 ) -> Simulation:
     """Run the chip's Verilog on inputs `x`, real (then quantised as the Program says) or integer.
 
@@ -195,12 +199,15 @@ def simulate(
         or the sink takes nothing. Without them cycles equal the model's exactly.
     trace : VCD file to write (makes the simulation slower).
     joints : also record what passes between the layers.
+    weights : Program whose weights are loaded into a chip that loads them; None for its own. They are loaded before cycle 0.
 
-    Raises ValueError for wrong inputs, `organza_sim.verilator.VerilatorError` when a tool is missing, and
+    Raises ValueError for wrong inputs, and weights that do not fit the chip, `organza_sim.verilator.VerilatorError` when a tool is missing, and
     `organza_sim.rtl.RtlError` when the Verilog hangs, breaks a stream's protocol, or reports damaged
     weights.
     """
-    integers = to_integers(chip.program, x)
+    if weights is not None and not chip.program.loads:
+        raise ValueError("Chip must load its weights to be run with others")
+    integers = to_integers(weights or chip.program, x)
     run = run_chip(
         chip,
         integers,
@@ -208,6 +215,7 @@ def simulate(
         trace=None if trace is None else Path(trace),
         joints=joints,
         progress=progress,
+        weights=weights,
     )
     return from_run(chip, run)
 

@@ -11,13 +11,16 @@ from typing import Any
 
 from organza.board import Board
 from organza.errors import UserError
+from organza.program import Program
 from organza_hw.boards.pll import divisors
 from organza_hw.boards.top import TOP, BoardTop, Generator, check
 from organza_hw.boards.video_top import VideoTop, check_video
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
+from organza_hw.loading.image import loaded_memories, weight_image
 from organza_hw.verilog import to_verilog
-from organza_sim import cache, deep_memories, output_registers, toolchain
+from organza_sim import cache, deep_memories, large_memories, output_registers, toolchain
+from organza_sim.build_folder import WEIGHTS
 from organza_sim.constraint_files import SUFFIXES, constraints
 from organza_sim.yowasp import ToolError
 
@@ -78,22 +81,29 @@ def sources(chip: Chip, board: Board, *, video: bool = False, **options: int) ->
     Raises ValueError where the board's top cannot be made.
     """
     program, plan = chip.program, chip.plan
-    (check_video if video else check)(board, program, **options)
+    if video:
+        check_video(board, program, **options)
+    else:
+        check(board, program, plan)
     top = (VideoTop if video else BoardTop)(board, program, plan, Generator(program, plan, GENERATOR), **options)
-    return {f"{TOP}.v": to_verilog(top, TOP), "generator.v": chip.verilog(), **chip.files}
+    chosen = large_memories.choose(board.device, loaded_memories(program, plan)) if program.loads else []
+    return {f"{TOP}.v": to_verilog(top, TOP), "generator.v": large_memories.placed(chip.verilog(), chosen), **chip.files}
 
 
 def make(
-    chip: Chip, board: Board, name: str, folder: Path, *, video: bool = False, seeds: int = 1, say: Say = lambda what, done: None
+    chip: Chip, board: Board, name: str, folder: Path, *, video: bool = False, seeds: int = 1, say: Say = lambda what, done: None,
+    weights: Program | None = None,
 ) -> BoardBuild:
     """Build `chip` for a board into the existing `folder`: sources, constraint file, and where tools are open the bitstream.
 
-    Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache.
+    Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache. Of a chip that
+    loads its weights also their image, those of `weights` or its own; where the board's flash is read, it is behind the bitstream.
     video : a top that shows images on a screen instead of one that answers a host.
 
     Raises `UserError` if the chip does not fit or its clock does not close; RuntimeError if a tool fails.
     """
-    files = {**sources(chip, board, video=video), f"{TOP}{SUFFIXES[board.device.family]}": constraints(board)}
+    text = constraints(board, loads=chip.program.loads)
+    files = {**sources(chip, board, video=video), f"{TOP}{SUFFIXES[board.device.family]}": text}
     for file, text in files.items():
         (folder / file).write_text(text)
     key = cache.digest(
@@ -110,9 +120,24 @@ def make(
     record = json.loads(found.read_text())
     data = bytes.fromhex(record.pop("data"))
     made = BoardBuild(**{**record, "board": name})
+    image = weight_image(chip.program, chip.plan, weights) if chip.program.loads else b""
+    if image:
+        (folder / WEIGHTS).write_bytes(image)
     if made.bitstream:
-        (folder / made.bitstream).write_bytes(data)
+        (folder / made.bitstream).write_bytes(flash_image(board, data, image))
     return made
+
+
+def flash_image(board: Board, bitstream: bytes, image: bytes) -> bytes:
+    """What is to be written to a board: its bitstream, and where its flash is read an image of weights behind it.
+
+    Raises `UserError` if the bitstream reaches into the weights.
+    """
+    if not image or board.flash is None:
+        return bitstream
+    if len(bitstream) > board.flash.offset:
+        raise UserError(f"offset of the board's flash must be at least {len(bitstream):,}, the bytes of the bitstream, not {board.flash.offset:,}")
+    return bitstream.ljust(board.flash.offset, b"\xff") + image
 
 
 def _run(
@@ -144,7 +169,7 @@ def _run(
     for seed in range(1, seeds + 1):
         say(f"place and route, seed {seed}", 0.2 + 0.7 * (seed - 1) / seeds)
         try:
-            report = toolchain.place(folder, board, TOP, seed=seed)
+            report = toolchain.place(folder, board, TOP, seed=seed, loads=chip.program.loads)
         except ToolError as error:
             raise UserError(f"cannot be placed on {name}: {error.last_line}; if it does not fit, {_WAYS}") from error
         late = _late_screen(report)

@@ -17,11 +17,13 @@ from organza.register_texts import HEADER, MARKDOWN, c_header, markdown
 from organza_hw.axi.top import TOP as AXI_TOP
 from organza_hw.axi.top import axi_verilog
 from organza_hw.build import Chip, memory_words
+from organza_hw.loading.image import weight_image
 from organza_sim import testbench
 from organza_sim.api import joint_beats
 from organza_sim.beats import to_beats
 
 VERILOG, AXI = "generator.v", f"{AXI_TOP}.v"
+WEIGHTS = "weights.bin"
 PROGRAM = "program.safetensors"
 PLAN = "plan.json"
 REPORT = "report.json"
@@ -67,12 +69,15 @@ def write_build(folder: Path, chip: Chip, inputs: np.ndarray, *, axi: bool = Fal
     (folder / VERILOG).write_text(chip.verilog())
     for name, text in chip.files.items():
         (folder / name).write_text(text)
+    image = weight_image(chip.program, chip.plan) if chip.program.loads else b""
+    if image:
+        (folder / WEIGHTS).write_bytes(image)
     save_program(chip.program, folder / PROGRAM)
     dump_plan(chip.plan, folder / PLAN)
-    _write_testbench(folder, chip, inputs[:TESTBENCH_IMAGES])
+    _write_testbench(folder, chip, inputs[:TESTBENCH_IMAGES], image)
     (folder / README).write_text(_readme(chip, axi))
-    more = _write_axi(folder, chip) if axi else []
-    hashes = {name: _hash(folder / name) for name in sorted([VERILOG, *chip.files, *more])}
+    made: list[str] = [VERILOG, *chip.files, *([WEIGHTS] if image else []), *(_write_axi(folder, chip) if axi else [])]
+    hashes = {name: _hash(folder / name) for name in sorted(made)}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n")
 
 
@@ -87,7 +92,7 @@ def _write_axi(folder: Path, chip: Chip) -> list[str]:
     return [AXI, HEADER]
 
 
-def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
+def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray, image: bytes) -> None:
     joints, formats = chip.plan.joints, joint_beats(chip)
     testbench.write(
         folder,
@@ -98,6 +103,7 @@ def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray) -> None:
         o=formats[-1],
         errors=len(chip.plan.engines),
         watchdog=max(100_000, 4 * chip.plan.cycles),
+        image=image,
     )
 
 
@@ -189,15 +195,15 @@ _AXI_README = f"""\
 
 def _readme(chip: Chip, axi: bool) -> str:
     plan, program = chip.plan, chip.program
-    names = "\n".join(f"    {name}" for name in chip.files)
+    names = "".join(f"    {name}\n" for name in chip.files)
+    images = f"{names}                       memory images that generator.v reads with $readmemh; keep them in the working folder\n" if names else ""
+    loads = f"{WEIGHTS:22} weights, which are loaded through the port `load` before anything runs (docs/loading.md)\n" if program.loads else ""
     return f"""\
 A generator accelerator: {len(program.nodes)} layers, {plan.lanes} multipliers.
 One image takes {plan.cycles:,} cycles; images follow each other every {plan.interval:,} cycles.
 
 generator.v            the accelerator; top module `generator`, ports clk, rst, i (stream in), o (stream out)
-{names}
-                       memory images that generator.v reads with $readmemh; keep them in the working folder
-{_AXI_README if axi else ""}\
+{images}{loads}{_AXI_README if axi else ""}\
 program.safetensors    the integer meaning of the model: organza info program.safetensors
 plan.json              lanes of every engine, beats and rings between them
 report.html            pictures, a drawing of the pipeline, numbers for every layer; report.json for machines

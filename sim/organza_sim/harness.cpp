@@ -1,8 +1,11 @@
 // Drives a generated accelerator from a file of beats and records what comes out, cycle by cycle.
 //
 // organza_sim/rtl.py writes its arguments, reads its files, and writes joints.h with the width
-// IN_BITS of the input's payload, ERROR_BITS of the output `error` (0: there is none), and JOINTS(J):
-// one J(name, payload, valid, ready) for every stream between layers.
+// IN_BITS of the input's payload, ERROR_BITS of the output `error` (0: there is none), LOADS (1: weights
+// are loaded), and JOINTS(J): one J(name, payload, valid, ready) for every stream between layers.
+//
+// Weights are loaded before cycle 0, from a file of 16-bit words: a byte, and bit 8 with the first of an
+// image.
 //
 // A cycle is: inputs change with the falling edge, everything settles, transfers are sampled,
 // rising edge. Cycle 0 is the first one after reset. Payloads in files are little-endian 32-bit
@@ -27,7 +30,7 @@
 
 namespace {
 
-enum Exit { OK = 0, USAGE = 2, PROTOCOL = 3, STUCK = 4, EXTRA = 5, LIMIT = 6, DAMAGED = 7 };
+enum Exit { OK = 0, USAGE = 2, PROTOCOL = 3, STUCK = 4, EXTRA = 5, LIMIT = 6, DAMAGED = 7, REFUSED = 8 };
 
 std::unordered_map<std::string, std::string> options;
 
@@ -211,6 +214,23 @@ int main(int argc, char** argv) {
     top->rst = 0;
 
     int status = OK;
+#if LOADS
+    const auto load = read_file<uint16_t>(text("load"));
+    // `loaded` is there some cycles after the last byte.
+    for (size_t k = 0; k < load.size() + 16; k++) {
+        top->load___05Fvalid = k < load.size();
+        if (k < load.size()) top->load___05Fpayload = load[k];
+        top->clk = 0;
+        top->eval();
+        top->clk = 1;
+        top->eval();
+        if (k >= load.size() && top->loaded) break;
+    }
+    if (!top->loaded) {
+        status = REFUSED;
+        std::printf("refused %d\n", int(top->refusal));
+    }
+#endif
     std::string message;
     uint64_t cycle = 0, progress = 0, end = UINT64_MAX;
     size_t pi = 0, po = 0;

@@ -5,7 +5,7 @@ for any component with streams ``i`` and ``o``; `trace_cycles` drives and sample
 moves the clock by single ticks and counts them, so every simulation ends.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -17,27 +17,30 @@ from amaranth.sim import Simulator
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw.formats import wire_shape
+from organza_hw.loading.image import weight_image
+from organza_hw.loading.loader import WeightLoader
 from organza_hw.pipeline import Pipeline
 from organza_hw.weights import load_cycles
 
 from .beats import Beat, from_beats, last_flags, to_beats
 from .issue_times import engine_cycles
-from .rtl import Joint, RtlError, RtlRun, damage
+from .rtl import Joint, RtlError, RtlRun, damage, refused
 from .status import STATUS_BEAT
 
-__all__ = ["run", "simulate_pipeline", "trace_cycles"]
+__all__ = ["run", "send_image", "simulate_pipeline", "trace_cycles"]
 
 NO_STALL = np.zeros(1, bool)
 
 
 def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: np.ndarray | None = None,
                       stall_out: np.ndarray | None = None, watch: bool = False,
-                      watchdog: int | None = None) -> tuple[np.ndarray, RtlRun]:
+                      watchdog: int | None = None, weights: Program | None = None) -> tuple[np.ndarray, RtlRun]:
     """Integer outputs (N, co, height, width) of the accelerator for the images ``x``, and the run with all its cycles.
 
     ``stall_in``, ``stall_out`` and ``watchdog`` are those of :func:`run`; the default watchdog is far above what the
     plan can need between two beats. ``watch`` records every joint: 0 is the input, the last one the output; and under
-    the names ``"status1"``, … the status registers of joints with managed exponents, see `organza_sim.status`.
+    the names ``"status1"``, … the status registers of joints with managed exponents, see `organza_sim.status`. Where weights
+    are loaded, those of ``weights``, or else of ``program``, are before cycle 0.
 
     Raises :exc:`RtlError` as :func:`run` does, and for a padding channel that is not zero or a wrong ``last``.
     """
@@ -55,9 +58,17 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     streams = [*(engine.i for engine in engines), engines[-1].o]
     watched: dict[int | str, Any] = {k: (streams[k], shapes[k]) for k in range(len(streams))}
     watched |= {f"status{k}": (engines[k - 1].status, STATUS_BEAT) for k in pipeline.managed}
+    image = weight_image(program, plan, weights) if program.loads else b""
+
+    async def load(ctx):
+        await send_image(ctx, pipeline, image)
+        if not ctx.get(pipeline.loaded):
+            raise RtlError("refused", f"Weights were refused: {refused(ctx.get(pipeline.refusal))}")
+
     made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
                stall_out=stall_out, watchdog=watchdog,
-               joints=watched if watch else None, error=pipeline.error, layers=plan.engine_names)  # fmt: skip
+               joints=watched if watch else None, error=pipeline.error, layers=plan.engine_names,
+               before=load if image else None)  # fmt: skip
     if not np.array_equal(made.last, flags):
         raise RtlError("protocol", "Stream o has its last flag on a wrong beat", made)
     try:
@@ -69,13 +80,14 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
 def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: Beat, o: Beat, outputs: int,
         stall_in: np.ndarray | None = None, stall_out: np.ndarray | None = None,
         joints: Mapping[int | str, tuple[Any, Beat]] | None = None, watchdog: int = 10_000,
-        silence: int = 128, error: Value | None = None, layers: Sequence[str] = ()) -> RtlRun:
+        silence: int = 128, error: Value | None = None, layers: Sequence[str] = (),
+        before: Callable[[Any], Awaitable[None]] | None = None) -> RtlRun:
     """Feeds ``beats`` (B, n) with their ``last`` flags into ``component``, and takes ``outputs`` beats.
 
     Stall traces mean what they mean in :func:`organza_sim.rtl.run`: in cycle c the source does not start to offer a
     beat, or the sink does not accept one, if entry c modulo the length is true. While nothing is offered the payload is
     the complement of the next beat. ``joints`` are streams inside of ``component`` to record, with their formats. ``error``
-    has a bit for each of the ``layers`` that says that its weights are damaged.
+    has a bit for each of the ``layers`` that says that its weights are damaged. ``before`` is done before cycle 0.
 
     Raises :exc:`RtlError`: an offered beat that is changed or withdrawn ("protocol"), ``watchdog`` cycles without a
     transfer ("stuck"), an output beat in the ``silence`` cycles after the last one ("extra"), or a bit of ``error`` ("damaged").
@@ -96,6 +108,8 @@ def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: 
         signals = [part for stream, _ in watched.values()
                    for part in (stream.valid, stream.ready, Value.cast(stream.payload).as_unsigned())]  # fmt: skip
         signals.append(Const(0) if error is None else error)
+        if before:
+            await before(ctx)
         while quiet < silence or sent < len(words):
             if not offered and sent < len(words):
                 offered = not stall_in[cycle % len(stall_in)]
@@ -140,6 +154,19 @@ def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: 
 
     taken, given = recorded("i"), recorded("o")
     return RtlRun(given.beats, given.last, taken.cycles, given.cycles, {k: recorded(k) for k in joints or {}}, cycle)
+
+
+async def send_image(ctx, component: Any, image: bytes) -> None:
+    """Put an image of weights through the port ``load``, a byte a cycle, until it has been accepted or refused."""
+    ctx.set(component.load.valid, 1)
+    for place, byte in enumerate(image):
+        ctx.set(component.load.payload, {"byte": byte, "first": not place})
+        await ctx.tick()
+    ctx.set(component.load.valid, 0)
+    for _ in range(WeightLoader.VERDICT + 1):
+        if ctx.get(component.loaded):
+            break
+        await ctx.tick()
 
 
 def trace_cycles(component: Any, inputs: Iterable[Mapping[str, Any]], outputs: Sequence[str],

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from organza.weight_image import Reason
+
 from .beats import Beat
 from .verilator import Progress, compile_verilog
 
 __all__ = ["Joint", "RtlError", "RtlRun", "Simulator", "build", "random_stalls", "run"]
 
-KINDS = {3: "protocol", 4: "stuck", 5: "extra", 6: "limit", 7: "damaged"}
+KINDS = {3: "protocol", 4: "stuck", 5: "extra", 6: "limit", 7: "damaged", 8: "refused"}
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Simulator:
     joint_bits: Mapping[int | str, int]
     """Of joint k; and of the status registers of one with managed exponents under ``"status1"``, …"""
     trace: bool
+    loads: bool = False
+    """Weights are loaded before a run."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class RtlError(Exception):
 
     ``kind`` is ``"protocol"`` (a stream changed or withdrew an offered beat), ``"stuck"`` (no beat
     moved for too long), ``"extra"`` (more output than expected), ``"limit"`` (too many cycles),
-    ``"damaged"`` (a decoder found that stored weights are damaged) or ``"crash"``.
+    ``"damaged"`` (a decoder found that stored weights are damaged), ``"refused"`` (an image of weights was) or ``"crash"``.
     """
 
     def __init__(self, kind: str, message: str, run: RtlRun | None = None):
@@ -106,6 +110,11 @@ class RtlError(Exception):
 def damage(layer: str, number: int, cycle: int) -> str:
     """What to say of a layer whose decoder has found an error in ``cycle``."""
     return f"stored weights of layer {layer} (layer{number}_*.hex) are damaged: its decoder stopped in cycle {cycle}"
+
+
+def refused(number: int) -> str:
+    """What to say of the port ``refusal``."""
+    return Reason(number).text if number else "the image was not complete"
 
 
 def random_stalls(probability: float, seed: int, length: int = 4099) -> np.ndarray:
@@ -150,7 +159,8 @@ def build(
     }
     error = re.search(r"\boutput\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?error\b", body)
     errors = int(error[1] or 0) + 1 if error else 0
-    lines = [f"#define IN_BITS {bits['i']}", f"#define ERROR_BITS {errors}", "#define JOINTS(J) \\"]
+    loads = int(re.search(r"\binput\s+(?:wire\s+)?load__valid\b", body) is not None)
+    lines = [f"#define IN_BITS {bits['i']}", f"#define ERROR_BITS {errors}", f"#define LOADS {loads}", "#define JOINTS(J) \\"]
     lines += [
         f'    J("{name}", '
         + ", ".join(f"{top}__DOT__{name}_{part}" for part in ("payload", "valid", "ready"))
@@ -170,7 +180,7 @@ def build(
         trace=trace,
         progress=progress,
     )
-    return Simulator(program, bits["i"], bits["o"], joints, trace)
+    return Simulator(program, bits["i"], bits["o"], joints, trace, bool(loads))
 
 
 def run(
@@ -188,6 +198,7 @@ def run(
     wave: Path | None = None,
     wave_cycles: tuple[int, int] | None = None,
     layers: Sequence[str] = (),
+    images: Sequence[bytes] = (),
     watchdog: int = 1_000_000,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -201,7 +212,8 @@ def run(
     joints. The Verilog's memory files are looked up in ``folder``. ``wave`` is a VCD file to write,
     of the cycles ``wave_cycles`` (from, to) only if given. The run fails after ``watchdog`` cycles
     without any transfer, and after ``limit`` cycles. If the output ``error`` rises it fails at once, and
-    says which of the ``layers`` it is. ``progress`` is called with the cycle and the
+    says which of the ``layers`` it is. ``images`` of weights are loaded before cycle 0, one after the other, whole or not; the last must
+    be accepted. ``progress`` is called with the cycle and the
     number of outputs.
 
     Raises :exc:`RtlError` if a stream breaks its protocol, if the accelerator hangs or reports
@@ -223,6 +235,8 @@ def run(
             )
     if wave and not simulator.trace:
         raise ValueError("Waveforms need a simulator built with trace=True")
+    if simulator.loads != bool(images):
+        raise ValueError(f"Accelerator must be run {'with' if simulator.loads else 'without'} images of weights")
     if outputs < 1:
         raise ValueError(f"Number of outputs must be positive, not {outputs!r}")
 
@@ -236,6 +250,12 @@ def run(
             f"watchdog={int(watchdog)}",
             f"probe={int(bool(joints))}",
         ]
+        if images:
+            loaded = [np.frombuffer(image, np.uint8).astype("<u2") for image in images]
+            for one in loaded:
+                one[:1] |= 1 << 8
+            np.concatenate(loaded).tofile(results / "load")
+            arguments.append(f"load={results / 'load'}")
         for port, trace in (("stall_in", stall_in), ("stall_out", stall_out)):
             if trace is None:
                 continue
@@ -280,6 +300,7 @@ def run(
     if status:
         damaged = [tuple(map(int, line.split()[1:])) for line in lines if line.startswith("damaged ")]
         names = dict(enumerate(layers))
+        log += [f"weights were refused: {refused(int(line.split()[1]))}" for line in lines if line.startswith("refused ")]
         log += [damage(names.get(number, f"{number}"), number, cycle) for number, cycle in damaged]
         raise RtlError(KINDS[status], "\n".join(log), made)
     return made

@@ -1,5 +1,6 @@
 // Runs a board's top module with its serial line at standard input and output: a byte that comes in is a byte at `rx`, bit by bit,
-// and what `tx` says goes out. Argument: clock cycles of a bit. Ends when standard input does.
+// and what `tx` says goes out. Arguments: clock cycles of a bit; the file that a flash holds, of a top module that reads one. Ends
+// when standard input does.
 
 #include <cerrno>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "Vtop.h"
+#include "flash.h"
 
 namespace {
 
@@ -46,10 +48,51 @@ private:
     ssize_t begin_ = 0, end_ = 0;
 };
 
+#if FLASH
+// An SPI flash in mode 0: asleep until 0xAB, then READ (0x03) of 24 bits of address. Behind its content there is 0xFF.
+class Flash {
+public:
+    explicit Flash(const char* path) {
+        FILE* file = std::fopen(path, "rb");
+        if (!file) std::exit(2);
+        for (int byte; (byte = std::fgetc(file)) != EOF;) content_.push_back(byte);
+        std::fclose(file);
+    }
+
+    bool step(bool sck, bool cs, bool mosi) {
+        if (cs) {
+            if (count_ == 8 && value_ == 0xAB) awake_ = true;
+            count_ = value_ = 0;
+            reading_ = false;
+        } else if (sck && !sck_) {
+            ++count_;
+            value_ = value_ << 1 | mosi;
+            if (awake_ && count_ == 32 && value_ >> 24 == 0x03) {
+                reading_ = true;
+                place_ = uint64_t(value_ & 0xFFFFFF) * 8;
+            }
+        } else if (!sck && sck_ && reading_) {
+            const uint8_t byte = place_ / 8 < content_.size() ? content_[place_ / 8] : 0xFF;
+            miso_ = byte >> (7 - place_ % 8) & 1;
+            ++place_;
+        }
+        sck_ = sck;
+        return miso_;
+    }
+
+private:
+    std::string content_;
+    bool awake_ = false, reading_ = false, sck_ = false, miso_ = false;
+    uint32_t value_ = 0;
+    int count_ = 0;
+    uint64_t place_ = 0;
+};
+#endif
+
 }  // namespace
 
 int main(int count, char** arguments) {
-    const int divisor = count == 2 ? std::atoi(arguments[1]) : 0;
+    const int divisor = count == 3 ? std::atoi(arguments[1]) : 0;
     if (divisor < 1) return 2;
     fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
     auto context = std::make_unique<VerilatedContext>();
@@ -61,6 +104,9 @@ int main(int count, char** arguments) {
     uint32_t heard = 0, looked = 0;
     uint64_t still = 0;          // cycles without a byte
     top->rx = 1;
+#if FLASH
+    Flash flash(arguments[2]);
+#endif
     for (;;) {
         if (timer == 0) {
             if (bits == 0) {
@@ -83,6 +129,10 @@ int main(int count, char** arguments) {
         top->eval();
         top->clk = 1;
         top->eval();
+#if FLASH
+        top->flash_miso = flash.step(top->flash_sck, top->flash_cs, top->flash_mosi);
+        if (!top->flash_cs) still = 0;
+#endif
         ++still;
         if (listening < 0) {
             if (!top->tx) {

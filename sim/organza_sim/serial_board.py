@@ -15,9 +15,12 @@ from pathlib import Path
 from organza.board import Board
 from organza_hw.boards.top import TOP
 from organza_hw.build import Chip
+from organza_hw.loading.image import weight_image
+from organza_sim import large_memories
 from organza_sim.board_build import sources
 from organza_sim.verilator import compile_verilog
 
+FLASH = "flash.bin"
 HARNESS = Path(__file__).with_name("serial_board.cpp")
 CYCLES = 8  # of a bit: the line is as fast as the RTL likes it
 
@@ -29,24 +32,32 @@ def simulated(board: Board) -> Board:
 
 
 @contextlib.contextmanager
-def serial_board(chip: Chip, board: Board) -> Iterator[str]:
+def serial_board(chip: Chip, board: Board, *, image: bytes | None = None) -> Iterator[str]:
     """Path of a pseudo-terminal whose other end is the simulated board; it runs as long as the block.
+
+    image : what a board that reads weights from its flash finds there; None for the chip's own weights.
 
     Raises `VerilatorError` if the RTL does not compile.
     """
     quick = simulated(board)
     files = sources(chip, quick)
+    flash = quick.flash if chip.program.loads else None
+    texts = [text for name, text in files.items() if name.endswith(".v")]
     program = compile_verilog(
-        [text for name, text in files.items() if name.endswith(".v")], TOP, cpp={HARNESS.name: HARNESS.read_text()}
-    )
+        [*texts, *([large_memories.MODEL.read_text()] if any("LARGE(1)" in text for text in texts) else [])], TOP,
+        cpp={HARNESS.name: HARNESS.read_text(), "flash.h": f"#define FLASH {int(flash is not None)}\n"},
+    )  # fmt: skip
     ours, theirs = pty.openpty()
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             if not name.endswith(".v"):
                 Path(folder, name).write_text(text)
+        if flash is not None:
+            content = weight_image(chip.program, chip.plan) if image is None else image
+            Path(folder, FLASH).write_bytes(bytes(flash.offset) + content)
         tty.setraw(theirs)
         process = subprocess.Popen(
-            [program, str(quick.divisor)], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+            [program, str(quick.divisor), FLASH], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
         assert process.stdin is not None and process.stdout is not None
         relays = [

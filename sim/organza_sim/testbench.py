@@ -20,6 +20,28 @@ from .verilator import Progress, compile_verilog
 __all__ = ["Testbench", "TestbenchError", "TestbenchResult", "simulate", "write"]
 
 
+LOAD_PORTS = """
+    .load__payload(load_bytes[load_index]), .load__valid(load_valid), .load__ready(load_ready), .loaded(loaded), .refusal(refusal),"""
+LOADER = """
+
+  // Weights, byte by byte; bit 8 with the first.
+  localparam LOAD_BYTES = @LOAD_BYTES@;
+  reg [8:0] load_bytes [0:LOAD_BYTES-1];
+  initial $readmemh("tb_load.hex", load_bytes);
+  reg [31:0] load_index = 0;
+  reg load_valid = 0;
+  wire load_ready, loaded;
+  wire [2:0] refusal;
+  always @(posedge clk) if (cycle > 8) begin
+    load_valid <= load_index + (load_valid && load_ready ? 1 : 0) < LOAD_BYTES;
+    if (load_valid && load_ready) load_index <= load_index + 1;
+    if (refusal != 0) begin
+      $display("FAIL weights were refused for reason %0d, cycle %0d", refusal, cycle);
+      $finish;
+    end
+  end"""
+
+
 class TestbenchError(Exception):
     """The testbench found a difference, or a simulator failed. The message says which."""
 
@@ -60,6 +82,7 @@ def write(
     errors: int = 0,
     top: str = "generator",
     watchdog: int = 1_000_000,
+    image: bytes = b"",
 ) -> Testbench:
     """Writes ``tb.v``, ``tb_input.hex`` and ``tb_expected.hex`` into ``folder``.
 
@@ -67,7 +90,7 @@ def write(
     with ``last`` (B,) go in, ``expected`` (D, m) with ``expected_last`` (D,) must come out, in the
     formats ``i`` and ``o``. ``errors`` are the bits of the accelerator's output ``error``, 0 if it
     has none. ``watchdog`` is the number of cycles without any transfer after which
-    the testbench gives up.
+    the testbench gives up. ``image`` are weights that are loaded before, written as ``tb_load.hex``.
 
     Raises :exc:`ValueError` if there are no beats, or if they do not fit their formats.
     """
@@ -86,8 +109,14 @@ def write(
         "OUT_BEATS": len(expected),
         "ERROR_BITS": max(errors, 1),
         "ERROR_PORT": " .error(error)," if errors else "",
-        "WATCHDOG": int(watchdog),
+        "WATCHDOG": int(watchdog) + len(image),
+        "LOADER": LOADER.replace("@LOAD_BYTES@", str(len(image))) if image else "",
+        "LOAD_PORTS": LOAD_PORTS if image else "",
+        "LOADED": " && loaded" if image else "",
     }
+    if image:
+        first = 1 << 8
+        (folder / "tb_load.hex").write_text("".join(f"{byte + first * (not place):03x}\n" for place, byte in enumerate(image)))
     for name, value in values.items():
         text = text.replace(f"@{name}@", str(value))
     (folder / "tb.v").write_text(text)

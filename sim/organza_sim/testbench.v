@@ -45,7 +45,7 @@ module tb;
   wire [ERROR_BITS-1:0] error;  // bit k: the stored weights of layer k are damaged
 
   @TOP@ dut (
-    .clk(clk), .rst(rst),@ERROR_PORT@
+    .clk(clk), .rst(rst),@ERROR_PORT@@LOAD_PORTS@
     .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
     .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_ready)
   );
@@ -74,7 +74,7 @@ module tb;
   reg [63:0] moved = 0;  // cycle of the latest transfer
   reg waiting = 0;
   reg [OUT_BITS-1:0] waits;
-  reg over = 0;
+  reg over = 0;@LOADER@
 
   wire i_moves = i_valid && i_ready;
   wire o_moves = o_valid && o_ready;
@@ -85,7 +85,7 @@ module tb;
     random <= shuffled(random);
     if (cycle == 4) rst <= 0;
 
-    if (cycle > 4) begin
+    if (cycle > 4@LOADED@) begin
       // An offered beat stays until it is accepted.
       if (!i_valid || i_ready) i_valid <= (i_next < IN_BEATS) && !stall_in;
       i_index <= i_next;

@@ -54,14 +54,14 @@ def synthesize(folder: Path, family: Family, top: str, files: Mapping[str, str])
         (folder / f"{top}.json").write_text(json.dumps(netlist))
 
 
-def place(folder: Path, board: Board, top: str, *, seed: int = 1) -> dict[str, Any]:
-    """Place and route `top`.json in `folder` for the pins of a board; nextpnr's report.
+def place(folder: Path, board: Board, top: str, *, seed: int = 1, loads: bool = False) -> dict[str, Any]:
+    """Place and route `top`.json in `folder` for the pins of a board; nextpnr's report. loads : the chip loads its weights.
 
     Timing that is missed is no error; the report tells it. Raises as `run_tool`, where something does not fit or a pin is wrong too.
     """
     family, device = board.device.family, board.device
     pins = f"pins{SUFFIXES[family]}"
-    (folder / pins).write_text(constraints(board))
+    (folder / pins).write_text(constraints(board, loads=loads))
     common = ["-q", "--seed", str(seed), "--timing-allow-fail", "--json", f"{top}.json", "--report", "report.json"]
     core = ["--freq", f"{board.core_hz / 1e6:g}"]
     if family == "ecp5":

@@ -120,6 +120,17 @@ class Video(Table):
         return {"video_clk": self.clock, **{f"video_{k}": pair for k, pair in enumerate(self.channels)}}
 
 
+class Flash(Table):
+    """`[flash]`: the memory that the bitstream is in, for weights behind it. offset : of their image in bytes. bytes : of all of it."""
+
+    sck: Pin
+    cs: Pin
+    mosi: Pin
+    miso: Pin
+    offset: int = Field(ge=0, lt=1 << 24)
+    bytes: int = Field(ge=1, le=1 << 24)
+
+
 class Board(Table):
     """A board; see `load_board`.
 
@@ -134,6 +145,7 @@ class Board(Table):
     link: Link
     led: Pin | None = None
     video: Video | None = None
+    flash: Flash | None = None
 
     @property
     def pins(self) -> dict[str, Pin]:
@@ -142,9 +154,14 @@ class Board(Table):
         made |= {} if self.led is None else {"led": self.led}
         return made if self.video is None else {**made, **self.video.pins}
 
+    @property
+    def flash_pins(self) -> dict[str, Pin]:
+        """More of them, for a chip that loads its weights."""
+        return {} if self.flash is None else {f"flash_{name}": getattr(self.flash, name) for name in ("sck", "cs", "mosi", "miso")}
+
     @model_validator(mode="after")
     def _own_sites(self) -> Board:
-        sites = [pin.site for pin in self.pins.values()]
+        sites = [pin.site for pin in (*self.pins.values(), *self.flash_pins.values())]
         sites += [pin.complement for pin in self.pins.values() if isinstance(pin, Pair)]
         twice = sorted({site for site in sites if sites.count(site) > 1})
         if twice:

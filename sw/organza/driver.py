@@ -21,6 +21,9 @@ from organza.host_protocol import (
     MEASURED_BYTES,
     Identity,
     Kind,
+    Loaded,
+    Refusal,
+    chunks,
     reason_of,
     run_payload,
     tensor_bytes,
@@ -29,6 +32,8 @@ from organza.host_protocol import (
 from organza.latent_stream import state_of, step
 from organza.link import END, Damage, Decoder, Frame
 from organza.program import Program
+from organza.weight_image import CRC_BYTES
+from organza.weight_image import Reason as WeightReason
 
 SHORT = 1 << 12  # bytes of the longest reply but an image
 TRIES = 5  # of a request, each answered by damage or by nothing
@@ -128,6 +133,48 @@ class Driver:
         self._identity = identity
         return identity
 
+    def load(self, image: bytes, say: Callable[[float], None] = lambda done: None) -> None:
+        """Load an image of weights, see `organza_hw.loading.image.weight_image`. Raises `LinkError` with the reason if it is refused.
+
+        say : is called with the fraction that has been sent.
+        """
+        self._wait()
+        loaded = None
+        for payload in chunks(image):
+            (reply,) = self._ask(Kind.LOAD, payload, Kind.LOADED)
+            loaded = self._loaded(reply)
+            say(min(loaded.place / len(image), 1.0))
+            if loaded.reason:
+                raise LinkError(f"the board refuses the weights: {reason_text(loaded.reason)}")
+        if loaded is None or not loaded.accepted or loaded.image != int.from_bytes(image[-CRC_BYTES:], "little"):
+            raise LinkError("the board did not take the weights whole; are they all there?")
+
+    def has(self, image: bytes) -> bool:
+        """Whether the board has loaded this image, if need be after it has read its flash."""
+        self._wait()
+        loaded = self.weights()
+        return loaded.accepted and loaded.image == int.from_bytes(image[-CRC_BYTES:], "little")
+
+    def _wait(self) -> None:
+        """Until the board does not read its flash."""
+        begun = time.monotonic()
+        while self.weights().busy:
+            if time.monotonic() - begun > LONGEST:
+                raise LinkError(f"the board still reads its flash after {LONGEST:g} s; load its bitstream again")
+            time.sleep(0.01)
+
+    def weights(self) -> Loaded:
+        """What a board says of the weights that it has loaded."""
+        (reply,) = self._ask(Kind.WEIGHTS, b"", Kind.LOADED)
+        return self._loaded(reply)
+
+    @staticmethod
+    def _loaded(reply: bytes) -> Loaded:
+        try:
+            return Loaded.unpack(reply)
+        except ValueError as error:
+            raise LinkError(f"the board does not speak Organza's protocol: {error}") from error
+
     def images(self, program: Program, q: np.ndarray) -> Iterator[np.ndarray]:
         """Output integers (channels, height, width) of every input (N, channels, height, width), one after the other."""
         for one in q:
@@ -207,6 +254,8 @@ class Driver:
             for one in decoder.feed(octets):
                 if isinstance(one, Damage):
                     return f"damage on the way back ({one.reason.name})"
+                if one.kind == Kind.DAMAGE and one.sequence == self._sequence and one.payload == bytes([Refusal.UNLOADED]):
+                    raise LinkError("the board has no weights; load some, e.g. organza run --weights")
                 if one.kind == Kind.DAMAGE and one.sequence in (0, self._sequence):
                     return f"the board refused it ({_reason(one.payload)})"
                 if one.sequence == self._sequence and one.kind == answer:
@@ -244,6 +293,11 @@ class Driver:
             if found != known:
                 raise LinkError("another board, or another bitstream, came back at the port")
             self._identity = known
+
+
+def reason_text(number: int) -> str:
+    """What the number of a `organza.weight_image.Reason` means."""
+    return WeightReason(number).text if number in list(WeightReason) else f"reason {number}"
 
 
 def _reason(payload: bytes) -> str:

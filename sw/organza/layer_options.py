@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from organza.codes.spec import parse_layers
 from organza.errors import UserError
+from organza.loadable import loadable
 from organza.program import Program
 from organza.visits import VISITS
 
@@ -42,3 +43,14 @@ def parse_memories(text: str, program: Program, orders: Mapping[str, str]) -> di
                 f"memory of {name} (a {code.kind} code in {order} order) must be one of {', '.join(known)}, not {memory!r}"
             )
     return made
+
+
+def parse_loadable(text: str, program: Program) -> Program:
+    """``all`` or names of layers: the Program whose weights are loaded at run time.
+
+    Raises `UserError` for a layer that does not exist, or whose code cannot be loaded.
+    """
+    try:
+        return loadable(program, None if text == "all" else [name.strip() for name in text.split(",")])
+    except ValueError as error:
+        raise UserError(f"--loadable {text}: {error}") from error

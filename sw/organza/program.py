@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from organza.checks import check_integer
 from organza.codes import Code
-from organza.epilogue import MAX_SHIFT, Epilogue
+from organza.epilogue import MAX_BIAS_BITS, MAX_SHIFT, MULTIPLIER_BITS, Epilogue
 from organza.exponents import History
 from organza.formats import Format, Managed, Sign
 from organza.geometry import Axis
@@ -37,6 +38,8 @@ class Convolve:
     code : weight code; integers of shape (ci, co // groups, ky, kx).
     epilogue : requantisation, one entry per output channel; a `ManagedEpilogue` if input or output is `Managed`.
     input, output : formats of the tensors read and written.
+    loads : weights and the epilogue's constants are loaded at run time, biases of so many bits; None if they are in the bitstream.
+        Sums are then as wide as the worst weights need, see `organza.loadable`.
 
     Raises
     ------
@@ -51,6 +54,7 @@ class Convolve:
     epilogue: Epilogue
     input: Format
     output: Format
+    loads: int | None = None
 
     def __post_init__(self) -> None:
         ci, cog, ky, kx = self.code.shape
@@ -83,13 +87,30 @@ class Convolve:
                 f"{self.output.low}…{self.output.high}{' (without 0)' if isinstance(self.output, Sign) else ''}"
             )
         self._check_exponents()
+        self._check_loads()
         if self.sum_bound.max() >= 1 << 52:
             raise ValueError(f"{self.name}: sums must stay below 2**52, not reach {self.sum_bound.max()}")
         # Python integers: this product is what may not fit 64 bits.
-        factors = np.maximum(1, np.abs(self.multipliers).max(0)).tolist()
+        most = np.abs(self.multipliers).max(0) if self.loads is None else np.full(self.co, 1 << (MULTIPLIER_BITS - 1))
+        factors = np.maximum(1, most).tolist()
         widest = max(s * m for s, m in zip(self.sum_bound.tolist(), factors, strict=True))
         if widest >= 1 << 62:
             raise ValueError(f"{self.name}: products must stay below 2**62, not reach {widest}")
+
+    def _check_loads(self) -> None:
+        """Raise TypeError / ValueError unless the weights can be loaded and the biases fit, if they are."""
+        if self.loads is None:
+            return
+        check_integer(f"{self.name}: bits of a loaded bias", self.loads, 1, MAX_BIAS_BITS)
+        managed = isinstance(self.epilogue, ManagedEpilogue)
+        if managed:
+            raise ValueError(f"{self.name}: weights of layers with managed exponents cannot be loaded at run time")
+        if not self.code.loads:
+            raise ValueError(f"{self.name}: {self.code.kind} weights cannot be loaded at run time")
+        bound = 1 << (self.loads - 1)
+        least, most = int(self.epilogue.bias.min()), int(self.epilogue.bias.max())
+        if least < -bound or most >= bound:
+            raise ValueError(f"{self.name}: bias must be within the {self.loads} bits of a loaded one, not {least}…{most}")
 
     def _check_exponents(self) -> None:
         """Raise TypeError / ValueError unless every exponent that the formats allow has a bias and shifts in range."""
@@ -165,7 +186,11 @@ class Convolve:
 
     @cached_property
     def dot_bound(self) -> np.ndarray:
-        """Largest |acc| that inputs of the input format can cause, shape (co,)."""
+        """Largest |acc| that inputs of the input format can cause, shape (co,); with whatever weights, if they are loaded."""
+        if self.loads is not None:
+            ci, _, ky, kx = self.code.shape
+            most = ci // self.groups * ky * kx * self.code.loaded_magnitude * self.input.magnitude
+            return np.full(self.co, most + self.code.sum_error(self.groups), np.int64)
         weights = np.abs(self.code.integers())
         ci, cog, ky, kx = weights.shape
         per_output = weights.reshape(self.groups, ci // self.groups, cog, ky, kx).sum((1, 3, 4)).reshape(-1)
@@ -173,7 +198,9 @@ class Convolve:
 
     @cached_property
     def sum_bound(self) -> np.ndarray:
-        """Largest |acc + bias| that inputs of the input format can cause, shape (co,)."""
+        """Largest |acc + bias| that inputs of the input format can cause, shape (co,); with whatever is loaded, too."""
+        if self.loads is not None:
+            return self.dot_bound + (1 << (self.loads - 1))
         # The bias is largest, in steps of the sums, at the smallest exponent.
         return self.dot_bound + np.abs(self.epilogue.aligned_bias(self.input_exponents[0]))
 
@@ -260,6 +287,11 @@ class Program:
     def output_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one output."""
         return self.nodes[-1].output_shape
+
+    @property
+    def loads(self) -> bool:
+        """Some weights are loaded at run time."""
+        return any(node.loads is not None for node in self.nodes)
 
     @property
     def macs(self) -> int:

@@ -38,6 +38,8 @@ def _pack(program: Program) -> tuple[dict, dict[str, np.ndarray]]:
         })  # fmt: skip
         if isinstance(e, ManagedEpilogue):
             nodes[-1]["bias_exponent"] = e.bias_exponent
+        if node.loads is not None:
+            nodes[-1]["loads"] = node.loads
         tensors |= {f"{index}.code.{name}": array for name, array in node.code.arrays().items()}
         tensors |= {f"{index}.{name}": getattr(e, name) for name in ARRAYS}
         if e.table is not None:
@@ -126,4 +128,5 @@ def _unpack(index: int, node: dict, tensors: dict[str, np.ndarray]) -> Convolve:
         epilogue=ManagedEpilogue(**rule, bias_exponent=node["bias_exponent"]) if managed else Epilogue(**rule),
         input=restore_format(node["input"]),
         output=restore_format(node["output"]),
+        loads=node.get("loads"),
     )

@@ -108,6 +108,11 @@ class Schedule:
             )
 
     @property
+    def loads(self) -> bool:
+        """Weights and constants are loaded at run time."""
+        return self.node.loads is not None
+
+    @property
     def lanes(self) -> int:
         """Multipliers."""
         return self.ti * self.to * self.p

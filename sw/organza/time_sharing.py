@@ -161,6 +161,8 @@ def check_shareable(node: Convolve) -> None:
         reason = f"it has {node.groups} groups"
     elif not isinstance(node.input, Fixed) or not isinstance(node.output, Fixed):
         reason = f"its formats are {node.input} and {node.output}"
+    elif node.loads is not None:
+        reason = "its weights are loaded at run time"
     elif node.code.sharing is None:
         reason = f"lanes for {node.code.kind} weights are made for one layer"
     if reason:

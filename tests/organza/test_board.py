@@ -106,6 +106,19 @@ def test_pins_of_a_screen(name: str) -> None:
         assert pair.attributes == {key: str(value) for key, value in leaf.attrs.items()} and not pair.inverted
 
 
+def test_pins_of_the_flash() -> None:
+    """Those of amaranth-boards; in the constraint file of a chip that loads its weights only."""
+    board = load_board("icebreaker")
+    assert board.flash is not None and board.flash.offset < board.flash.bytes
+    found = leaves(resource(platform_of("icebreaker"), "spi_flash_1x"))
+    names = {"sck": "clk", "cs": "cs", "mosi": "copi", "miso": "cipo"}
+    assert {name: getattr(board.flash, name).site for name in names} == {name: found[leaf].ios[0].names[0] for name, leaf in names.items()}
+    added = set(constraints(board, loads=True).splitlines()) - set(constraints(board).splitlines())
+    assert added == {f"set_io flash_{name} {getattr(board.flash, name).site}" for name in names}
+    other = load_board("ulx3s-85f")
+    assert other.flash is None and constraints(other, loads=True) == constraints(other)
+
+
 @pytest.mark.parametrize("name", [name for name in sorted(PLATFORMS) if load_board(name).memory])
 def test_width_of_the_memory(name: str) -> None:
     memory = load_board(name).memory

@@ -11,11 +11,17 @@ import pytest
 
 from organza.driver import TRIES, Driver, LinkError, serial_port
 from organza.errors import UserError
-from organza.host_protocol import Identity, tensor_bytes
+from organza.host_protocol import LOAD_CHUNK, Identity, Kind, Loaded, Refusal, chunks, tensor_bytes
 from organza.latent_stream import draw
+from organza.link import Decoder, Frame
+from organza.loadable import loadable
 from organza.program import Program
 from organza.program_file import program_hash
 from organza.software_board import SoftwareBoard
+from organza.weight_image import Reason
+from organza_hw.loading.image import read_image, weight_image
+from organza_sim.planner import plan_program
+from tests.loadable_programs import other_weights, ternary_program
 from tests.strategies import random_input, random_program
 
 HZ = 25_000_000
@@ -163,3 +169,101 @@ def test_a_port_that_does_not_come_back() -> None:
 def test_a_port_that_is_not_there(tmp_path: Any) -> None:
     with pytest.raises(UserError, match=r"none: cannot be opened \(.*\); ports are: "):
         Driver(serial_port(str(tmp_path / "none"), 115_200))
+
+
+def loading_board() -> tuple[Program, Callable[[Program], bytes], SoftwareBoard]:
+    """A Program whose weights are loaded, what makes images for it, and its board."""
+    program = loadable(ternary_program())
+    plan = plan_program(program, 32)
+    board = SoftwareBoard(program, program_hash(program), HZ, load=lambda image: read_image(image, program, plan))
+    return program, lambda weights: weight_image(program, plan, weights), board
+
+
+def test_weights_are_loaded() -> None:
+    """Own ones and others; nothing runs before; how far it is is told."""
+    program, image_of, board = loading_board()
+    rng = np.random.default_rng(2)
+    other, x = other_weights(rng, program), random_input(rng, program, 3)
+    told: list[float] = []
+    with Driver(lambda: board) as driver:
+        driver.expect(program, program_hash(program))
+        assert not driver.has(image_of(program)) and driver.weights().place == 0
+        for ask in (lambda: next(driver.images(program, x)), lambda: next(driver.latents(program, 1, 1)), lambda: driver.measure(1, 1)):
+            with pytest.raises(LinkError, match=r"^the board has no weights; load some"):
+                ask()
+        for weights in (program, other):
+            image = image_of(weights)
+            driver.load(image, told.append)
+            assert driver.has(image) and np.array_equal(np.stack([*driver.images(program, x)]), weights.run(x))
+        assert not driver.has(image_of(program))
+        assert told == sorted(told[: len(told) // 2]) * 2 and told[-1] == 1.0 and len(told) > 3
+
+
+@pytest.mark.parametrize("place, reason", [(0, Reason.MAGIC), (4, Reason.VERSION), (5, Reason.SHAPE), (13, Reason.LENGTH), (-1, Reason.CRC)])
+def test_weights_are_refused(place: int, reason: Reason) -> None:
+    program, image_of, board = loading_board()
+    wrong = bytearray(image_of(program))
+    wrong[place] ^= 16
+    with Driver(lambda: board) as driver:
+        with pytest.raises(LinkError, match=f"^the board refuses the weights: {reason.text}$"):
+            driver.load(bytes(wrong))
+        assert driver.weights().reason == reason
+        with pytest.raises(LinkError, match=r"^the board did not take the weights whole"):
+            driver.load(image_of(program)[:LOAD_CHUNK])
+        assert (driver.weights().accepted, driver.weights().reason) == (False, 0)
+        driver.load(image_of(program))
+        assert driver.weights().accepted
+
+
+def test_chunks_out_of_order() -> None:
+    """The last one may come again, the first one begins anew, any other is refused."""
+    program, image_of, board = loading_board()
+    every = [*chunks(image_of(program))]
+    assert len(every) > 2
+
+    def answer(payload: bytes) -> Loaded | int:
+        board.write(Frame(Kind.LOAD, 1, payload).encode())
+        (frame,) = Decoder(99).feed(board.read(999))
+        assert isinstance(frame, Frame)
+        return Loaded.unpack(frame.payload) if frame.kind == Kind.LOADED else frame.payload[0]
+
+    assert answer(every[1]) == Refusal.OFFSET
+    for number in (0, 1, 1, 0, 0, 1):
+        assert answer(every[number]) == Loaded(False, 0, LOAD_CHUNK * (number + 1), 0)
+    assert answer(every[-1]) == (Refusal.OFFSET if len(every) > 3 else Loaded(True, 0, 3 * LOAD_CHUNK, crc_of(image_of(program))))
+    for payload in every[2:]:
+        answer(payload)
+    assert answer(every[-1]) == Loaded(True, 0, LOAD_CHUNK * len(every), crc_of(image_of(program)))
+
+
+def crc_of(image: bytes) -> int:
+    return int.from_bytes(image[-4:], "little")
+
+
+def test_weights_over_a_noisy_line() -> None:
+    program, image_of, board = loading_board()
+    noisy, rng = Noisy(board, 900, 3), np.random.default_rng(5)
+    with Driver(lambda: noisy, timeout=0.02) as driver:
+        for weights in (program, other_weights(rng, program), program):
+            driver.load(image_of(weights))
+            x = random_input(rng, program, 1)
+            assert np.array_equal(next(driver.images(weights, x))[None], weights.run(x))
+        assert noisy.hits > 5 and driver.damages
+
+
+def test_a_board_that_reads_its_flash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, but not for ever."""
+    program, image_of, board = loading_board()
+    asked: list[int] = []
+
+    def weights(self: Driver) -> Loaded:
+        asked.append(1)
+        return Loaded(False, 0, 0, 0, busy=len(asked) < 4)
+
+    monkeypatch.setattr(Driver, "weights", weights)
+    with Driver(lambda: board) as driver:
+        assert not driver.has(image_of(program)) and len(asked) == 5
+        asked.clear()
+        monkeypatch.setattr("organza.driver.LONGEST", -1.0)
+        with pytest.raises(LinkError, match=r"^the board still reads its flash after "):
+            driver.load(image_of(program))

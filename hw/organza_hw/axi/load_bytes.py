@@ -1,14 +1,13 @@
 """Bytes of weights out of what is written into registers."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.registers import WORD_BYTES
 from organza_hw.axi.registers import LOAD_WORD
 from organza_hw.axi.stream import BYTE
-
-LOAD_BYTE = data.StructLayout({"byte": BYTE, "first": 1})  # `first`: a new image begins with it
+from organza_hw.loading.loader import LOAD_BYTE
 
 
 class LoadBytes(wiring.Component):

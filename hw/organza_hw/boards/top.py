@@ -12,24 +12,34 @@ from organza.host_protocol import STATUS_BYTES, Identity
 from organza.plan import Plan
 from organza.program import Program
 from organza.program_file import program_hash
+from organza.weight_image import image_bytes
 from organza_hw.boards.pll import Pll, divisors
 from organza_hw.exponents import STATUS
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
 from organza_hw.link.host import BYTE, Host
 from organza_hw.link.uart import UartReceiver, UartTransmitter
+from organza_hw.loading.image import payload_bytes
+from organza_hw.loading.loader import LOAD_PORTS
+from organza_hw.loading.spi_flash import SpiFlash
 
 TOP = "board"
+FLASH_PORTS = {"sck": Out(1), "cs": Out(1), "mosi": Out(1), "miso": In(1)}
 
 
-def check(board, program: Program):
+def check(board, program: Program, plan: Plan):
     """Whether a board's top can be made, before there are components, which Amaranth would report as unused.
 
-    Raises ValueError if the Program has too many layers for the status, or the PLL cannot make the accelerator's clock.
+    Raises ValueError if the Program has too many layers for the status, the PLL cannot make the accelerator's clock, or the flash is too
+    small for the weights.
     """
     if len(program.nodes) > BYTE * STATUS_BYTES:
         raise ValueError(f"Program must have at most {BYTE * STATUS_BYTES} layers on a board, not {len(program.nodes)}")
     divisors(board.device.family, board.clock.hz, board.core_hz)
+    if program.loads and board.flash is not None:
+        end = board.flash.offset + image_bytes(payload_bytes(program, plan))
+        if end > board.flash.bytes:
+            raise ValueError(f"Flash must have at least {end:,} bytes for the weights, not {board.flash.bytes:,}")
 
 
 class Generator(wiring.Component):
@@ -43,22 +53,31 @@ class Generator(wiring.Component):
     i: stream.Interface
     o: stream.Interface
     error: Signal
+    load: stream.Interface
+    loaded: Signal
+    refusal: Signal
+    image: Signal
 
     def __init__(self, program: Program, plan: Plan, name):
-        self.name = name
+        self.name, self.loads = name, program.loads
         ends = (program.input, plan.joints[0].n), (program.output, plan.joints[-1].n)
         source, sink = (joint_signature(wire_shape(form), n) for form, n in ends)
         self.managed = [k for k, n in enumerate(plan.tensors) if n and isinstance(program.nodes[n - 1].output, Managed)]
         status = {f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed}
-        super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(plan.engines)), **status})
+        loading = LOAD_PORTS if self.loads else {}
+        super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(plan.engines)), **status, **loading})
 
     def elaborate(self, platform):
         m = Module()
         status = {f"o_status{k}__{part}": getattr(getattr(self, f"status{k}"), part) for k in self.managed for part in ("payload", "valid")}
+        loading = {
+            "i_load__payload": self.load.payload, "i_load__valid": self.load.valid, "o_load__ready": self.load.ready,
+            "o_loaded": self.loaded, "o_refusal": self.refusal, "o_image": self.image,
+        } if self.loads else {}  # fmt: skip
         m.submodules.generator = Instance(
             self.name, i_clk=ClockSignal(), i_rst=ResetSignal(), i_i__payload=self.i.payload, i_i__valid=self.i.valid,
             o_i__ready=self.i.ready, o_o__payload=self.o.payload, o_o__valid=self.o.valid, i_o__ready=self.o.ready, o_error=self.error,
-            **status,
+            **status, **loading,
         )  # fmt: skip
         return m
 
@@ -74,22 +93,31 @@ class BoardTop(wiring.Component):
 
     Members
     -------
-    clk, rx : In(1). tx : Out(1). led : Out(1), if the board has one: stored weights are damaged.
+    clk, rx : In(1). tx : Out(1). led : Out(1), if the board has one: stored weights are damaged, or loaded ones were refused.
+    flash_sck, flash_cs, flash_mosi : Out(1). flash_miso : In(1). If weights are loaded and the board has a flash: they are read from
+    there after reset, before a host can load any.
     """
 
     clk: Signal
     rx: Signal
     tx: Signal
     led: Signal
+    flash_sck: Signal
+    flash_cs: Signal
+    flash_mosi: Signal
+    flash_miso: Signal
 
     def __init__(self, board, program: Program, plan: Plan, accelerator):
         self.board, self.accelerator = board, accelerator
-        check(board, program)
+        check(board, program, plan)
         identity = Identity.of(program, program_hash(program), board.core_hz)
         self.host = Host(identity, formats=(program.input, program.output), beats=(plan.joints[0].n, plan.joints[-1].n))
         self.pll = Pll(board.device.family, board.clock.hz, board.core_hz)
-        ports = {"clk": In(1), "rx": In(1), "tx": Out(1)}
-        super().__init__(ports if board.led is None else {**ports, "led": Out(1)})
+        self.flash = None
+        if program.loads and board.flash is not None:
+            self.flash = SpiFlash(hz=board.core_hz, offset=board.flash.offset, size=image_bytes(payload_bytes(program, plan)))
+        ports = {"clk": In(1), "rx": In(1), "tx": Out(1)} | ({} if board.led is None else {"led": Out(1)})
+        super().__init__(ports | ({f"flash_{name}": flow for name, flow in FLASH_PORTS.items()} if self.flash else {}))
 
     def elaborate(self, platform):
         m = Module()
@@ -109,6 +137,27 @@ class BoardTop(wiring.Component):
             pll.i.eq(self.clk), domain.clk.eq(pll.o), receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx),
             host.error.eq(accelerator.error),
         ]  # fmt: skip
+        wrong = accelerator.error.any()
+        if host.identity.loads:
+            wrong |= self._load(m)
         if board.led is not None:
-            m.d.comb += self.led.eq(accelerator.error.any() ^ board.led.inverted)
+            m.d.comb += self.led.eq(wrong ^ board.led.inverted)
         return m
+
+    def _load(self, m):
+        """Connect what weights come from; is there something wrong with them?"""
+        host, accelerator = self.host, self.accelerator
+        m.d.comb += [getattr(host, name).eq(getattr(accelerator, name)) for name in ("loaded", "refusal", "image")]
+        wrong = accelerator.refusal.any()
+        if self.flash is None:
+            wiring.connect(m, host.load, accelerator.load)
+            return wrong
+        m.submodules.flash = flash = self.flash
+        m.d.comb += [
+            accelerator.load.payload.eq(Mux(flash.busy, flash.o.payload, host.load.payload)),
+            accelerator.load.valid.eq(Mux(flash.busy, flash.o.valid, host.load.valid)),
+            flash.o.ready.eq(flash.busy & accelerator.load.ready), host.load.ready.eq(~flash.busy & accelerator.load.ready),
+            host.loading.eq(flash.busy), flash.loaded.eq(accelerator.loaded), flash.miso.eq(self.flash_miso),
+            *(getattr(self, f"flash_{name}").eq(getattr(flash, name)) for name in ("sck", "cs", "mosi")),
+        ]  # fmt: skip
+        return wrong | (flash.failed & ~accelerator.loaded)

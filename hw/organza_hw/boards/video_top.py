@@ -29,13 +29,16 @@ SHIFT_HZ = PAIRS * PIXEL_HZ
 def check_video(board, program: Program, *, seed=SEED, frames=FRAMES):
     """Whether a board's `VideoTop` can be made, before there are components, which Amaranth would report as unused.
 
-    Raises ValueError if the board has no screen, its device no pads for one, its PLL not the clocks, or the image is larger than the screen;
+    Raises ValueError if the board has no screen, its device no pads for one, its PLL not the clocks, the weights are loaded at run time, or the
+    image is larger than the screen;
     TypeError / ValueError for a wrong seed or number of frames.
     """
     if board.video is None:
         raise ValueError(f"Board must have a table [video] for a screen, and {board.title} has none")
     if board.device.family != "ecp5":
         raise ValueError(f"Board must have an ECP5 for a screen, not {board.device.family}")
+    if program.loads:
+        raise ValueError("Program must have its weights in the bitstream for a screen, which loads none")
     state_of(seed)
     check_integer("Frames", frames, 1, MOST_FRAMES)
     magnification(program.output_shape)

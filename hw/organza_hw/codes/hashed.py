@@ -26,7 +26,7 @@ class HashedExpander(Expander):
         self.schedule, self.count = schedule, sum(lane_fields(schedule))
         self.rom = Rom(
             width=code.field_bits, words=(code.buckets & ((1 << code.field_bits) - 1)).tolist(),
-            file=file and f"{file}_weights.hex",
+            file=file and f"{file}_weights.hex", loads=schedule.loads,
         )  # fmt: skip
         self.roms = [self.rom]
 

@@ -40,6 +40,7 @@ class MultiHashExpander(Expander):
                 width=BITS,
                 words=(factor.reshape(-1) & 255).tolist(),
                 file=file and f"{file}_{name}.hex",
+                loads=schedule.loads,
             )
             for name, factor in (("weights", self.code.left), ("right", self.code.right.T))
         )

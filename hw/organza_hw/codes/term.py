@@ -6,6 +6,7 @@ from typing import Any
 from organza.schedule import Schedule
 from organza_hw.lanes.dot import DotLanes, add_tree, register
 from organza_hw.orders import Tables, finish_latency
+from organza_hw.rom import Registers
 
 OFFSET_LATENCY = 2  # to multiply what all sums have in common, and to subtract it
 
@@ -32,6 +33,13 @@ class Term(ABC):
     def latency(self, ti) -> int:
         """Cycles from operands to sums of Ti terms."""
         return self.lanes.latency(ti) + self.product_latency - 1 + self.late + self.more_latency + OFFSET_LATENCY * bool(self.offset)
+
+    def loaded(self, *, file) -> list[Registers]:
+        """Registers of what is otherwise in the logic of lanes and accumulators made after this call: of weights that are loaded.
+
+        file : prefix of their names, or None.
+        """
+        return []
 
     @abstractmethod
     def product(self, m, activation, field, *, instances=False) -> Any:

@@ -9,6 +9,8 @@ activation of a tile for a bin is added to bin z and stored in its own. Lanes th
 too, so an OR joins them.
 """
 
+import math
+
 import numpy as np
 from amaranth import *
 from amaranth.lib import data, memory, wiring
@@ -21,9 +23,16 @@ from organza_hw.multiply import multiply
 PRODUCT_LATENCY = 3  # of a bin's sum in up to two parts and a centroid
 
 
-def bin_bound(schedule: Schedule, code: Codebook, zero: int) -> tuple[int, int]:
-    """Most weights of one index but `zero`, and most weights at all, that an output pixel adds up."""
+def bin_bound(schedule: Schedule, code: Codebook | None, zero: int) -> tuple[int, int]:
+    """Most weights of one index but `zero`, and most weights at all, that an output pixel adds up.
+
+    code : None for any code, where weights are loaded at run time.
+    """
     node = schedule.node
+    if code is None:
+        taps = [max(map(len, axis.table)) for axis in (node.y, node.x)]
+        most = node.ci // node.groups * math.prod(taps)
+        return most, most
     ci, cog, ky, kx = code.indices.shape
     indices = code.indices.reshape(node.groups, ci // node.groups, cog, ky, kx)
     counts = np.stack([(indices == k).sum(1) for k in range(len(code.centroids))])
@@ -90,7 +99,8 @@ class Bins(wiring.Component):
 
     Parameters
     ----------
-    centroids : integers. zero : index whose bin stays zero. activation : amaranth Shape. shape, total : amaranth Shapes of a
+    centroids : integers. factors : Signals of the first centroid and of the others less it, if they are loaded at run time; None for
+    `centroids`. zero : index whose bin stays zero. activation : amaranth Shape. shape, total : amaranth Shapes of a
         bin and of Σx. bits : signed width of a sum. to, p, e : lanes and multipliers. tile_layout : data of a tile.
     instances : may use cells that only Verilog knows.
 
@@ -111,8 +121,8 @@ class Bins(wiring.Component):
     o_last: Signal
     o_tile: data.View
 
-    def __init__(self, *, centroids, zero, activation, shape, total, bits, to, p, e, tile_layout, instances=False):
-        self.centroids, self.zero, self.instances = list(centroids), zero, instances
+    def __init__(self, *, centroids, factors=None, zero, activation, shape, total, bits, to, p, e, tile_layout, instances=False):
+        self.centroids, self.factors, self.zero, self.instances = list(centroids), factors, zero, instances
         self.index_bits = (len(self.centroids) - 1).bit_length()
         self.shape, self.total, self.bits = Shape.cast(shape), Shape.cast(total), bits
         self.to, self.p, self.e, self.chunks = to, p, e, -(-to // e)
@@ -199,12 +209,8 @@ class Bins(wiring.Component):
 
         # E multipliers, one centroid a cycle.
         factors = [centroid - (self.centroids[self.zero] if k != self.zero else 0) for k, centroid in enumerate(self.centroids)]
-        everything = self._totals(m, activations) if factors[self.zero] else None
+        everything = self._totals(m, activations) if self.factors or factors[self.zero] else None
         wide = Shape(max(self.shape.width, self.total.width if everything else 0), self.shape.signed)
-        factor_shape = Shape.cast(range(min(*factors, 0), max(*factors, 0) + 1))
-        table = memory.Memory(shape=factor_shape, depth=count, init=factors)
-        m.submodules.factors = table
-        factor_port = table.read_port(domain="comb")
         stages = []
         for number in range(3 + PRODUCT_LATENCY):
             stage = Signal(data.StructLayout({
@@ -219,9 +225,16 @@ class Bins(wiring.Component):
                 ]  # fmt: skip
             stages.append(stage)
         reading, multiplied, summed = stages[0], stages[-2], stages[-1]
-        factor = Signal(factor_shape)
-        m.d.comb += factor_port.addr.eq(reading.step.k)
-        m.d.sync += factor.eq(factor_port.data)
+        if self.factors:
+            factor = Signal(self.factors[0].shape())
+            m.d.sync += factor.eq(Array(self.factors)[reading.step.k])
+        else:
+            factor_shape = Shape.cast(range(min(*factors, 0), max(*factors, 0) + 1))
+            m.submodules.factors = table = memory.Memory(shape=factor_shape, depth=count, init=factors)
+            factor_port = table.read_port(domain="comb")
+            factor = Signal(factor_shape)
+            m.d.comb += factor_port.addr.eq(reading.step.k)
+            m.d.sync += factor.eq(factor_port.data)
         for unit in range(self.e):
             rows = []
             for pixel in range(self.p):

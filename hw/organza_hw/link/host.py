@@ -11,7 +11,10 @@ from organza.host_protocol import (
     COUNT_BYTES,
     CYCLE_BYTES,
     IDENTITY_BYTES,
+    LOAD_CHUNK,
+    LOADED_BYTES,
     MEASURED_BYTES,
+    OFFSET_BYTES,
     RUN_BYTES,
     STATE_BYTES,
     STATUS_BYTES,
@@ -23,6 +26,13 @@ from organza_hw.joint import joint_signature
 from organza_hw.link.beat_bytes import BeatPacker, BeatUnpacker
 from organza_hw.link.frames import BYTE, FrameReceiver, FrameTransmitter
 from organza_hw.link.latents import Latents
+from organza_hw.loading.loader import LOAD_PORTS, WeightLoader
+
+STATES = {
+    Kind.HELLO: "HELLO", Kind.IMAGE: "IMAGE", Kind.LATENTS: "RUN", Kind.MEASURE: "RUN", Kind.LOAD: "LOAD", Kind.WEIGHTS: "WEIGHTS",
+}  # fmt: skip
+NEEDS_WEIGHTS = (Kind.IMAGE, Kind.LATENTS, Kind.MEASURE)
+VERDICT = WeightLoader.VERDICT + 2  # cycles from the last byte of an image to what the accelerator says of it
 
 
 class Host(wiring.Component):
@@ -39,6 +49,8 @@ class Host(wiring.Component):
     -------
     received : In, stream of `RECEIVED`, always ready. sent : Out, stream of bytes.
     i : Out, stream of `joint_signature`, to the accelerator. o : In, from it. error : In(32), its error bits, others 0.
+    load, loaded, refusal, image : to and from the `load` ports of an accelerator whose weights are loaded, and only then.
+    loading : In(1), something else uses `load`; also only then.
     """
 
     received: stream.Interface
@@ -46,6 +58,11 @@ class Host(wiring.Component):
     i: stream.Interface
     o: stream.Interface
     error: Signal
+    load: stream.Interface
+    loaded: Signal
+    refusal: Signal
+    image: Signal
+    loading: Signal
 
     def __init__(self, identity, *, formats, beats):
         self.identity, self.formats = identity, formats
@@ -57,6 +74,7 @@ class Host(wiring.Component):
             "received": In(self.receiver.i.signature.flip()), "sent": Out(stream.Signature(BYTE)),
             "i": Out(joint_signature(shapes[0], beats[0])), "o": In(joint_signature(shapes[1], beats[1])),
             "error": In(BYTE * STATUS_BYTES),
+            **({**{name: port.flip() for name, port in LOAD_PORTS.items()}, "loading": In(1)} if identity.loads else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -71,7 +89,7 @@ class Host(wiring.Component):
         wiring.connect(m, wiring.flipped(self.o), unpacker.i)
 
         kind, sequence = Signal(BYTE), Signal(BYTE)
-        place = Signal(range(max(receiver.most, IDENTITY_BYTES + STATUS_BYTES, MEASURED_BYTES)))  # of a byte of a frame
+        place = Signal(range(max(receiver.most, IDENTITY_BYTES + STATUS_BYTES, MEASURED_BYTES, LOADED_BYTES)))  # of a byte of a frame
         images, reason = Signal(BYTE * COUNT_BYTES), Signal(BYTE)  # images that are not yet sent or measured; why not
         feed, fed = Signal(), Signal(BYTE * COUNT_BYTES)  # begin with inputs; of so many
         reply, length = Signal(BYTE), Signal.like(transmitter.frame.payload.length)
@@ -84,6 +102,8 @@ class Host(wiring.Component):
         fed_all = self._feed(m, feed, fed, kind == Kind.IMAGE)
         status = [self.error.word_select(k, BYTE) for k in range(STATUS_BYTES)]
         text = Array([*(Const(byte, BYTE) for byte in self.identity.pack()), *status])
+        taken = Signal(BYTE * (OFFSET_BYTES - 1))  # chunks of an image of weights that came
+        state_bytes = self._state(taken) if self.identity.loads else Const(0, BYTE * LOADED_BYTES)
         step, run, nothing = Signal(range(RUN_BYTES + receiver.READ_LATENCY + 1)), Signal(BYTE * RUN_BYTES), Signal()
         state, count = run[: BYTE * STATE_BYTES], run[BYTE * STATE_BYTES :]
         request = receiver.frame.payload
@@ -113,7 +133,11 @@ class Host(wiring.Component):
                             with m.Case(number):
                                 m.d.sync += reason.eq(Refusal.SIZE)
                                 with m.If(request.length == size):
-                                    m.next = {Kind.HELLO: "HELLO", Kind.IMAGE: "IMAGE"}.get(number, "RUN")
+                                    m.next = STATES[number]
+                                    if self.identity.loads and number in NEEDS_WEIGHTS:
+                                        with m.If(~self.loaded):
+                                            m.d.sync += reason.eq(Refusal.UNLOADED)
+                                            m.next = "REFUSE"
             with m.State("REFUSE"):
                 m.d.comb += receiver.release.eq(1)
                 m.next = "HEAD"
@@ -125,6 +149,8 @@ class Host(wiring.Component):
                 m.d.comb += [feed.eq(1), fed.eq(1)]
                 m.d.sync += send(Kind.PIXELS, self.identity.output_size, images.eq(1))
                 m.next = "HEAD"
+            if self.identity.loads:
+                self._load(m, receiver, taken, reason, send)
             with m.State("RUN"):
                 # State and images, one byte after the other.
                 m.d.comb += receiver.address.eq(step)
@@ -168,6 +194,9 @@ class Host(wiring.Component):
                         m.d.comb += [some.eq(unpacker.o.valid), octet.eq(unpacker.o.payload), unpacker.o.ready.eq(~body.valid)]
                     with m.Case(Kind.MEASURED):
                         m.d.comb += octet.eq(measured.word_select(place, BYTE))
+                    if self.identity.loads:
+                        with m.Case(Kind.LOADED):
+                            m.d.comb += octet.eq(state_bytes.word_select(place, BYTE))
                     with m.Default():
                         m.d.comb += octet.eq(reason)
                 with m.If(some & ~body.valid):
@@ -179,6 +208,63 @@ class Host(wiring.Component):
                             with m.If(images != 1):
                                 m.next = "HEAD"
         return m
+
+    def _state(self, taken):
+        """Payload of LOADED."""
+        flags = [Cat(flag, Const(0, BYTE - len(flag))) for flag in (Cat(self.loaded, self.loading), self.refusal)]
+        return Cat(*flags, Const(0, BYTE), taken, Const(0, BYTE), self.image)
+
+    def _load(self, m, receiver, taken, reason, send):
+        """States of LOAD and WEIGHTS; `taken` chunks of an image have been."""
+        count = OFFSET_BYTES + LOAD_CHUNK
+        place, wait, offset = Signal(range(count)), Signal(range(VERDICT)), Signal(BYTE * OFFSET_BYTES)
+        latest, number = Signal.like(taken), offset[BYTE:]  # of the chunk that came last, of the one that comes
+        begins, follows, again = Signal(), Signal(), Signal()
+        assert LOAD_CHUNK == 1 << BYTE
+        with m.State("LOAD"):
+            m.d.comb += receiver.address.eq(place)
+            # The offset, byte by byte; each is there some cycles after its address.
+            m.d.sync += wait.eq(wait + 1)
+            with m.If(wait == receiver.READ_LATENCY):
+                m.d.sync += [wait.eq(0), place.eq(place + 1), offset.eq(Cat(offset, receiver.data)[BYTE:])]
+                with m.If(place == OFFSET_BYTES - 1):
+                    m.next = "OFFSET"
+        with m.State("OFFSET"):
+            whole = offset[:BYTE] == 0
+            m.d.sync += [
+                wait.eq(0), begins.eq(offset == 0), follows.eq(whole & (number == taken)), again.eq(whole & (number == latest)),
+            ]  # fmt: skip
+            m.next = "ORDER"
+        with m.State("ORDER"):
+            with m.If(self.loading):
+                m.d.sync += [place.eq(0), *send(Kind.DAMAGE, 1, reason.eq(Refusal.LOADING))]
+                m.next = "REFUSE"
+            with m.Elif(begins | follows):
+                m.d.sync += [latest.eq(number), taken.eq(number + 1)]
+                m.next = "CHUNK"
+            with m.Elif(again):
+                m.next = "WEIGHTS"
+            with m.Else():
+                m.d.sync += [place.eq(0), *send(Kind.DAMAGE, 1, reason.eq(Refusal.OFFSET))]
+                m.next = "REFUSE"
+        with m.State("CHUNK"):
+            m.d.comb += [
+                receiver.address.eq(place), self.load.valid.eq(wait == receiver.READ_LATENCY), self.load.payload.byte.eq(receiver.data),
+                self.load.payload.first.eq(begins & (place == OFFSET_BYTES)),
+            ]  # fmt: skip
+            with m.If(~self.load.valid):
+                m.d.sync += wait.eq(wait + 1)
+            with m.Elif(self.load.ready):
+                m.d.sync += [wait.eq(0), place.eq(place + 1)]
+                with m.If(place == count - 1):
+                    m.next = "WEIGHTS"
+        with m.State("WEIGHTS"):
+            # What the accelerator says of the last byte takes it some cycles.
+            m.d.sync += [place.eq(0), wait.eq(wait + 1)]
+            with m.If(wait == VERDICT - 1):
+                m.d.comb += receiver.release.eq(1)
+                m.d.sync += [wait.eq(0), *send(Kind.LOADED, LOADED_BYTES)]
+                m.next = "HEAD"
 
     def _feed(self, m, begin, images, stored):
         """From `begin` on, bytes of inputs to the packer: those of a frame, which is released then, or of so many `images`.

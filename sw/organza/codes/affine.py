@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class Affine(Code):
     fraction: int = FRACTION
 
     kind = "affine"
+    loads = True
 
     def __post_init__(self) -> None:
         check_integer("Affine bits", self.bits, 1, 8)
@@ -71,6 +72,9 @@ class Affine(Code):
 
     def fields(self) -> np.ndarray:
         return self.levels
+
+    def of_fields(self, fields: np.ndarray) -> Code:
+        return replace(self, levels=fields)
 
     @property
     def zero_field(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Binary(PlainCode):
     ti: int | None = None
 
     kind = "binary"
+    loads = True
 
     def __post_init__(self) -> None:
         weights = check_weights("Binary", self.weights)
@@ -69,6 +70,9 @@ class Binary(PlainCode):
 
     def fields(self) -> np.ndarray:
         return (self.weights < 0).astype(np.int64)
+
+    def of_fields(self, fields: np.ndarray) -> Code:
+        return replace(self, weights=1 - 2 * fields)
 
     @property
     def zero_field(self) -> int | None:

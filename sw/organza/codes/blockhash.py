@@ -65,6 +65,7 @@ class BlockHash(Code):
     groups: int = 1
 
     kind = "blockhash"
+    loads = True
 
     def __post_init__(self) -> None:
         rows, size = np.asarray(self.rows), tuple(self.size)
@@ -155,6 +156,10 @@ class BlockHash(Code):
 
     def parameters(self) -> dict[str, Any]:
         return {"size": list(self.size), "groups": self.groups}
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        return {**self.parameters(), "rows": list(self.rows.shape)}
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"rows": self.rows.astype(np.int8)}

@@ -23,6 +23,7 @@ class Code(ABC):
 
     kind: ClassVar[str]
     gathers: ClassVar[bool] = False
+    loads: ClassVar[bool] = False  # memories and `fixed` are all that an engine needs to know: weights can be loaded at run time
     groups: Any = None  # channel groups that the code is made for, None for any
     adder: Any = EXACT  # of the lanes' trees; sums are those of `integers` if it is exact, else `lane_sums`
 
@@ -112,6 +113,20 @@ class Code(ABC):
     @abstractmethod
     def magnitude(self) -> int:
         """Largest |weight| that a field can stand for."""
+
+    @property
+    def loaded_magnitude(self) -> int:
+        """The same of any weights that may be loaded in place of these."""
+        return self.magnitude
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """What an engine is built for when weights are loaded, for JSON; others must have the same."""
+        return self.parameters()
+
+    def of_fields(self, fields: np.ndarray) -> Code:
+        """The same but for `fields`; raises as the constructor does. Only of a code that `loads` and stores its fields."""
+        raise NotImplementedError(f"{self.kind} weights cannot be loaded")
 
     @property
     @abstractmethod

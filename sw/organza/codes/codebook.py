@@ -31,6 +31,7 @@ class Codebook(Code):
     centroids: np.ndarray
 
     kind = "codebook"
+    loads = True
 
     def __post_init__(self) -> None:
         indices, centroids = check_weights("Codebook", self.indices), np.asarray(self.centroids)
@@ -53,6 +54,12 @@ class Codebook(Code):
         if len(centroids) < 2:
             centroids = np.unique([*centroids, 0 if centroids[0] else 1])
         return cls(np.searchsorted(centroids, integers), centroids)
+
+    def padded(self, count: int) -> Codebook:
+        """The same weights with so many centroids, or as many as there are if those are more."""
+        unused = np.setdiff1d(np.arange(-128, 128), self.centroids)[: max(count - len(self.centroids), 0)]
+        centroids = np.sort(np.concatenate([self.centroids, unused]))
+        return Codebook(np.searchsorted(centroids, self.integers()), centroids)
 
     def without_zeros(self) -> Code:
         """No centroid for 0."""
@@ -93,6 +100,18 @@ class Codebook(Code):
     @property
     def magnitude(self) -> int:
         return int(np.abs(self.centroids).max())
+
+    @property
+    def loaded_magnitude(self) -> int:
+        return 128
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """Centroids are loaded too."""
+        return {"centroids": len(self.centroids)}
+
+    def of_fields(self, fields: np.ndarray) -> Code:
+        return Codebook(fields, self.centroids)
 
     @property
     def table_bits(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class Flexpoint(PlainCode):
     exponent: int = 0
 
     kind = "flexpoint"
+    loads = True
 
     def __post_init__(self) -> None:
         check_exponent("Flexpoint exponent", self.exponent)
@@ -50,6 +51,9 @@ class Flexpoint(PlainCode):
     def fields(self) -> np.ndarray:
         return self.weights & ((1 << MANTISSA_BITS) - 1)
 
+    def of_fields(self, fields: np.ndarray) -> Code:
+        return replace(self, weights=fields - (fields >> (MANTISSA_BITS - 1) << MANTISSA_BITS))
+
     @property
     def magnitude(self) -> int:
         return 1 << (MANTISSA_BITS - 1)
@@ -64,6 +68,11 @@ class Flexpoint(PlainCode):
 
     def parameters(self) -> dict[str, Any]:
         return {"exponent": self.exponent}
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        """The exponent is in what is made of the sums."""
+        return {}
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"weights": self.weights.astype(np.int16)}

@@ -51,6 +51,7 @@ class Hashed(Serial):
     seed: int = 0
 
     kind = "hashed"
+    loads = True
 
     def __post_init__(self) -> None:
         buckets = np.asarray(self.buckets)
@@ -93,6 +94,10 @@ class Hashed(Serial):
 
     def parameters(self) -> dict[str, Any]:
         return {"size": list(self.size), "seed": self.seed}
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        return {**self.parameters(), "buckets": len(self.buckets)}
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"buckets": self.buckets.astype(np.int8)}

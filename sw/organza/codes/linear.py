@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Linear(PlainCode):
     bits: int = 8
 
     kind = "linear"
+    loads = True
 
     def __post_init__(self) -> None:
         check_integer("Linear bits", self.bits, 2, 16)
@@ -46,6 +47,9 @@ class Linear(PlainCode):
 
     def fields(self) -> np.ndarray:
         return self.weights & ((1 << self.bits) - 1)
+
+    def of_fields(self, fields: np.ndarray) -> Code:
+        return replace(self, weights=fields - (fields >> (self.bits - 1) << self.bits))
 
     @property
     def magnitude(self) -> int:

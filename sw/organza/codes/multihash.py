@@ -44,6 +44,7 @@ class MultiHash(Serial):
     shift: int
 
     kind = "multihash"
+    loads = True
 
     def __post_init__(self) -> None:
         size = tuple(self.size)
@@ -98,6 +99,10 @@ class MultiHash(Serial):
 
     def parameters(self) -> dict[str, Any]:
         return {"size": list(self.size), "shift": self.shift}
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        return {**self.parameters(), "terms": self.terms}
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"left": self.left.astype(np.int8), "right": self.right.astype(np.int8)}

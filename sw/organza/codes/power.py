@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class PowerOfTwo(PlainCode):
     bits: int = 4
 
     kind = "power"
+    loads = True
 
     def __post_init__(self) -> None:
         check_integer("PowerOfTwo bits", self.bits, 2, 5)
@@ -55,6 +56,12 @@ class PowerOfTwo(PlainCode):
     def fields(self) -> np.ndarray:
         exponent = np.frexp(np.abs(self.weights).astype(np.float64))[1].astype(np.int64)  # 2**e has e + 1, 0 has 0
         return exponent + ((self.weights < 0).astype(np.int64) << (self.bits - 1))
+
+    def of_fields(self, fields: np.ndarray) -> Code:
+        """A negative zero is refused."""
+        exponent = fields & ((1 << (self.bits - 1)) - 1)
+        weights = np.where(exponent == 0, 3 * (fields != 0), 1 << np.maximum(exponent - 1, 0))
+        return replace(self, weights=np.where(fields >> (self.bits - 1) == 1, -weights, weights))
 
     @property
     def magnitude(self) -> int:

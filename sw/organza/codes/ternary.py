@@ -36,6 +36,7 @@ class Ternary(PlainCode):
     per_byte: int = 4
 
     kind = "ternary"
+    loads = True
 
     def __post_init__(self) -> None:
         weights = check_weights("Ternary", self.weights)
@@ -51,6 +52,10 @@ class Ternary(PlainCode):
 
     def fields(self) -> np.ndarray:
         return (self.weights != 0) + 2 * (self.weights < 0)
+
+    def of_fields(self, fields: np.ndarray) -> Code:
+        """A field that says negative and zero is refused."""
+        return replace(self, weights=np.where(fields == 2, 2, (fields & 1) * (1 - (fields & 2))))
 
     @property
     def stored_bits(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +67,10 @@ def build(
         str | None,
         typer.Option(help="Layers on one engine of Ti×C lanes, one after the other: 8x16 for all, or layer0..layer2=8x16."),
     ] = None,
+    loadable: Annotated[
+        str | None,
+        typer.Option(help="Layers whose weights are loaded at run time, 'all' or e.g. layer0,layer1: other weights without synthesis."),
+    ] = None,
     plan: Annotated[
         Path | None, typer.Option(help="Use this plan.json instead of planning.")
     ] = None,
@@ -99,6 +104,10 @@ def build(
                 method=method,
                 code=code,
             )
+            if loadable is not None:
+                from organza.layer_options import parse_loadable
+
+                model = replace(model, program=parse_loadable(loadable, model.program))
         chip = make_chip(
             steps, model, lanes, plan, arithmetic=arithmetic, order=order, memory=memory, joint_coding=joint_coding, share=share
         )

@@ -12,6 +12,7 @@ import typer
 from organza.commands.common import Force, Images, Json, Output, print_json
 from organza.commands.latents import read_inputs
 from organza.commands.steps import Steps
+from organza.commands.weights import Weights, read_weights
 from organza.errors import UserError
 from organza.output_folder import new_folder
 
@@ -31,6 +32,7 @@ def run(
     latents: Annotated[Path | None, typer.Option(help="Real inputs (N, ...): .npy. Default: the board draws its own.")] = None,
     images: Images = 16,
     seed: Annotated[int, typer.Option(min=0, help="Of what the board draws.")] = 0,
+    weights: Weights = None,
     measure: Annotated[int, typer.Option(min=1, help="Images to measure the rate with; none of them is sent.")] = 100,
     force: Force = False,
     as_json: Json = False,
@@ -49,16 +51,20 @@ def run(
             from organza.driver import Driver
             from organza.latent_stream import draw
             from organza.program_file import program_hash
+            from organza_hw.loading.image import weight_image
             from organza_sim.build_folder import load_build
             from organza_sim.pictures import comparison, labelled
             from organza_sim.yowasp import write_record
 
             chosen, chip = load_board(board), load_build(build).chip
-            program = chip.program
+            program = read_weights(chip, weights)
+            image = weight_image(chip.program, chip.plan, program) if program.loads else None
             inputs = None if latents is None else program.quantize(read_inputs(program, latents, images, seed))
         with _opened(port, chosen, chip) as opened, Driver(opened) as driver:
             with steps.step(f"Asking {port} for images") as say:
-                identity = driver.expect(program, program_hash(program))
+                identity = driver.expect(chip.program, program_hash(chip.program))
+                if image is not None and not driver.has(image):
+                    driver.load(image, lambda done: say("Loading weights", done))
                 made, begun = [], time.monotonic()
                 count = images if inputs is None else len(inputs)
                 source = driver.latents(program, count, seed) if inputs is None else driver.images(program, inputs)
@@ -105,9 +111,12 @@ def _opened(port: str, board: Board, chip: Chip) -> Iterator[Callable[[], Port]]
     from organza.driver import serial_port
     from organza.program_file import program_hash
     from organza.software_board import SoftwareBoard
+    from organza_hw.loading.image import read_image
 
     if port == REFERENCE:
-        software: Any = SoftwareBoard(chip.program, program_hash(chip.program), board.core_hz)
+        software: Any = SoftwareBoard(
+            chip.program, program_hash(chip.program), board.core_hz, load=lambda image: read_image(image, chip.program, chip.plan)
+        )
         yield lambda: software
     elif port == RTL:
         from organza_sim.serial_board import serial_board

@@ -10,6 +10,7 @@ import typer
 from organza.commands.common import Force, Images, Json, Output, Seed, print_json
 from organza.commands.latents import model_name, read_inputs
 from organza.commands.steps import Steps
+from organza.commands.weights import Weights, read_weights
 from organza.errors import UserError
 from organza.output_folder import new_folder
 
@@ -24,6 +25,7 @@ def simulate(
     ] = None,
     images: Images = 16,
     seed: Seed = 0,
+    weights: Weights = None,
     trace: Annotated[
         str | None,
         typer.Option(
@@ -52,16 +54,18 @@ def simulate(
             from organza_sim.report import make_report, write_report
 
             chip = load_build(build).chip
-            x = read_inputs(chip.program, latents, images, seed)
+            program = read_weights(chip, weights)
+            x = read_inputs(program, latents, images, seed)
         with steps.step("Simulating") as progress:
             result = api.simulate(
-                chip, x, trace=None if trace is None else folder / trace, progress=progress
+                chip, x, trace=None if trace is None else folder / trace, progress=progress,
+                weights=None if weights is None else program,
             )
         with steps.step("Writing the results"):
             np.save(folder / "inputs.npy", x)
             np.save(folder / "outputs.npy", result.outputs)
-            reference = chip.program.run(chip.program.quantize(x[:16]))
-            rows = comparison(chip.program, real=None, reference=reference, rtl=result.outputs[:16])
+            reference = program.run(program.quantize(x[:16]))
+            rows = comparison(program, real=None, reference=reference, rtl=result.outputs[:16])
             labelled(rows).save(folder / "images.png")
             report = make_report(
                 chip.program, chip.plan, model=model_name(build), simulation=result

@@ -9,6 +9,7 @@ import typer
 
 from organza.commands.common import Force, Json, Output, print_json
 from organza.commands.steps import Steps
+from organza.commands.weights import Weights, read_weights
 from organza.errors import UserError
 from organza.output_folder import new_folder
 
@@ -24,6 +25,7 @@ def synth(
     video: Annotated[
         bool, typer.Option("--video", help="Images one after the other on the board's HDMI/DVI output, 640×480, instead of the serial line.")
     ] = False,
+    weights: Weights = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Most placements to try until the clock closes.")] = 3,
     force: Force = False,
     as_json: Json = False,
@@ -39,6 +41,8 @@ def synth(
         raise UserError("--clock must not be given with --asic, which has no timing")
     if asic and video:
         raise UserError("--video must not be given with --asic, which has no pins")
+    if asic and weights is not None:
+        raise UserError("--weights must not be given with --asic, which loads none")
     with Steps(quiet=as_json) as steps, new_folder(output, replace=force) as folder:
         with steps.step(f"Reading {build}"):
             from organza.board import load_board
@@ -51,6 +55,7 @@ def synth(
             if chosen is not None and clock is not None:
                 chosen = chosen.with_core_hz(round(clock * 1e6))
             found = load_build(build)
+            program = read_weights(found.chip, weights)
             if found.edited:
                 raise UserError(f"{build}: {', '.join(found.edited)} was edited since the build; build again before synthesis")
         with steps.step("Mapping to gates" if chosen is None else f"Building for {chosen.title}") as say:
@@ -58,7 +63,7 @@ def synth(
                 report = make_cells(found.chip, folder).report()
             else:
                 report = make(
-                    found.chip, chosen, Path(str(board)).stem, folder, video=video, seeds=seeds, say=say
+                    found.chip, chosen, Path(str(board)).stem, folder, video=video, seeds=seeds, say=say, weights=program
                 ).report()
             write_record(folder / "report.json", report)
     if as_json:

@@ -6,7 +6,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza_hw.axi.load_bytes import LOAD_BYTE
+from organza_hw.loading.loader import LOAD_BYTE
 
 LENGTH = 7  # bytes of an image, the last of which is the sum of the others
 REFUSAL = 5

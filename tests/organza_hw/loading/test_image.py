@@ -1,0 +1,166 @@
+# amaranth: UnusedElaboratable=no
+"""Images of weights: what is in them, word by word, and what reads as no weights."""
+
+import re
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from organza.codes import Ternary
+from organza.loadable import fitted, loadable, shape_hash
+from organza.program import Program
+from organza.program_file import program_hash
+from organza.weight_image import CRC_BYTES, HEADER_BYTES, MAGIC, VERSION, ImageError, Reason, image_bytes
+from organza_hw.loading.image import loaded_memories, payload_bytes, read_image, weight_image
+from organza_hw.loading.loader import word_bytes
+from organza_sim.planner import plan_program
+from tests.loadable_programs import KINDS, other_weights, random_loadable
+from tests.plans import random_plan
+from tests.tiny import LANES, tiny_program
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    program = loadable(tiny_program())
+    return program, plan_program(program, LANES)
+
+
+def again(image):
+    """With the check sum that it should have."""
+    return bytes(image[:-CRC_BYTES]) + zlib.crc32(image[:-CRC_BYTES]).to_bytes(CRC_BYTES, "little")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(4))
+def test_there_and_back(kind, seed):
+    """An image says all of a Program that its chip computes."""
+    rng = np.random.default_rng([seed, KINDS.index(kind)])
+    program = random_loadable(rng, kind)
+    plan = random_plan(rng, program, orders=("row", "weight"))
+    for weights in (program, fitted(other_weights(rng, program), program)):
+        image = weight_image(program, plan, weights)
+        assert len(image) == image_bytes(payload_bytes(program, plan))
+        # Names and formats are the chip's either way.
+        assert program_hash(read_image(image, program, plan)) == program_hash(weights)
+        assert weight_image(weights, replace(plan, program=program_hash(weights))) == image
+
+
+def test_every_byte(tiny):
+    """As `docs/loading.md` says: header, then weights, constants and table of each layer, each word in whole bytes."""
+    program, plan = tiny
+    image = weight_image(program, plan)
+    memories = loaded_memories(program, plan)
+    assert list(memories) == ["layer0_weights", "layer0_constants", "layer1_weights", "layer1_constants", "layer1_table"]
+    length = sum(word_bytes(width) * depth for width, depth in memories.values())
+    assert image[:HEADER_BYTES] == MAGIC + bytes([VERSION]) + shape_hash(program, plan) + length.to_bytes(4, "little")
+    place = HEADER_BYTES
+    for number, (node, engine) in enumerate(zip(program.nodes, plan.engines, strict=True)):
+        to = engine.layers[0].To
+        for name in ("weights", "constants", "table"):
+            if f"layer{number}_{name}" not in memories:
+                continue
+            width, depth = memories[f"layer{number}_{name}"]
+            size = word_bytes(width)
+            words = [int.from_bytes(image[at : at + size], "little") for at in range(place, place + size * depth, size)]
+            place += size * depth
+            if name == "weights":
+                fields = node.code.words(engine.Ti, to, node.groups).reshape(depth, -1)
+                assert words == [sum(int(field) << 8 * k for k, field in enumerate(row)) for row in fields]
+            elif name == "table":
+                assert node.epilogue.table is not None and words == (node.epilogue.table & 255).tolist()
+            else:
+                e = node.epilogue
+                bits, unit = node.loads, node.loads + 16 + 16 + 6
+                assert depth == -(-to // engine.E) * -(-node.co // to)
+                seen = 0
+                for tile in range(-(-node.co // to)):
+                    for chunk in range(-(-to // engine.E)):
+                        word = words[seen]
+                        seen += 1
+                        for k in range(engine.E):
+                            channel = tile * to + chunk * engine.E + k
+                            if channel >= min((tile + 1) * to, node.co):
+                                continue
+                            one, at = word >> unit * k, 0
+                            for array, wide in ((e.bias, bits), (e.positive, 16), (e.negative, 16), (e.shift, 6)):
+                                assert one >> at & (1 << wide) - 1 == int(array[channel]) % (1 << wide)
+                                at += wide
+    assert place == len(image) - CRC_BYTES
+
+
+def test_refused_like_the_chip_does(tiny):
+    program, plan = tiny
+    image = weight_image(program, plan)
+    for place, reason in ((0, Reason.MAGIC), (4, Reason.VERSION), (5, Reason.SHAPE), (13, Reason.LENGTH), (99, Reason.CRC)):
+        wrong = bytearray(image)
+        wrong[place] ^= 4
+        with pytest.raises(ImageError, match=f"^Weights are refused: {reason.text}$") as caught:
+            read_image(bytes(wrong), program, plan)
+        assert caught.value.reason == reason and caught.value.whole
+    for size in (HEADER_BYTES, len(image) - 1):
+        with pytest.raises(ImageError, match=r"^Weights are refused: the image is not complete$") as caught:
+            read_image(image[:size], program, plan)
+        assert not caught.value.whole
+    assert program_hash(read_image(image + b"more", program, plan)) == program_hash(program)
+
+
+def constants_at(program, plan):
+    """Where the first constants begin."""
+    width, depth = loaded_memories(program, plan)["layer0_weights"]
+    return HEADER_BYTES + word_bytes(width) * depth
+
+
+def test_bounds(tiny):
+    """A shift beyond 47, a weight that its code does not have, places between words: an image that holds them names the layer."""
+    program, plan = tiny
+    image, bits = weight_image(program, plan), program.nodes[0].loads
+    wrong = bytearray(image)
+    wrong[HEADER_BYTES] = 0x80
+    with pytest.raises(ValueError, match=r"^net\.0: the image holds no weights: Linear weights of 8 bits must be within ±127$"):
+        read_image(again(wrong), program, plan)
+    place = constants_at(program, plan)
+    width, _ = loaded_memories(program, plan)["layer0_constants"]
+    word = int.from_bytes(image[place : place + word_bytes(width)], "little") | 63 << bits + 32
+    wrong = bytearray(image)
+    wrong[place : place + word_bytes(width)] = word.to_bytes(word_bytes(width), "little")
+    with pytest.raises(ValueError, match=r"^net\.0: the image holds no weights: Epilogue shift must be between 0 and 47, not 20…63$"):
+        read_image(again(wrong), program, plan)
+    assert width % 8
+    wrong = bytearray(image)
+    wrong[place + word_bytes(width) - 1] |= 0x80
+    message = "net.0: the image holds no weights: what is between them is not as it is stored"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read_image(again(wrong), program, plan)
+
+
+def test_bytes_of_no_trits():
+    """13 of 256 bytes are no five digits."""
+    node = tiny_program().nodes[0]
+    program = loadable(Program((replace(node, code=Ternary(np.ones(node.code.shape, np.int64), 5)),)))
+    plan = plan_program(program, 4)
+    image, found = weight_image(program, plan), 0
+    for byte in range(256):
+        wrong = bytearray(image)
+        wrong[HEADER_BYTES] = byte
+        try:
+            read_image(again(wrong), program, plan)
+            found += 1
+        except ValueError as error:
+            assert str(error).startswith("net.0: the image holds no weights: ")
+    lanes = plan.engines[0].Ti * plan.engines[0].layers[0].To
+    assert found == 3 ** min(lanes, 5)
+
+
+def test_nothing_to_load(tiny):
+    _, plan = tiny
+    with pytest.raises(ValueError, match=r"^Program must have layers whose weights are loaded at run time$"):
+        weight_image(tiny_program(), plan)
+
+
+def test_other_weights_that_do_not_fit(tiny):
+    program, plan = tiny
+    other = replace(program.nodes[0], code=Ternary(np.ones(program.nodes[0].code.shape, np.int64)))
+    with pytest.raises(ValueError, match=r"^net\.0: the chip is built for code linear, not ternary$"):
+        weight_image(program, plan, Program((other, program.nodes[1])))
