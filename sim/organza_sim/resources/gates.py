@@ -1,0 +1,134 @@
+"""A netlist of gates in which equal gates are one and constants have vanished, as synthesis leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+# A literal is twice the number of a node, and 1 more where it is inverted. Node 0 is the constant.
+FALSE, TRUE = 0, 1
+LUT_INPUTS = 4
+SOURCE, AND, XOR, MUX = range(4)
+
+
+def inverted(literal: int) -> int:
+    """Not."""
+    return literal ^ 1
+
+
+class Gates:
+    """And, exclusive or and multiplexer nodes over sources; inverters cost nothing.
+
+    kinds, inputs : by node. Inputs of a node have smaller numbers.
+    """
+
+    def __init__(self) -> None:
+        self.kinds: list[int] = [SOURCE]
+        self.inputs: list[tuple[int, ...]] = [()]
+        self._known: dict[tuple[int, ...], int] = {}
+
+    def source(self) -> int:
+        """A value from outside: a register, a memory, a multiplier, a carry chain, a port."""
+        self.kinds.append(SOURCE)
+        self.inputs.append(())
+        return 2 * len(self.kinds) - 2
+
+    def _node(self, kind: int, *inputs: int) -> int:
+        key = (kind, *inputs)
+        found = self._known.get(key)
+        if found is None:
+            self.kinds.append(kind)
+            self.inputs.append(inputs)
+            found = self._known[key] = 2 * len(self.kinds) - 2
+        return found
+
+    def both(self, a: int, b: int) -> int:
+        """And."""
+        if a > b:
+            a, b = b, a
+        if a == FALSE or a == b ^ 1:
+            return FALSE
+        return b if a in (TRUE, b) else self._node(AND, a, b)
+
+    def either(self, a: int, b: int) -> int:
+        """Or."""
+        return self.both(a ^ 1, b ^ 1) ^ 1
+
+    def differ(self, a: int, b: int) -> int:
+        """Exclusive or."""
+        invert = (a ^ b) & 1
+        a, b = a & ~1, b & ~1
+        if a > b:
+            a, b = b, a
+        if a == FALSE or a == b:
+            return (FALSE if a == b else b) ^ invert
+        return self._node(XOR, a, b) ^ invert
+
+    def choose(self, select: int, yes: int, no: int) -> int:
+        """`yes` if `select`, else `no`."""
+        if select & 1:
+            select, yes, no = select ^ 1, no, yes
+        if select == FALSE:
+            return no
+        if yes == no:
+            return yes
+        if yes < 2 or yes >> 1 == select >> 1:
+            return self.either(select, no) if yes in (TRUE, select) else self.both(select ^ 1, no)
+        if no < 2 or no >> 1 == select >> 1:
+            return self.both(select, yes) if no in (FALSE, select) else self.either(select ^ 1, yes)
+        if yes == no ^ 1:
+            return self.differ(select, no)
+        invert = no & 1
+        return self._node(MUX, select, yes ^ invert, no ^ invert) ^ invert
+
+    def all(self, literals: Iterable[int]) -> int:
+        """And of any number, as a tree."""
+        return self._tree(self.both, list(literals), TRUE)
+
+    def any(self, literals: Iterable[int]) -> int:
+        """Or of any number, as a tree."""
+        return self._tree(self.either, list(literals), FALSE)
+
+    @staticmethod
+    def _tree(of, literals: list[int], none: int) -> int:
+        while len(literals) > 1:
+            literals = [of(*literals[k : k + 2]) if k + 1 < len(literals) else literals[k] for k in range(0, len(literals), 2)]
+        return literals[0] if literals else none
+
+    def pick(self, index: Sequence[int], values: list[int]) -> int:
+        """The one of `values` at `index`, lowest bit first; those that are missing do not matter."""
+        for bit in index:
+            if len(values) == 1:
+                break
+            pairs = [values[k : k + 2] for k in range(0, len(values), 2)]
+            values = [self.choose(bit, pair[1], pair[0]) if len(pair) > 1 else pair[0] for pair in pairs]
+        return values[0]
+
+    def luts(self, roots: Iterable[int]) -> int:
+        """LUTs of four inputs for what `roots` need: every node takes in those before it that nothing else needs, as far as they fit."""
+        uses: dict[int, int] = {}
+        wanted = {literal >> 1 for literal in roots if self.kinds[literal >> 1] != SOURCE}
+        for node in wanted:
+            uses[node] = 1
+        stack = list(wanted)
+        while stack:
+            for literal in self.inputs[stack.pop()]:
+                node = literal >> 1
+                if self.kinds[node] == SOURCE:
+                    continue
+                if node not in uses:
+                    stack.append(node)
+                uses[node] = uses.get(node, 0) + 1
+        leaves: dict[int, frozenset[int]] = {}
+        taken: set[int] = set()
+        for node in sorted(uses):
+            merged = {literal >> 1 for literal in self.inputs[node]} - {0}
+            # Those with the fewest inputs first.
+            for child in sorted((child for child in merged if child in uses), key=lambda child: len(leaves[child])):
+                if uses[child] > 1:
+                    continue
+                grown = (merged - {child}) | leaves[child]
+                if len(grown) <= LUT_INPUTS:
+                    merged = grown
+                    taken.add(child)
+            leaves[node] = frozenset(merged)
+        return len(uses) - len(taken)
