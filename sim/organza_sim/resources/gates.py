@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 # A literal is twice the number of a node, and 1 more where it is inverted. Node 0 is the constant.
 FALSE, TRUE = 0, 1
 LUT_INPUTS = 4
+CUTS = 5  # that are remembered of a node
 SOURCE, AND, XOR, MUX = range(4)
 
 
@@ -104,12 +105,31 @@ class Gates:
         return values[0]
 
     def luts(self, roots: Iterable[int]) -> int:
-        """LUTs of four inputs for what `roots` need: every node takes in those before it that nothing else needs, as far as they fit."""
-        uses: dict[int, int] = {}
-        wanted = {literal >> 1 for literal in roots if self.kinds[literal >> 1] != SOURCE}
-        for node in wanted:
-            uses[node] = 1
-        stack = list(wanted)
+        """LUTs of four inputs for what `roots` need, after the cuts of each node that cost least (area flow)."""
+        uses = self._uses(roots)
+        cuts: dict[int, list[frozenset[int]]] = {}  # of each node, the best first
+        flow: dict[int, float] = {}
+        for node in sorted(uses):
+            ways: list[frozenset[int]] = [frozenset()]
+            for literal in self.inputs[node]:
+                child = literal >> 1
+                own = [frozenset((child,))] if child else [frozenset()]
+                below = cuts[child] if child in cuts else []
+                ways = list({one | other for one in ways for other in (*own, *below) if len(one | other) <= LUT_INPUTS})
+            priced = sorted(((sum(flow.get(leaf, 0.0) for leaf in cut), len(cut), cut) for cut in ways), key=lambda made: made[:2]) if len(ways) > 1 else None
+            if priced:
+                cuts[node] = [cut for _, _, cut in priced[:CUTS]]
+                cost = priced[0][0]
+            else:
+                cuts[node] = ways
+                cost = sum(flow.get(leaf, 0.0) for leaf in ways[0])
+            flow[node] = (1 + cost) / max(uses[node], 1)
+        return self._chosen(roots, cuts)
+
+    def _uses(self, roots: Iterable[int]) -> dict[int, int]:
+        """How often each node that `roots` need is used."""
+        uses = {literal >> 1: 1 for literal in roots if self.kinds[literal >> 1] != SOURCE}
+        stack = list(uses)
         while stack:
             for literal in self.inputs[stack.pop()]:
                 node = literal >> 1
@@ -117,18 +137,16 @@ class Gates:
                     continue
                 if node not in uses:
                     stack.append(node)
-                uses[node] = uses.get(node, 0) + 1
-        leaves: dict[int, frozenset[int]] = {}
-        taken: set[int] = set()
-        for node in sorted(uses):
-            merged = {literal >> 1 for literal in self.inputs[node]} - {0}
-            # Those with the fewest inputs first.
-            for child in sorted((child for child in merged if child in uses), key=lambda child: len(leaves[child])):
-                if uses[child] > 1:
-                    continue
-                grown = (merged - {child}) | leaves[child]
-                if len(grown) <= LUT_INPUTS:
-                    merged = grown
-                    taken.add(child)
-            leaves[node] = frozenset(merged)
-        return len(uses) - len(taken)
+                    uses[node] = 0
+                uses[node] += 1
+        return uses
+
+    def _chosen(self, roots: Iterable[int], cuts: dict[int, list[frozenset[int]]]) -> int:
+        made = {literal >> 1 for literal in roots if literal >> 1 in cuts}
+        stack = list(made)
+        while stack:
+            for leaf in cuts[stack.pop()][0]:
+                if leaf in cuts and leaf not in made:
+                    made.add(leaf)
+                    stack.append(leaf)
+        return len(made)

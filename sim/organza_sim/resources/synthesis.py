@@ -10,7 +10,6 @@ The one place here that looks into Amaranth's netlist; Amaranth is pinned below 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,12 +22,13 @@ from amaranth.lib import wiring
 from organza_hw import multiply, rom
 from organza_hw.lanes import carry, signs
 from organza_sim.resources import memories
-from organza_sim.resources.gates import FALSE, TRUE, Gates
+from organza_sim.resources.gates import FALSE, MUX, TRUE, Gates
 
 SHORT = 4  # bits of adders that Yosys makes of LUTs
 ROUNDS = 3  # in which registers can turn out to be constant
 RESET = "rst"
 DEPTH = 1_000_000  # of calls: a pipeline is walked from its end to its beginning
+ENABLES = 6  # choices in front of a register between which its own value is looked for
 PRODUCT_BITS = 18  # of a factor of a MULT18X18D
 
 
@@ -92,14 +92,35 @@ def _netlist(component: wiring.Component) -> _nir.Netlist:
     return netlist
 
 
-@dataclass
-class _Chain:
-    """A carry chain: literals of its operands, those of its outputs, and how many lowest bits of them are needed."""
+@dataclass(eq=False)
+class _Owner:
+    """What makes values out of others, but for gates: a register, a memory, a carry chain, a module of Verilog's own.
 
-    operands: tuple[int, ...]
-    outputs: list[int]
-    whole: bool  # a comparison needs all bits
+    needs : literals that it takes. cells : what it counts as, by field of `Contents`. name, mapping : of a memory.
+    """
+
+    needs: list[int] = field(default_factory=list)
+    cells: dict[str, int] = field(default_factory=dict)
+    name: str = ""
+    mapping: memories.Mapping | None = None
+
+
+@dataclass(eq=False)
+class _Chain(_Owner):
+    """An adder or a comparison. operands : a, then b. outputs : of an adder as many bits; of a comparison, which needs all bits, one.
+
+    used : lowest bits that are needed.
+    """
+
+    operands: tuple[int, ...] = ()
+    outputs: list[int] = field(default_factory=list)
     used: int = 0
+
+    def want(self, literal: int) -> list[int]:
+        """Operands that are needed for one more output."""
+        width = len(self.operands) // 2
+        before, self.used = self.used, max(self.used, self.outputs.index(literal) + 1 if len(self.outputs) > 1 else width)
+        return [*self.operands[before : self.used], *self.operands[width + before : width + self.used]]
 
 
 class _Walk:
@@ -114,10 +135,9 @@ class _Walk:
         self.open: set[int] = set()  # cells of registers that are being walked
         self.registers: dict[tuple[int, int], int] = {}  # by data and initial value
         self.chains: dict[tuple[Any, ...], _Chain] = {}
-        self.sources: dict[int, _Chain | tuple[str, int]] = {}
-        self.roots: set[int] = set()
-        self.carry_pairs = self.carry_chains = self.lut_rams = self.block_rams = self.multipliers = 0
-        self.mapped: dict[str, memories.Mapping] = {}
+        self.products: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        self.owners: dict[int, _Owner] = {}  # by literal
+        self.roots: list[int] = []
         self.readers: dict[int, list[int]] = {}
         self.writers: dict[int, int] = {}
         for number, cell in enumerate(netlist.cells):
@@ -125,32 +145,56 @@ class _Walk:
                 self.readers.setdefault(cell.memory, []).append(number)
             elif isinstance(cell, _nir.SyncWritePort):
                 self.writers[cell.memory] = number
-        self.made_memories: dict[int, list[int]] = {}
-        self.pending: list[tuple[int, int]] = []  # registers whose data is needed
+        self.rams: dict[int, tuple[_Owner, list[int]]] = {}
+        self._unwritten: list[int] = []  # memories whose write ports have not been walked
+        self._done: set[_Owner] = set()
 
     def run(self) -> None:
         """Walk from the ports of the top module."""
         for value in self.netlist.top.ports_o.values():
-            self.roots.update(self.value(value))
+            self.roots += self.value(value)
+        self._write_all()
 
     def contents(self) -> Contents:
-        """What was found."""
-        roots = set(self.roots)
-        short = 0
-        for chain in self.chains.values():
-            roots.update(chain.operands)
-        made = Contents(
-            luts=self.gates.luts(roots), registers=len(self.registers), multipliers=self.multipliers, lut_rams=self.lut_rams,
-            block_rams=self.block_rams, memories=self.mapped, pairs=self.carry_pairs, chains=self.carry_chains,
-        )  # fmt: skip
-        for chain in self.chains.values():
-            width = len(chain.outputs) if chain.whole else chain.used
-            if width > SHORT:
-                made.pairs += -(-width // 2)
-                made.chains += 1
+        """What the ports of the top module need."""
+        made, gates = Contents(), self.gates
+        wanted, seen, owned, stack = [], set(), [], list(self.roots)
+        while stack:
+            literal = stack.pop() & ~1
+            if literal in seen or literal == FALSE:
+                continue
+            seen.add(literal)
+            owner = self.owners.get(literal)
+            if owner is None:
+                stack += gates.inputs[literal >> 1]
+                continue
+            if isinstance(owner, _Chain):
+                needs = owner.want(literal)
             else:
-                short += width
-        made.short = short
+                needs = [] if owner in self._done else owner.needs
+            if owner not in self._done:
+                self._done.add(owner)
+                owned.append(owner)
+            wanted += needs
+            stack += needs
+        for owner in owned:
+            for name, count in owner.cells.items():
+                setattr(made, name, getattr(made, name) + count)
+            if owner.mapping is not None:
+                made.memories[owner.name] = owner.mapping
+            if isinstance(owner, _Chain):
+                if owner.used > SHORT:
+                    made.pairs += -(-owner.used // 2)
+                    made.chains += 1
+                else:
+                    made.short += owner.used
+        made.luts = gates.luts([*self.roots, *wanted])
+        return made
+
+    def own(self, owner: _Owner, width: int) -> list[int]:
+        """Values that `owner` makes."""
+        made = [self.gates.source() for _ in range(width)]
+        self.owners.update(dict.fromkeys(made, owner))
         return made
 
     # Values.
@@ -168,11 +212,7 @@ class _Walk:
             return self._register(net, cell)
         if net.cell not in self.values:
             self.values[net.cell] = self._outputs(net.cell, cell)
-        literal = self.values[net.cell][net.bit - 2 if net.cell == 0 else net.bit]
-        chain = self.sources.get(literal)
-        if isinstance(chain, _Chain):
-            chain.used = max(chain.used, chain.outputs.index(literal) + 1)
-        return literal
+        return self.values[net.cell][net.bit - 2 if net.cell == 0 else net.bit]
 
     def _register(self, net: Any, cell: _nir.FlipFlop) -> int:
         if net in self.known:
@@ -180,53 +220,42 @@ class _Walk:
         if net in self.bits:
             return self.bits[net]
         # Read while it is being walked, a register is a value of its own; otherwise it is the same as any that gets the same.
-        own = self.gates.source()
+        owner = _Owner(cells={"registers": 1})
+        (own,) = self.own(owner, 1)
         self.bits[net] = own
         data = self.net(cell.data[net.bit])
         initial = cell.init >> net.bit & 1
-        if data == own or data == initial:
+        if data in (own, initial):
             self.found[net] = self.bits[net] = initial
             return initial
-        plain, enable = self._enabled(data, own)
-        key = (data, initial)
-        if key in self.registers:
-            self.bits[net] = self.registers[key]
-        else:
-            self.registers[key] = own
-            self.roots.update(literal for literal in (plain, *enable) if literal > 1)
+        owner.needs = self._enabled(data, own)
+        # One that is read by itself keeps its name.
+        self.bits[net] = self.registers.setdefault((data, initial), own)
         return self.bits[net]
 
-    def _enabled(self, data: int, own: int) -> tuple[int, set[int]]:
-        """What a register gets when it gets something, and what its enable and reset are made of."""
-        gates, controls = self.gates, set()
-        kept: dict[int, tuple[int, int]] = {}
+    def _enabled(self, data: int, own: int) -> list[int]:
+        """What a register gets when it gets something, and what says when."""
+        gates = self.gates
+        known: dict[int, tuple[int | None, int]] = {}
 
-        def split(literal: int, depth: int) -> tuple[int, int]:
-            """Value, or -1 for the register's own, and when there is one."""
+        def split(literal: int, depth: int) -> tuple[int | None, int]:
+            """Value, or None for the register's own, and when there is one."""
             if literal == own:
-                return -1, FALSE
-            if depth == 0 or gates.kinds[literal >> 1] == 0 or gates.kinds[literal >> 1] != 3:
+                return None, FALSE
+            if depth == 0 or gates.kinds[literal >> 1] != MUX:
                 return literal, TRUE
-            if literal in kept:
-                return kept[literal]
-            select, yes, no = gates.inputs[literal >> 1]
-            sign = literal & 1
-            a, when_a = split(yes ^ sign, depth - 1)
-            b, when_b = split(no ^ sign, depth - 1)
-            if when_a == TRUE and when_b == TRUE:
-                made = literal, TRUE
-            else:
-                made = (b if a == -1 else a if b == -1 else gates.choose(select, a, b)), gates.choose(select, when_a, when_b)
-            kept[literal] = made
-            return made
+            if literal not in known:
+                select, *ways = gates.inputs[literal >> 1]
+                (a, when_a), (b, when_b) = (split(way ^ (literal & 1), depth - 1) for way in ways)
+                if when_a == TRUE and when_b == TRUE:
+                    known[literal] = literal, TRUE
+                else:
+                    value = b if a is None else a if b is None else gates.choose(select, a, b)
+                    known[literal] = value, gates.choose(select, when_a, when_b)
+            return known[literal]
 
-        value, when = split(data, 6)
-        if when != TRUE:
-            controls.add(when)
-        node = value >> 1
-        if value > 1 and gates.kinds[node] == 1 and value & 1 == 0:
-            pass
-        return value, controls
+        value, when = split(data, ENABLES)
+        return [literal for literal in (value, when) if literal is not None and literal > TRUE]
 
     # Cells.
 
@@ -287,22 +316,30 @@ class _Walk:
             a, b = a[1:], b[1:]
         if not a:
             return low
+        # Beyond a sign there are only copies of it.
+        extended = 0
+        while len(a) > 2 and a[-1] == a[-2] == a[-3] and b[-1] == b[-2] == b[-3]:
+            a, b, extended = a[:-1], b[:-1], extended + 1
         if all(literal < 2 for literal in (*a, *b)):
             total = sum(x << k for k, x in enumerate(a)) + sum(x << k for k, x in enumerate(b)) + carried
-            return low + [total >> k & 1 for k in range(len(a))]
-        return low + self._chain(("+", carried, *sorted((tuple(a), tuple(b)))), (*a, *b), len(a)).outputs
+            made = [total >> k & 1 for k in range(len(a))]
+        else:
+            made = self._chain(("+", carried, *sorted((tuple(a), tuple(b)))), (*a, *b), len(a))
+        return [*low, *made, *made[-1:] * extended]
 
-    def _chain(self, key: tuple[Any, ...], operands: tuple[int, ...], width: int, whole: bool = False) -> _Chain:
+    def _chain(self, key: tuple[Any, ...], operands: tuple[int, ...], width: int) -> list[int]:
         if key not in self.chains:
-            chain = self.chains[key] = _Chain(operands, [self.gates.source() for _ in range(width)], whole)
-            self.sources.update(dict.fromkeys(chain.outputs, chain))
-        return self.chains[key]
+            chain = self.chains[key] = _Chain(operands=operands)
+            chain.outputs = self.own(chain, width)
+        return self.chains[key].outputs
 
     def _less(self, op: str, a: list[int], b: list[int]) -> int:
         if op[1:] in (">", "<="):
             a, b = b, a
         invert = op[1:] in ("<=", ">=")
         if op[0] == "s":
+            if all(literal == FALSE for literal in b):
+                return a[-1] ^ invert
             a, b = [*a[:-1], a[-1] ^ 1], [*b[:-1], b[-1] ^ 1]
         while len(a) > 1 and a[-1] == b[-1] and a[-1] < 2:
             a, b = a[:-1], b[:-1]
@@ -315,8 +352,7 @@ class _Walk:
             return self.gates.any(b) ^ invert
         if all(literal == FALSE for literal in b):
             return FALSE ^ invert
-        chain = self._chain(("<", tuple(a), tuple(b)), (*a, *b), len(a), whole=True)
-        return chain.outputs[-1] ^ invert
+        return self._chain(("<", tuple(a), tuple(b)), (*a, *b), 1)[0] ^ invert
 
     def _shift(self, op: str, a: list[int], by: list[int]) -> list[int]:
         fill = a[-1] if op == "s>>" else FALSE
@@ -334,18 +370,16 @@ class _Walk:
             if all(literal < 2 for literal in one) and one.count(TRUE) <= 1:
                 at = one.index(TRUE) if TRUE in one else len(one)
                 return ([FALSE] * at + other)[: len(other)]
-        key = ("*", *sorted((tuple(a), tuple(b))))
-        if key not in self.chains:
+        key = tuple(sorted((tuple(a), tuple(b))))
+        if key not in self.products:
             count = 1
             for part in (a, b):
                 width = len(part)
                 while width > 1 and part[width - 1] == part[width - 2]:
                     width -= 1
                 count *= -(-width // PRODUCT_BITS)
-            self.multipliers += count
-            self.roots.update((*a, *b))
-            self.chains[key] = _Chain((), [self.gates.source() for _ in a], False)
-        return self.chains[key].outputs
+            self.products[key] = self.own(_Owner([*a, *b], {"multipliers": count}), len(a))
+        return self.products[key]
 
     def _part(self, number: int, cell: _nir.Part) -> list[int]:
         value, offset = self.value(cell.value), self.value(cell.offset)
@@ -390,7 +424,7 @@ class _Walk:
         memory = self.netlist.cells[cell.memory]
         assert isinstance(memory, _nir.Memory)
         if cell.memory not in self.writers:
-            return self._rom(memory.name, memory.width, list(memory.init), cell.addr, registers=1)
+            return self._rom(memory.name, memory.width, list(memory.init), cell.addr)
         return self._ram(cell.memory, memory, cell)
 
     def _asyncreadport(self, number: int, cell: _nir.AsyncReadPort) -> list[int]:
@@ -401,71 +435,60 @@ class _Walk:
         return self._ram(cell.memory, memory, cell)
 
     def _name(self, number: int) -> str:
-        cell = self.netlist.cells[number]
-        module, parts = self.netlist.modules[cell.module_idx], []
-        return ".".join((*module.name[1:], *parts))
+        return ".".join(self.netlist.modules[self.netlist.cells[number].module_idx].name[1:])
 
     def _ram(self, number: int, memory: _nir.Memory, reader: Any) -> list[int]:
-        """Outputs of a memory that is written, and what its ports need."""
-        made = self.values.setdefault(-1 - number, [self.gates.source() for _ in range(memory.width)])
-        # What is written can depend on what was read.
-        self.pending.append((number, 0))
-        if len(self.pending) == 1:
-            while self.pending:
-                self._write(self.pending[0][0])
-                self.pending.pop(0)
-        return made
+        """Outputs of a memory that is written. What is written can depend on them, so that is walked later."""
+        if number not in self.rams:
+            owner = _Owner()
+            self.rams[number] = owner, self.own(owner, memory.width)
+            self._unwritten.append(number)
+        return self.rams[number][1]
 
-    def _write(self, number: int) -> None:
-        if number in self.made_memories:
-            return
-        self.made_memories[number] = []
-        memory, gates = self.netlist.cells[number], self.gates
-        assert isinstance(memory, _nir.Memory)
-        writer = self.netlist.cells[self.writers[number]]
-        assert isinstance(writer, _nir.SyncWritePort)
-        enables, address, values = self.value(writer.en), self.value(writer.addr), self.value(writer.data)
-        self.roots.update((*enables, *address, *values))
-        clocked = True
+    def _write_all(self) -> None:
+        while self._unwritten:
+            number = self._unwritten.pop()
+            self._write(number, self.rams[number][0])
+
+    def _write(self, number: int, owner: _Owner) -> None:
+        """What the ports of a memory need."""
+        memory, writer = self.netlist.cells[number], self.netlist.cells[self.writers[number]]
+        assert isinstance(memory, _nir.Memory) and isinstance(writer, _nir.SyncWritePort)
+        enables, address, clocked = self.value(writer.en), self.value(writer.addr), True
+        owner.needs += [*enables, *address, *self.value(writer.data)]
         for reader in self.readers[number]:
             port = self.netlist.cells[reader]
             assert isinstance(port, _nir.SyncReadPort | _nir.AsyncReadPort)
             clocked = clocked and isinstance(port, _nir.SyncReadPort)
-            self.roots.update(self.value(port.addr))
-        per_bit = tuple(enables) if len(enables) == memory.width else tuple(enables) * memory.width
-        mapping = memories.map_memory(memory.width, memory.depth, enables=per_bit, clocked=clocked)
-        self.mapped[self._name(number)] = mapping
-        self.block_rams += mapping.block_rams
-        self.lut_rams += mapping.lut_rams
-        if mapping == memories.LOGIC:
-            return
-        self._between(mapping, memory.width, [self.gates.source() for _ in range(mapping.parts.bit_length())])
+            owner.needs += self.value(port.addr)
+            if isinstance(port, _nir.SyncReadPort):
+                owner.needs.append(self.net(port.en))
+        mapping = memories.map_memory(memory.width, memory.depth, enables=tuple(enables), clocked=clocked)
+        owner.name, owner.mapping = self._name(number), mapping
+        owner.cells = {"block_rams": mapping.block_rams, "lut_rams": mapping.lut_rams}
         if mapping.parts > 1:
+            owner.needs += self._choices(mapping, memory.width)
             high = address[-(mapping.parts - 1).bit_length() :]
             for part in range(mapping.parts):
-                chosen = gates.all(literal ^ (~part >> k & 1) for k, literal in enumerate(high))
-                self.roots.update(gates.both(chosen, enable) for enable in set(enables))
+                chosen = self.gates.all(literal ^ (~part >> k & 1) for k, literal in enumerate(high))
+                owner.needs += [self.gates.both(chosen, enable) for enable in set(enables)]
 
-    def _between(self, mapping: memories.Mapping, width: int, select: list[int]) -> None:
+    def _choices(self, mapping: memories.Mapping, width: int) -> list[int]:
         """Choices between the parts of a memory."""
-        if mapping.parts > 1:
-            for _ in range(width):
-                self.roots.add(self.gates.pick(select, [self.gates.source() for _ in range(mapping.parts)]))
+        select = [self.gates.source() for _ in range((mapping.parts - 1).bit_length())]
+        return [self.gates.pick(select, [self.gates.source() for _ in range(mapping.parts)]) for _ in range(width)]
 
-    def _rom(self, name: str, width: int, init: list[int], address: Any, registers: int) -> list[int]:
-        """Outputs of a read-only memory with a registered port."""
+    def _rom(self, name: str, width: int, init: list[int], address: Any) -> list[int]:
+        """Outputs of a read-only memory behind a register."""
         constant = _constant_bits(width, init)
         mapping = memories.map_memory(width - len(constant), len(init), enables=None)
         lines = self.value(address)
-        if mapping == memories.LOGIC:
-            made = self._table(width, init, lines)
-            self.roots.update(made)
-        else:
-            self.roots.update(lines)
-            self.block_rams += mapping.block_rams
-            self._between(mapping, width - len(constant), [self.gates.source() for _ in range(mapping.parts.bit_length())])
-        self.mapped[name] = mapping
-        return [constant[bit] if bit in constant else self.gates.source() for bit in range(width)]
+        owner = _Owner(name=name, mapping=mapping, cells={"block_rams": mapping.block_rams})
+        owner.needs = self._table(width, init, lines) if mapping == memories.LOGIC else lines
+        if mapping.parts > 1:
+            owner.needs += self._choices(mapping, width - len(constant))
+        made = self.own(owner, width)
+        return [constant.get(bit, made[bit]) for bit in range(width)]
 
     def _table(self, width: int, init: list[int], address: list[int]) -> list[int]:
         """A read-only memory as gates."""
@@ -480,18 +503,15 @@ class _Walk:
         inputs = {name: self.value(value) for name, value in cell.ports_i.items() if name != "clk"}
         if cell.type == rom.MODULE:
             bits, words = self.words[str(parameters["FILE"])]
-            return self._rom(f"{self._name(number)}.words", bits, words, cell.ports_i["addr"], registers=2)
-        for value in inputs.values():
-            self.roots.update(value)
+            return self._rom(f"{self._name(number)}.words", bits, words, cell.ports_i["addr"])
+        owner = _Owner([literal for value in inputs.values() for literal in value])
         if cell.type == multiply.MODULE:
-            self.multipliers += 1
+            owner.cells = {"multipliers": 1}
         elif cell.type == carry.MODULE:
-            self.carry_pairs += -(-int(parameters["WIDTH"]) // 2)
-            self.carry_chains += 1
+            owner.cells = {"pairs": -(-int(parameters["WIDTH"]) // 2), "chains": 1}
         elif cell.type == signs.MODULE:
-            self.carry_pairs += 3
-            self.carry_chains += 1
-        return [self.gates.source() for _ in range(width)]
+            owner.cells = {"pairs": 3, "chains": 1}
+        return self.own(owner, width)
 
 
 def _constant_bits(width: int, words: list[int]) -> dict[int, int]:
@@ -500,8 +520,3 @@ def _constant_bits(width: int, words: list[int]) -> dict[int, int]:
     for word in words:
         ones, zeros = ones & word, zeros & ~word
     return {bit: ones >> bit & 1 for bit in range(width) if (ones | zeros) >> bit & 1}
-
-
-def kinds_of(component: wiring.Component) -> Counter[str]:
-    """Cells of the front end's netlist by kind; for looking at a design."""
-    return Counter(type(cell).__name__ for cell in _netlist(component).cells)
