@@ -17,13 +17,14 @@ from organza_hw.row_buffer import RingLayout
 from organza_hw.sequencer import OUTPUT_UNITS
 from organza_sim.cycles import Timing, run_recurrence
 from organza_sim.issue_times import engine_cycles
-from organza_sim.tilings import Choice, Tiling, choose_tilings, useful_tiles
+from organza_sim.tilings import Choice, Tiling, choose_tilings, quick_tilings, useful_tiles
 
 DEFAULT_LANES = 133  # of 96…160 lanes the best utilisation of the shipped generator
 WIDEST_BEAT = 16
 LATENCY_SLACK = 0.005
 PAUSE_SLACK = 0.1  # of a layer whose lanes wait for the epilogue after every tile: cycles that fewer multipliers may cost
 STEADY_IMAGES = 6
+GOALS = ("interval", "latency")
 
 
 def _least_epilogue(node: Convolve, tiling: Tiling, choice: Choice) -> Schedule:
@@ -60,20 +61,25 @@ def plan_program(
     orders: Mapping[str, str] | None = None,
     memories: Mapping[str, str] | None = None,
     coding: str = "plain",
+    goal: str = "interval",
 ) -> Plan:
-    """The Plan with the shortest interval on at most `lanes` multipliers.
+    """The Plan with the shortest interval on at most `lanes` multipliers, or with the fewest cycles of one image.
 
     Tilings come from an exhaustive search of the closed form. Beats and rings are then made as small as the exact
-    recurrence allows: the interval must not grow, nor the cycles of one image by more than `LATENCY_SLACK`.
+    recurrence allows: the interval must not grow, nor the cycles of one image by more than `LATENCY_SLACK`. For the goal "latency", tilings
+    that spread the lanes for the least sum of all layers' cycles are tried too, and the recurrence decides.
 
     arithmetic : lanes by layer name, see `Code.arithmetics`; the code's first choice for layers that are not in it.
     orders : by layer name, see `organza.visits`; "row" for layers that are not in it.
     memories : by layer name, see `Code.memories`; the code's first choice for layers that are not in it.
     coding : of the joints between engines, see `JointPlan`.
+    goal : "interval" or "latency".
 
     Raises TypeError / ValueError for a budget that is no integer, or below one lane a layer, for lanes, an order or a
-    memory that a code does not have, and for a coding that does not exist.
+    memory that a code does not have, and for a coding or a goal that does not exist.
     """
+    if goal not in GOALS:
+        raise ValueError(f"Goal must be {' or '.join(map(repr, GOALS))}, not {goal!r}")
     if coding not in CODINGS:
         raise ValueError(f"Joint coding must be {' or '.join(map(repr, CODINGS))}, not {coding!r}")
     arithmetic, orders, memories = arithmetic or {}, orders or {}, memories or {}
@@ -86,11 +92,16 @@ def plan_program(
     for node in program.nodes:  # refuses what the code does not have
         ti, to = node.code.lane_shape
         Schedule(node=node, ti=ti or 1, to=to or 1, **asdict(choices[node.name]))
-    schedules = [
-        _least_epilogue(node, tiling, choices[node.name])
-        for node, tiling in zip(program.nodes, choose_tilings(program, lanes, choices), strict=True)
-    ]
-    return plan_schedules(program, schedules, coding=coding)
+
+    def planned(chosen: list[Tiling]) -> Plan:
+        parts = zip(program.nodes, chosen, strict=True)
+        return plan_schedules(program, [_least_epilogue(node, tiling, choices[node.name]) for node, tiling in parts], coding=coding)
+
+    best = planned(choose_tilings(program, lanes, choices))
+    if goal == "interval":
+        return best
+    others = map(planned, quick_tilings(program, lanes, choices))
+    return min([best, *others], key=lambda plan: (plan.cycles, plan.interval))
 
 
 def _deepest(schedule: Schedule) -> int:

@@ -104,6 +104,26 @@ class Gates:
             values = [self.choose(bit, pair[1], pair[0]) if len(pair) > 1 else pair[0] for pair in pairs]
         return values[0]
 
+    def given(self, literal: int, source: int, value: int, depth: int = 6) -> int | None:
+        """The constant that `literal` is if `source` has a value, as far as nodes up to `depth` tell; None if it is none."""
+        invert, node = literal & 1, literal >> 1
+        kind = self.kinds[node]
+        if node == 0 or literal & ~1 == source:
+            return invert ^ (value if node else FALSE)
+        if kind == SOURCE or depth == 0:
+            return None
+        parts = [self.given(part, source, value, depth - 1) for part in self.inputs[node]]
+        if kind == AND and FALSE in parts:
+            return FALSE ^ invert
+        if kind == MUX and parts[0] is not None:
+            chosen = parts[1] if parts[0] else parts[2]
+            return None if chosen is None else chosen ^ invert
+        if kind == MUX:
+            return None if parts[1] is None or parts[1] != parts[2] else parts[1] ^ invert
+        if None in parts:
+            return None
+        return (parts[0] & parts[1] if kind == AND else parts[0] ^ parts[1]) ^ invert
+
     def luts(self, roots: Iterable[int]) -> int:
         """LUTs of four inputs for what `roots` need, after the cuts of each node that cost least (area flow)."""
         uses = self._uses(roots)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from amaranth.hdl import Const, Fragment, ValueCastable, _nir
@@ -36,11 +36,12 @@ PRODUCT_BITS = 18  # of a factor of a MULT18X18D
 class Contents:
     """What a component takes.
 
-    luts : of gates, packed. pairs : CCU2C, of two bits each. chains : of them. short : bits of adders without a chain. registers : bits.
+    luts : of gates, packed. rom_luts : likewise, of read-only memories. pairs : CCU2C, of two bits each. chains : of them. short : bits of adders without a chain. registers : bits.
     multipliers, block_rams, lut_rams : cells. memories : by name what each became.
     """
 
     luts: int = 0
+    rom_luts: int = 0
     pairs: int = 0
     chains: int = 0
     short: int = 0
@@ -49,6 +50,10 @@ class Contents:
     lut_rams: int = 0
     block_rams: int = 0
     memories: dict[str, memories.Mapping] = field(default_factory=dict)
+
+    def __add__(self, other: Contents) -> Contents:
+        made = {one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self) if one.name != "memories"}
+        return Contents(**made, memories={**self.memories, **other.memories})
 
 
 def contents(component: wiring.Component, words: Mapping[str, tuple[int, list[int]]]) -> Contents:
@@ -188,7 +193,8 @@ class _Walk:
                     made.chains += 1
                 else:
                     made.short += owner.used
-        made.luts = gates.luts([*self.roots, *wanted])
+        made.rom_luts = gates.luts([literal for owner in owned if owner.mapping == memories.LOGIC for literal in owner.needs])
+        made.luts = gates.luts([*self.roots, *wanted]) - made.rom_luts
         return made
 
     def own(self, owner: _Owner, width: int) -> list[int]:
@@ -217,6 +223,8 @@ class _Walk:
     def _register(self, net: Any, cell: _nir.FlipFlop) -> int:
         if net in self.known:
             return self.known[net]
+        if cell.arst != FALSE:
+            return FALSE  # of what makes a board's reset, which the registers have their own way in for
         if net in self.bits:
             return self.bits[net]
         # Read while it is being walked, a register is a value of its own; otherwise it is the same as any that gets the same.
@@ -225,7 +233,7 @@ class _Walk:
         self.bits[net] = own
         data = self.net(cell.data[net.bit])
         initial = cell.init >> net.bit & 1
-        if data in (own, initial):
+        if data == own or self.gates.given(data, own, initial) == initial:
             self.found[net] = self.bits[net] = initial
             return initial
         owner.needs = self._enabled(data, own)
