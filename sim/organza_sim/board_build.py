@@ -18,6 +18,7 @@ from organza_hw.build import Chip
 from organza_hw.verilog import to_verilog
 from organza_sim import cache, deep_memories, output_registers, toolchain
 from organza_sim.constraint_files import SUFFIXES, constraints
+from organza_sim.resources.model import FAMILY, Estimator
 from organza_sim.yowasp import ToolError
 
 KIND = "boards"  # in the cache
@@ -46,7 +47,8 @@ class BoardBuild:
     """What became of a chip on a board.
 
     mhz : of the accelerator's clock after place and route, None where nothing was placed. used, available : of the device.
-    interval, cycles : of the Plan. bitstream : file name, empty where there is none.
+    interval, cycles : of the Plan. bitstream : file name, empty where there is none. predicted : of `used`, by the resource model, where
+    there is one for the family.
     """
 
     board: str
@@ -58,6 +60,7 @@ class BoardBuild:
     interval: int
     cycles: int
     bitstream: str
+    predicted: dict[str, int] | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -101,10 +104,18 @@ def make(
             cache.publish(scratch / "record.json", found)
     record = json.loads(found.read_text())
     data = bytes.fromhex(record.pop("data"))
-    made = BoardBuild(**{**record, "board": name})
+    made = BoardBuild(**{**record, "board": name, "predicted": predict(chip, board)})
     if made.bitstream:
         (folder / made.bitstream).write_bytes(data)
     return made
+
+
+def predict(chip: Chip, board: Board) -> dict[str, int] | None:
+    """What the resource model says a chip takes of a board; None for a family that it does not know."""
+    if board.device.family != FAMILY:
+        return None
+    estimator = Estimator(chip.program)
+    return asdict(estimator.plan(chip.plan) + estimator.host(board, chip.plan))
 
 
 def _run(

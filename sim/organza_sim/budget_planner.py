@@ -166,19 +166,25 @@ class _Search:
 
 
 def plan_within(
-    program: Program, budget: Budget, *, goal: str = "interval", arithmetic: Mapping[str, str] | None = None, **options: Any
+    program: Program,
+    budget: Budget,
+    *,
+    goal: str = "interval",
+    arithmetic: Mapping[str, str] | None = None,
+    estimator: Estimator | None = None,
+    **options: Any,
 ) -> Planned:
     """The fastest Plan within all limits of a budget, and what is said of it.
 
     arithmetic : by layer, as of `plan_program`. Without it, lanes that share a multiplier or need none are tried where multipliers are the limit.
-    options : others of `plan_program`.
+    estimator : of the Program, if there is one that knows some of its engines. options : others of `plan_program`.
 
     Raises as `plan_program`, and `UserError` where even the fewest lanes do not fit, with what would help.
     """
-    estimator = Estimator(program)
+    known = Estimator(program) if estimator is None else estimator
 
     def search(chosen: Mapping[str, str]) -> Planned:
-        made = _Search(program, budget, estimator, {"goal": goal, "arithmetic": chosen, **options})
+        made = _Search(program, budget, known, {"goal": goal, "arithmetic": chosen, **options})
         return _planned(made)
 
     best = search(arithmetic or {})

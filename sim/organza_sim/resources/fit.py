@@ -37,8 +37,8 @@ class Sample:
 
     @property
     def features(self) -> np.ndarray:
-        """Of all parts together."""
-        return np.sum([features(part) for part in self.parts], axis=0)
+        """Of all parts together, and 1."""
+        return np.append(np.sum([features(part) for part in self.parts], axis=0), 1.0)
 
 
 def sample_of(name: str, recorded: dict[str, Any]) -> Sample:
@@ -57,7 +57,7 @@ def fmax_sample(name: str, recorded: dict[str, Any]) -> Sample:
 
 
 def fit(samples: list[Sample]) -> np.ndarray:
-    """Coefficients of `features`."""
+    """Coefficients of `Sample.features`."""
     used = np.array([sample.used["luts"] for sample in samples], float)
     rows = np.array([sample.features for sample in samples])
     found, _ = nnls(rows / used[:, None], np.ones(len(samples)))
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
         name: {"rows": len(errors[held]), "mean": round(float(np.mean(errors[held])), 4), "most": round(max(errors[held]), 4)}
         for name, held in (("fitted", False), ("held_out", True))
     }
-    write_record(COEFFICIENTS, {"command": COMMAND, "features": [*FEATURES, "component"], "coefficients": found})
+    write_record(COEFFICIENTS, {"command": COMMAND, "features": [*FEATURES, "accelerator"], "coefficients": found})
     write_record(given.output, {"command": COMMAND, "coefficients": found, "luts_error": summary, "rows": rows})
     print(json.dumps(summary))
 

@@ -26,7 +26,7 @@ from organza_hw.pipeline import Pipeline
 from organza_sim.resources.synthesis import Contents, contents
 
 FAMILY = "ecp5"
-FEATURES = ("luts", "rom_luts", "short", "pairs", "chains", "lut_rams")  # of `Contents`, and one for each component
+FEATURES = ("luts", "rom_luts", "short", "pairs", "chains", "lut_rams")  # of `Contents`, and one for each accelerator
 COEFFICIENTS = Path(__file__).with_name(f"{FAMILY}.json")
 
 
@@ -44,18 +44,18 @@ class Resources:
 
 def features(found: Contents) -> list[float]:
     """What the LUTs of a component are a sum of."""
-    return [*(float(getattr(found, name)) for name in FEATURES), 1.0]
+    return [float(getattr(found, name)) for name in FEATURES]
 
 
 @cache
 def coefficients() -> tuple[float, ...]:
-    """LUTs for one of each of `features`."""
+    """LUTs for one of each of `features`, and for an accelerator as such."""
     return tuple(json.loads(COEFFICIENTS.read_text())["coefficients"])
 
 
 def resources_of(found: Contents) -> Resources:
-    """What a component takes."""
-    luts = sum(k * x for k, x in zip(coefficients(), features(found), strict=True))
+    """What a part of an accelerator takes."""
+    luts = sum(k * x for k, x in zip(coefficients(), features(found), strict=False))
     return Resources(round(luts), found.multipliers, found.block_rams)
 
 
@@ -99,7 +99,7 @@ class Estimator:
 
     def plan(self, plan: Plan) -> Resources:
         """Resources of the accelerator, without what is around it on a board."""
-        return sum(self.engines(plan), Resources())
+        return sum(self.engines(plan), Resources(round(coefficients()[-1])))
 
     def host(self, board: Board, plan: Plan) -> Resources:
         """Resources of a board's top module without the accelerator: serial line, memory of an input, latents.
