@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from organza.errors import UserError
 from organza.plan import Plan
 from organza.program import Program
 from organza_sim.budget import COUNTED, NAMES, Budget
@@ -85,7 +86,8 @@ def lines(report: Mapping[str, Any]) -> list[str]:
     told = f"limit: {NAMES[report['binds']]}"
     if step is not None:
         gain = step["images_per_second"] / report["images_per_second"] - 1
-        told += f"; the next step, {step['amount']:,} of them, would give {step['images_per_second']:,.0f} images/s ({gain:+.0%})"
+        amount = f"{step['amount'] / 1e6:,.1f} Mbit/s" if step["resource"] == "bandwidth" else f"{step['amount']:,} {NAMES[step['resource']]}"
+        told += f"; the next step, {amount}, would give {step['images_per_second']:,.0f} images/s ({gain:+.0%})"
     return [*made, told]
 
 
@@ -207,10 +209,14 @@ def _planned(search: _Search) -> Planned:
     if first.over:
         refuse(program, budget, first.plan, first.resources + first.host, search.options)
     floor = budget.least_interval(program)
+    if search.options["goal"] == "latency":
+        if budget.lanes is None and not budget.limits:
+            raise UserError("the latency of an image needs a limit of lanes or of a device, not only a bandwidth")
     most = MOST_LANES if budget.lanes is None else max(budget.lanes, least)
-    enough = _enough(search, least, most, floor)
+    # A bandwidth says how many images there can be, not how long one may take.
+    enough = most if search.options["goal"] == "latency" else _enough(search, least, most, floor)
     lanes, point, beyond, outside = search.most(least, enough) if budget.limits else (enough, search.at(enough), None, None)
-    if floor and point.plan.interval <= floor:
+    if floor and point.plan.interval <= floor and search.options["goal"] == "interval":
         return _made(search, point, "bandwidth", _bandwidth_step(search, point, floor), floor)
     if outside is not None and beyond is not None:
         name = max(outside.over, key=lambda name: getattr(outside.resources + outside.host, name) / max(budget.limits[name], 1))
