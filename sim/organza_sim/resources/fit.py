@@ -20,8 +20,9 @@ from scipy.optimize import nnls
 from organza_hw.build import memory_words
 from organza_hw.pipeline import Pipeline
 from organza_sim import fmax, resource_runs
+from organza_sim.resources.contents import Contents
 from organza_sim.resources.model import COEFFICIENTS, FEATURES, Estimator, features
-from organza_sim.resources.synthesis import Contents, contents
+from organza_sim.resources.synthesis import contents
 from organza_sim.yowasp import write_record
 
 COMMAND = "python -m organza_sim.resources.fit"

@@ -23,7 +23,8 @@ from organza.program import Program
 from organza_hw.boards.top import BoardTop, Generator
 from organza_hw.build import TOP
 from organza_hw.pipeline import Pipeline
-from organza_sim.resources.synthesis import Contents, contents
+from organza_sim.resources.contents import Contents
+from organza_sim.resources.synthesis import contents
 
 FAMILY = "ecp5"
 FEATURES = ("luts", "rom_luts", "short", "pairs", "chains", "lut_rams")  # of `Contents`, and one for each accelerator

@@ -1,8 +1,8 @@
 """From gateware to what synthesis makes of it, in a second instead of minutes: memories, multipliers, carry chains, gates.
 
 The netlist of Amaranth's own front end is walked bit by bit from what leaves the component back to what comes in. Constants vanish, equal
-gates and equal registers become one, what nothing needs is not visited; adders and comparisons of more than `SHORT` bits are carry
-chains; memories are mapped by `organza_sim.resources.memories`. Enables and resets of registers cost only what makes them.
+gates and equal registers become one, what nothing needs is not visited; adders and comparisons are carry
+chains unless they are short (`organza_sim.resources.arithmetic`); memories are mapped by `organza_sim.resources.memories`. Enables and resets of registers cost only what makes them.
 
 The one place here that looks into Amaranth's netlist; Amaranth is pinned below 0.6 (see `organza_hw.verilog`).
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
 from typing import Any
 
 from amaranth.hdl import Const, Fragment, ValueCastable, _nir
@@ -22,38 +21,14 @@ from amaranth.lib import wiring
 from organza_hw import multiply, rom
 from organza_hw.lanes import carry, signs
 from organza_sim.resources import memories
+from organza_sim.resources.arithmetic import SHORT, Arithmetic
+from organza_sim.resources.contents import Chain, Contents, Owner
 from organza_sim.resources.gates import FALSE, MUX, TRUE, Gates
 
-SHORT = 4  # bits of adders that Yosys makes of LUTs
 ROUNDS = 3  # in which registers can turn out to be constant
 RESET = "rst"
 DEPTH = 1_000_000  # of calls: a pipeline is walked from its end to its beginning
 ENABLES = 6  # choices in front of a register between which its own value is looked for
-PRODUCT_BITS = 18  # of a factor of a MULT18X18D
-
-
-@dataclass
-class Contents:
-    """What a component takes.
-
-    luts : of gates, packed. rom_luts : likewise, of read-only memories. pairs : CCU2C, of two bits each. chains : of them. short : bits of adders without a chain. registers : bits.
-    multipliers, block_rams, lut_rams : cells. memories : by name what each became.
-    """
-
-    luts: int = 0
-    rom_luts: int = 0
-    pairs: int = 0
-    chains: int = 0
-    short: int = 0
-    registers: int = 0
-    multipliers: int = 0
-    lut_rams: int = 0
-    block_rams: int = 0
-    memories: dict[str, memories.Mapping] = field(default_factory=dict)
-
-    def __add__(self, other: Contents) -> Contents:
-        made = {one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self) if one.name != "memories"}
-        return Contents(**made, memories={**self.memories, **other.memories})
 
 
 def contents(component: wiring.Component, words: Mapping[str, tuple[int, list[int]]]) -> Contents:
@@ -97,51 +72,18 @@ def _netlist(component: wiring.Component) -> _nir.Netlist:
     return netlist
 
 
-@dataclass(eq=False)
-class _Owner:
-    """What makes values out of others, but for gates: a register, a memory, a carry chain, a module of Verilog's own.
-
-    needs : literals that it takes. cells : what it counts as, by field of `Contents`. name, mapping : of a memory.
-    """
-
-    needs: list[int] = field(default_factory=list)
-    cells: dict[str, int] = field(default_factory=dict)
-    name: str = ""
-    mapping: memories.Mapping | None = None
-
-
-@dataclass(eq=False)
-class _Chain(_Owner):
-    """An adder or a comparison. operands : a, then b. outputs : of an adder as many bits; of a comparison, which needs all bits, one.
-
-    used : lowest bits that are needed.
-    """
-
-    operands: tuple[int, ...] = ()
-    outputs: list[int] = field(default_factory=list)
-    used: int = 0
-
-    def want(self, literal: int) -> list[int]:
-        """Operands that are needed for one more output."""
-        width = len(self.operands) // 2
-        before, self.used = self.used, max(self.used, self.outputs.index(literal) + 1 if len(self.outputs) > 1 else width)
-        return [*self.operands[before : self.used], *self.operands[width + before : width + self.used]]
-
-
 class _Walk:
     """One walk over the netlist; `found` are nets of registers that are constant, which it has not known."""
 
     def __init__(self, netlist: _nir.Netlist, words: Mapping[str, tuple[int, list[int]]], known: Mapping[int, int]):
         self.netlist, self.words, self.known = netlist, words, known
         self.gates = Gates()
+        self.arithmetic = Arithmetic(self.gates)
         self.found: dict[int, int] = {}
         self.values: dict[int, list[int]] = {}  # by cell: literals of its outputs
         self.bits: dict[int, int] = {}  # of registers, by net
         self.open: set[int] = set()  # cells of registers that are being walked
         self.registers: dict[tuple[int, int], int] = {}  # by data and initial value
-        self.chains: dict[tuple[Any, ...], _Chain] = {}
-        self.products: dict[tuple[tuple[int, ...], ...], list[int]] = {}
-        self.owners: dict[int, _Owner] = {}  # by literal
         self.roots: list[int] = []
         self.readers: dict[int, list[int]] = {}
         self.writers: dict[int, int] = {}
@@ -150,9 +92,9 @@ class _Walk:
                 self.readers.setdefault(cell.memory, []).append(number)
             elif isinstance(cell, _nir.SyncWritePort):
                 self.writers[cell.memory] = number
-        self.rams: dict[int, tuple[_Owner, list[int]]] = {}
+        self.rams: dict[int, tuple[Owner, list[int]]] = {}
         self._unwritten: list[int] = []  # memories whose write ports have not been walked
-        self._done: set[_Owner] = set()
+        self._done: set[Owner] = set()
 
     def run(self) -> None:
         """Walk from the ports of the top module."""
@@ -169,11 +111,11 @@ class _Walk:
             if literal in seen or literal == FALSE:
                 continue
             seen.add(literal)
-            owner = self.owners.get(literal)
+            owner = self.arithmetic.owners.get(literal)
             if owner is None:
                 stack += gates.inputs[literal >> 1]
                 continue
-            if isinstance(owner, _Chain):
+            if isinstance(owner, Chain):
                 needs = owner.want(literal)
             else:
                 needs = [] if owner in self._done else owner.needs
@@ -187,7 +129,7 @@ class _Walk:
                 setattr(made, name, getattr(made, name) + count)
             if owner.mapping is not None:
                 made.memories[owner.name] = owner.mapping
-            if isinstance(owner, _Chain):
+            if isinstance(owner, Chain):
                 if owner.used > SHORT:
                     made.pairs += -(-owner.used // 2)
                     made.chains += 1
@@ -195,12 +137,6 @@ class _Walk:
                     made.short += owner.used
         made.rom_luts = gates.luts([literal for owner in owned if owner.mapping == memories.LOGIC for literal in owner.needs])
         made.luts = gates.luts([*self.roots, *wanted]) - made.rom_luts
-        return made
-
-    def own(self, owner: _Owner, width: int) -> list[int]:
-        """Values that `owner` makes."""
-        made = [self.gates.source() for _ in range(width)]
-        self.owners.update(dict.fromkeys(made, owner))
         return made
 
     # Values.
@@ -228,8 +164,8 @@ class _Walk:
         if net in self.bits:
             return self.bits[net]
         # Read while it is being walked, a register is a value of its own; otherwise it is the same as any that gets the same.
-        owner = _Owner(cells={"registers": 1})
-        (own,) = self.own(owner, 1)
+        owner = Owner(cells={"registers": 1})
+        (own,) = self.arithmetic.own(owner, 1)
         self.bits[net] = own
         data = self.net(cell.data[net.bit])
         initial = cell.init >> net.bit & 1
@@ -287,7 +223,7 @@ class _Walk:
             if op == "~":
                 return [literal ^ 1 for literal in a]
             if op == "-":
-                return self._sum([FALSE] * len(a), [literal ^ 1 for literal in a], TRUE)
+                return self.arithmetic.sum([FALSE] * len(a), [literal ^ 1 for literal in a], TRUE)
             if op == "r&":
                 return [gates.all(a)]
             if op == "r^":
@@ -301,93 +237,17 @@ class _Walk:
             of = {"&": gates.both, "|": gates.either, "^": gates.differ}[op]
             return [of(x, y) for x, y in zip(a, b, strict=True)]
         if op == "+":
-            return self._sum(a, b, FALSE)
+            return self.arithmetic.sum(a, b, FALSE)
         if op == "-":
-            return self._sum(a, [literal ^ 1 for literal in b], TRUE)
+            return self.arithmetic.sum(a, [literal ^ 1 for literal in b], TRUE)
         if op in ("==", "!="):
             same = gates.all(gates.differ(x, y) ^ 1 for x, y in zip(a, b, strict=True))
             return [same ^ (op == "!=")]
         if op in ("<<", "u>>", "s>>"):
-            return self._shift(op, a, b)
+            return self.arithmetic.shift(op, a, b)
         if op == "*":
-            return self._product(a, b)
-        return [self._less(op, a, b)]
-
-    def _sum(self, a: list[int], b: list[int], carried: int) -> list[int]:
-        """a + b + carried, without the lowest bits that nothing is added to."""
-        low = []
-        while a and ((b[0] == FALSE and carried == FALSE) or (b[0] == TRUE and carried == TRUE)):
-            low.append(a[0])
-            a, b = a[1:], b[1:]
-        while a and a[0] == FALSE and carried == FALSE:
-            low.append(b[0])
-            a, b = a[1:], b[1:]
-        if not a:
-            return low
-        # Beyond a sign there are only copies of it.
-        extended = 0
-        while len(a) > 2 and a[-1] == a[-2] == a[-3] and b[-1] == b[-2] == b[-3]:
-            a, b, extended = a[:-1], b[:-1], extended + 1
-        if all(literal < 2 for literal in (*a, *b)):
-            total = sum(x << k for k, x in enumerate(a)) + sum(x << k for k, x in enumerate(b)) + carried
-            made = [total >> k & 1 for k in range(len(a))]
-        else:
-            made = self._chain(("+", carried, *sorted((tuple(a), tuple(b)))), (*a, *b), len(a))
-        return [*low, *made, *made[-1:] * extended]
-
-    def _chain(self, key: tuple[Any, ...], operands: tuple[int, ...], width: int) -> list[int]:
-        if key not in self.chains:
-            chain = self.chains[key] = _Chain(operands=operands)
-            chain.outputs = self.own(chain, width)
-        return self.chains[key].outputs
-
-    def _less(self, op: str, a: list[int], b: list[int]) -> int:
-        if op[1:] in (">", "<="):
-            a, b = b, a
-        invert = op[1:] in ("<=", ">=")
-        if op[0] == "s":
-            if all(literal == FALSE for literal in b):
-                return a[-1] ^ invert
-            a, b = [*a[:-1], a[-1] ^ 1], [*b[:-1], b[-1] ^ 1]
-        while len(a) > 1 and a[-1] == b[-1] and a[-1] < 2:
-            a, b = a[:-1], b[:-1]
-        if len(a) <= SHORT:
-            less = FALSE
-            for x, y in zip(a, b, strict=True):
-                less = self.gates.choose(self.gates.differ(x, y), y, less)
-            return less ^ invert
-        if all(literal == FALSE for literal in a):
-            return self.gates.any(b) ^ invert
-        if all(literal == FALSE for literal in b):
-            return FALSE ^ invert
-        return self._chain(("<", tuple(a), tuple(b)), (*a, *b), 1)[0] ^ invert
-
-    def _shift(self, op: str, a: list[int], by: list[int]) -> list[int]:
-        fill = a[-1] if op == "s>>" else FALSE
-        for stage, bit in enumerate(by):
-            step = 1 << stage
-            if bit == FALSE:
-                continue
-            moved = [FALSE] * step + a[:-step] if op == "<<" else a[step:] + [fill] * min(step, len(a))
-            a = [self.gates.choose(bit, yes, no) for yes, no in zip(moved[: len(a)], a, strict=True)]
-        return a
-
-    def _product(self, a: list[int], b: list[int]) -> list[int]:
-        """Out of multipliers; a factor that is a power of two is a shift."""
-        for one, other in ((a, b), (b, a)):
-            if all(literal < 2 for literal in one) and one.count(TRUE) <= 1:
-                at = one.index(TRUE) if TRUE in one else len(one)
-                return ([FALSE] * at + other)[: len(other)]
-        key = tuple(sorted((tuple(a), tuple(b))))
-        if key not in self.products:
-            count = 1
-            for part in (a, b):
-                width = len(part)
-                while width > 1 and part[width - 1] == part[width - 2]:
-                    width -= 1
-                count *= -(-width // PRODUCT_BITS)
-            self.products[key] = self.own(_Owner([*a, *b], {"multipliers": count}), len(a))
-        return self.products[key]
+            return self.arithmetic.product(a, b)
+        return [self.arithmetic.less(op, a, b)]
 
     def _part(self, number: int, cell: _nir.Part) -> list[int]:
         value, offset = self.value(cell.value), self.value(cell.offset)
@@ -432,7 +292,7 @@ class _Walk:
         memory = self.netlist.cells[cell.memory]
         assert isinstance(memory, _nir.Memory)
         if cell.memory not in self.writers:
-            return self._rom(memory.name, memory.width, list(memory.init), cell.addr)
+            return self._rom(self._name(cell.memory), memory.width, list(memory.init), cell.addr)
         return self._ram(cell.memory, memory, cell)
 
     def _asyncreadport(self, number: int, cell: _nir.AsyncReadPort) -> list[int]:
@@ -443,13 +303,14 @@ class _Walk:
         return self._ram(cell.memory, memory, cell)
 
     def _name(self, number: int) -> str:
-        return ".".join(self.netlist.modules[self.netlist.cells[number].module_idx].name[1:])
+        cell = self.netlist.cells[number]
+        return ".".join((*self.netlist.modules[cell.module_idx].name[1:], getattr(cell, "name", "words")))
 
     def _ram(self, number: int, memory: _nir.Memory, reader: Any) -> list[int]:
         """Outputs of a memory that is written. What is written can depend on them, so that is walked later."""
         if number not in self.rams:
-            owner = _Owner()
-            self.rams[number] = owner, self.own(owner, memory.width)
+            owner = Owner()
+            self.rams[number] = owner, self.arithmetic.own(owner, memory.width)
             self._unwritten.append(number)
         return self.rams[number][1]
 
@@ -458,7 +319,7 @@ class _Walk:
             number = self._unwritten.pop()
             self._write(number, self.rams[number][0])
 
-    def _write(self, number: int, owner: _Owner) -> None:
+    def _write(self, number: int, owner: Owner) -> None:
         """What the ports of a memory need."""
         memory, writer = self.netlist.cells[number], self.netlist.cells[self.writers[number]]
         assert isinstance(memory, _nir.Memory) and isinstance(writer, _nir.SyncWritePort)
@@ -491,11 +352,11 @@ class _Walk:
         constant = _constant_bits(width, init)
         mapping = memories.map_memory(width - len(constant), len(init), enables=None)
         lines = self.value(address)
-        owner = _Owner(name=name, mapping=mapping, cells={"block_rams": mapping.block_rams})
+        owner = Owner(name=name, mapping=mapping, cells={"block_rams": mapping.block_rams})
         owner.needs = self._table(width, init, lines) if mapping == memories.LOGIC else lines
         if mapping.parts > 1:
             owner.needs += self._choices(mapping, width - len(constant))
-        made = self.own(owner, width)
+        made = self.arithmetic.own(owner, width)
         return [constant.get(bit, made[bit]) for bit in range(width)]
 
     def _table(self, width: int, init: list[int], address: list[int]) -> list[int]:
@@ -511,15 +372,15 @@ class _Walk:
         inputs = {name: self.value(value) for name, value in cell.ports_i.items() if name != "clk"}
         if cell.type == rom.MODULE:
             bits, words = self.words[str(parameters["FILE"])]
-            return self._rom(f"{self._name(number)}.words", bits, words, cell.ports_i["addr"])
-        owner = _Owner([literal for value in inputs.values() for literal in value])
+            return self._rom(self._name(number), bits, words, cell.ports_i["addr"])
+        owner = Owner([literal for value in inputs.values() for literal in value])
         if cell.type == multiply.MODULE:
             owner.cells = {"multipliers": 1}
         elif cell.type == carry.MODULE:
             owner.cells = {"pairs": -(-int(parameters["WIDTH"]) // 2), "chains": 1}
         elif cell.type == signs.MODULE:
             owner.cells = {"pairs": 3, "chains": 1}
-        return self.own(owner, width)
+        return self.arithmetic.own(owner, width)
 
 
 def _constant_bits(width: int, words: list[int]) -> dict[int, int]:
