@@ -58,6 +58,7 @@ class Arithmetic:
         return self._chains[key].outputs
 
     def less(self, op: str, a: list[int], b: list[int]) -> int:
+        """A comparison: "s" or "u" for signed or not, then <, <=, > or >=."""
         if op[1:] in (">", "<="):
             a, b = b, a
         invert = op[1:] in ("<=", ">=")
@@ -79,6 +80,7 @@ class Arithmetic:
         return self._chain(("<", tuple(a), tuple(b)), (*a, *b), 1)[0] ^ invert
 
     def shift(self, op: str, a: list[int], by: list[int]) -> list[int]:
+        """A shift by a variable: "<<", "u>>" or "s>>"."""
         fill = a[-1] if op == "s>>" else FALSE
         for stage, bit in enumerate(by):
             step = 1 << stage
