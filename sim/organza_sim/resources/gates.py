@@ -120,9 +120,10 @@ class Gates:
             return None if chosen is None else chosen ^ invert
         if kind == MUX:
             return None if parts[1] is None or parts[1] != parts[2] else parts[1] ^ invert
-        if None in parts:
+        a, b = parts
+        if a is None or b is None:
             return None
-        return (parts[0] & parts[1] if kind == AND else parts[0] ^ parts[1]) ^ invert
+        return (a & b if kind == AND else a ^ b) ^ invert
 
     def luts(self, roots: Iterable[int]) -> int:
         """LUTs of four inputs for what `roots` need, after the cuts of each node that cost least (area flow)."""

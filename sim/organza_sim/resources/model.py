@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,7 +86,7 @@ class Estimator:
                 gc.collect()
         return [self._known[key] for key in keys]
 
-    def _look(self, plan: Plan, keys: list[tuple[object, ...]]) -> None:
+    def _look(self, plan: Plan, keys: Sequence[tuple[object, ...]]) -> None:
         pipeline = Pipeline(self.program, plan)
         for number, (key, engine) in enumerate(zip(keys, pipeline.engines, strict=True)):
             if key not in self._known:

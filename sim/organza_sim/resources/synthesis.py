@@ -14,8 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from amaranth.hdl import Const, Fragment, ValueCastable, _nir
-from amaranth.hdl._ir import PortDirection, _emit_netlist
+from amaranth.hdl import Const, Fragment, ValueCastable, _ir, _nir
 from amaranth.lib import wiring
 
 from organza_hw import multiply, rom
@@ -26,6 +25,8 @@ from organza_sim.resources.contents import Chain, Contents, Owner
 from organza_sim.resources.gates import FALSE, MUX, TRUE, Gates
 
 ROUNDS = 3  # in which registers can turn out to be constant
+ir: Any = _ir  # the stubs know few of their members
+nir: Any = _nir
 RESET = "rst"
 DEPTH = 1_000_000  # of calls: a pipeline is walked from its end to its beginning
 ENABLES = 6  # choices in front of a register between which its own value is looked for
@@ -39,12 +40,14 @@ def contents(component: wiring.Component, words: Mapping[str, tuple[int, list[in
     netlist = _netlist(component)
     known: dict[int, int] = {}
     with _deep_calls():
-        for _ in range(ROUNDS):
-            walk = _Walk(netlist, words, known)
-            walk.run()
+        walk = _Walk(netlist, words, known)
+        walk.run()
+        for _ in range(ROUNDS - 1):
             if not walk.found:
                 break
             known = {**known, **walk.found}
+            walk = _Walk(netlist, words, known)
+            walk.run()
         return walk.contents()
 
 
@@ -58,16 +61,16 @@ def _deep_calls() -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-def _netlist(component: wiring.Component) -> _nir.Netlist:
+def _netlist(component: wiring.Component) -> Any:
     ports = []
     for path, member, value in component.signature.flatten(component):
         if isinstance(value, ValueCastable):
             value = value.as_value()
         if not isinstance(value, Const):
-            flow = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
+            flow = ir.PortDirection.Input if member.flow == wiring.In else ir.PortDirection.Output
             ports.append(("__".join(map(str, path)), value, flow))
-    netlist = _nir.Netlist()
-    _emit_netlist(netlist, Fragment.get(component, None).prepare(ports=ports, hierarchy=("top",)), all_undef_to_ff=False)
+    netlist = nir.Netlist()
+    ir._emit_netlist(netlist, Fragment.get(component, None).prepare(ports=ports, hierarchy=("top",)), all_undef_to_ff=False)
     netlist.resolve_all_nets()
     return netlist
 
@@ -75,22 +78,21 @@ def _netlist(component: wiring.Component) -> _nir.Netlist:
 class _Walk:
     """One walk over the netlist; `found` are nets of registers that are constant, which it has not known."""
 
-    def __init__(self, netlist: _nir.Netlist, words: Mapping[str, tuple[int, list[int]]], known: Mapping[int, int]):
+    def __init__(self, netlist: Any, words: Mapping[str, tuple[int, list[int]]], known: Mapping[int, int]):
         self.netlist, self.words, self.known = netlist, words, known
         self.gates = Gates()
         self.arithmetic = Arithmetic(self.gates)
         self.found: dict[int, int] = {}
         self.values: dict[int, list[int]] = {}  # by cell: literals of its outputs
         self.bits: dict[int, int] = {}  # of registers, by net
-        self.open: set[int] = set()  # cells of registers that are being walked
         self.registers: dict[tuple[int, int], int] = {}  # by data and initial value
         self.roots: list[int] = []
         self.readers: dict[int, list[int]] = {}
         self.writers: dict[int, int] = {}
         for number, cell in enumerate(netlist.cells):
-            if isinstance(cell, _nir.SyncReadPort | _nir.AsyncReadPort):
+            if isinstance(cell, nir.SyncReadPort | nir.AsyncReadPort):
                 self.readers.setdefault(cell.memory, []).append(number)
-            elif isinstance(cell, _nir.SyncWritePort):
+            elif isinstance(cell, nir.SyncWritePort):
                 self.writers[cell.memory] = number
         self.rams: dict[int, tuple[Owner, list[int]]] = {}
         self._unwritten: list[int] = []  # memories whose write ports have not been walked
@@ -150,13 +152,13 @@ class _Walk:
         if net < 2:
             return int(net)
         cell = self.netlist.cells[net.cell]
-        if isinstance(cell, _nir.FlipFlop):
+        if isinstance(cell, nir.FlipFlop):
             return self._register(net, cell)
         if net.cell not in self.values:
             self.values[net.cell] = self._outputs(net.cell, cell)
         return self.values[net.cell][net.bit - 2 if net.cell == 0 else net.bit]
 
-    def _register(self, net: Any, cell: _nir.FlipFlop) -> int:
+    def _register(self, net: Any, cell: Any) -> int:
         if net in self.known:
             return self.known[net]
         if cell.arst != FALSE:
@@ -204,7 +206,7 @@ class _Walk:
     # Cells.
 
     def _outputs(self, number: int, cell: Any) -> list[int]:
-        if isinstance(cell, _nir.Top):
+        if isinstance(cell, nir.Top):
             made = [self.gates.source() for _ in range(sum(width for _, width in cell.ports_i.values()))]
             for name, (start, _) in cell.ports_i.items():
                 if name == RESET:
@@ -212,7 +214,7 @@ class _Walk:
             return made
         return getattr(self, f"_{type(cell).__name__.lower()}")(number, cell)
 
-    def _operator(self, number: int, cell: _nir.Operator) -> list[int]:
+    def _operator(self, number: int, cell: Any) -> list[int]:
         gates, op = self.gates, cell.operator
         if op == "m":
             select, yes, no = (self.value(part) for part in cell.inputs)
@@ -249,7 +251,7 @@ class _Walk:
             return self.arithmetic.product(a, b)
         return [self.arithmetic.less(op, a, b)]
 
-    def _part(self, number: int, cell: _nir.Part) -> list[int]:
+    def _part(self, number: int, cell: Any) -> list[int]:
         value, offset = self.value(cell.value), self.value(cell.offset)
         fill = value[-1] if cell.value_signed else FALSE
         places = min(1 << len(offset), -(-len(value) // cell.stride))
@@ -260,7 +262,7 @@ class _Walk:
             for bit in range(cell.width)
         ]  # fmt: skip
 
-    def _matches(self, number: int, cell: _nir.Matches) -> list[int]:
+    def _matches(self, number: int, cell: Any) -> list[int]:
         value = self.value(cell.value)
         made = [
             self.gates.all(literal ^ (bit == "0") for literal, bit in zip(reversed(value), pattern, strict=True) if bit != "-")
@@ -268,14 +270,14 @@ class _Walk:
         ]
         return [self.gates.any(made)]
 
-    def _prioritymatch(self, number: int, cell: _nir.PriorityMatch) -> list[int]:
+    def _prioritymatch(self, number: int, cell: Any) -> list[int]:
         left, made = self.net(cell.en), []
         for literal in self.value(cell.inputs):
             made.append(self.gates.both(left, literal))
             left = self.gates.both(left, literal ^ 1)
         return made
 
-    def _assignmentlist(self, number: int, cell: _nir.AssignmentList) -> list[int]:
+    def _assignmentlist(self, number: int, cell: Any) -> list[int]:
         made = self.value(cell.default)
         for one in cell.assignments:
             condition = self.net(one.cond)
@@ -288,16 +290,14 @@ class _Walk:
 
     # Memories.
 
-    def _syncreadport(self, number: int, cell: _nir.SyncReadPort) -> list[int]:
+    def _syncreadport(self, number: int, cell: Any) -> list[int]:
         memory = self.netlist.cells[cell.memory]
-        assert isinstance(memory, _nir.Memory)
         if cell.memory not in self.writers:
             return self._rom(self._name(cell.memory), memory.width, list(memory.init), cell.addr)
         return self._ram(cell.memory, memory, cell)
 
-    def _asyncreadport(self, number: int, cell: _nir.AsyncReadPort) -> list[int]:
+    def _asyncreadport(self, number: int, cell: Any) -> list[int]:
         memory = self.netlist.cells[cell.memory]
-        assert isinstance(memory, _nir.Memory)
         if cell.memory not in self.writers:
             return self._table(memory.width, list(memory.init), self.value(cell.addr))
         return self._ram(cell.memory, memory, cell)
@@ -306,7 +306,7 @@ class _Walk:
         cell = self.netlist.cells[number]
         return ".".join((*self.netlist.modules[cell.module_idx].name[1:], getattr(cell, "name", "words")))
 
-    def _ram(self, number: int, memory: _nir.Memory, reader: Any) -> list[int]:
+    def _ram(self, number: int, memory: Any, reader: Any) -> list[int]:
         """Outputs of a memory that is written. What is written can depend on them, so that is walked later."""
         if number not in self.rams:
             owner = Owner()
@@ -322,15 +322,13 @@ class _Walk:
     def _write(self, number: int, owner: Owner) -> None:
         """What the ports of a memory need."""
         memory, writer = self.netlist.cells[number], self.netlist.cells[self.writers[number]]
-        assert isinstance(memory, _nir.Memory) and isinstance(writer, _nir.SyncWritePort)
         enables, address, clocked = self.value(writer.en), self.value(writer.addr), True
         owner.needs += [*enables, *address, *self.value(writer.data)]
         for reader in self.readers[number]:
             port = self.netlist.cells[reader]
-            assert isinstance(port, _nir.SyncReadPort | _nir.AsyncReadPort)
-            clocked = clocked and isinstance(port, _nir.SyncReadPort)
+            clocked = clocked and isinstance(port, nir.SyncReadPort)
             owner.needs += self.value(port.addr)
-            if isinstance(port, _nir.SyncReadPort):
+            if isinstance(port, nir.SyncReadPort):
                 owner.needs.append(self.net(port.en))
         mapping = memories.map_memory(memory.width, memory.depth, enables=tuple(enables), clocked=clocked)
         owner.name, owner.mapping = self._name(number), mapping
@@ -366,7 +364,7 @@ class _Walk:
 
     # Modules of Verilog's own.
 
-    def _instance(self, number: int, cell: _nir.Instance) -> list[int]:
+    def _instance(self, number: int, cell: Any) -> list[int]:
         parameters = {name: getattr(value, "value", value) for name, value in cell.parameters.items()}
         width = sum(count for _, count in cell.ports_o.values())
         inputs = {name: self.value(value) for name, value in cell.ports_i.items() if name != "clk"}

@@ -109,6 +109,8 @@ def test_the_shipped_generator_on_its_board(shipped: tuple[Program, Plan]) -> No
     found = estimator.plan(plan) + estimator.host(board, plan)
     assert (found.multipliers, found.block_rams) == (row["used"]["multipliers"], row["used"]["block_rams"]) == (143, 84)
     assert found.luts == pytest.approx(row["used"]["luts"], rel=0.10)
+    text = (RESULTS.parent / "planner.md").read_text()
+    assert f"{found.luts:,} predicted, {row['used']['luts']:,} placed ({found.luts / row['used']['luts'] - 1:+.1%})".replace("%)", " %)") in text
 
 
 def test_engines_add_up_and_are_known_again(shipped: tuple[Program, Plan], monkeypatch: pytest.MonkeyPatch) -> None:
