@@ -21,6 +21,7 @@ from organza_sim.planner import DEFAULT_LANES, plan_program
 from organza_sim.resources import fit
 from organza_sim.resources.model import COEFFICIENTS, Estimator, Resources, coefficients
 from organza_sim.resources.synthesis import contents
+from tests.strategies import random_program
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results"
 RUNS = json.loads((RESULTS / "resources.json").read_text())["rows"]
@@ -69,6 +70,27 @@ def test_recorded_errors() -> None:
     assert {name for name, row in rows.items() if row["held_out"]} == {name for name, row in resource_runs.ROWS.items() if row.held_out}
     assert MODEL["luts_error"]["held_out"]["rows"] >= 10
     assert MODEL["luts_error"]["held_out"]["most"] <= 0.10 and MODEL["luts_error"]["fitted"]["mean"] <= 0.05
+
+
+def test_runs_are_of_the_rows_that_are_defined() -> None:
+    for name, row in resource_runs.ROWS.items():
+        found = RUNS[name]
+        assert {key: tuple(found[key]) if key == "channels" else found[key] for key in asdict(row)} == asdict(row), name
+        cells = {kind: sum(made.get(kind, 0) for made in found["memories"].values()) for kind in resource_runs.MEMORIES}
+        assert all(found["cells"].get(kind, 0) == count for kind, count in cells.items()), name
+        assert found["used"]["block_rams"] == cells["DP16KD"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_layers_can_be_looked_at(seed: int) -> None:
+    """Groups, strides, crops, formats of all kinds: something is found, and the multipliers of plain lanes are there."""
+    rng = np.random.default_rng(seed)
+    program = random_program(rng, 1 + seed % 3, max_size=4, max_channels=5)
+    plan = plan_program(program, 12)
+    found = Estimator(program).plan(plan)
+    assert found.luts > 100
+    if all(engine.arithmetic == "plain" and node.code.kind == "linear" for engine, node in zip(plan.engines, program.nodes, strict=True)):
+        assert found.multipliers >= plan.lanes
 
 
 def test_documentation_says_the_same() -> None:
