@@ -81,7 +81,7 @@ class Simulation:
 
 
 def build(program: Program, *, lanes: int = DEFAULT_LANES, plan: Plan | None = None) -> Chip:
-    """The accelerator for `program`: planned for at most `lanes` multipliers, or as `plan` says.
+    """The accelerator for `program`: planned for at most `lanes` lanes, or as `plan` says (see `organza_sim.budget_planner` for other budgets).
 
     The result has `.verilog()`, `.files` (memory images), `.plan` and `.cycles`.
 

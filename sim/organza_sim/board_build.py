@@ -22,6 +22,7 @@ from organza_hw.verilog import to_verilog
 from organza_sim import cache, deep_memories, large_memories, output_registers, toolchain
 from organza_sim.build_folder import WEIGHTS
 from organza_sim.constraint_files import SUFFIXES, constraints
+from organza_sim.resources.model import FAMILY, Estimator
 from organza_sim.yowasp import ToolError
 
 KIND = "boards"  # in the cache
@@ -52,7 +53,8 @@ class BoardBuild:
     """What became of a chip on a board.
 
     mhz : of the accelerator's clock after place and route, None where nothing was placed. used, available : of the device.
-    interval, cycles : of the Plan. bitstream : file name, empty where there is none.
+    interval, cycles : of the Plan. bitstream : file name, empty where there is none. predicted : of `used`, by the resource model, where
+    there is one for the family.
     """
 
     board: str
@@ -64,6 +66,7 @@ class BoardBuild:
     interval: int
     cycles: int
     bitstream: str
+    predicted: dict[str, int] | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -119,7 +122,7 @@ def make(
             cache.publish(scratch / "record.json", found)
     record = json.loads(found.read_text())
     data = bytes.fromhex(record.pop("data"))
-    made = BoardBuild(**{**record, "board": name})
+    made = BoardBuild(**{**record, "board": name, "predicted": predict(chip, board)})
     image = weight_image(chip.program, chip.plan, weights) if chip.program.loads else b""
     if image:
         (folder / WEIGHTS).write_bytes(image)
@@ -138,6 +141,14 @@ def flash_image(board: Board, bitstream: bytes, image: bytes) -> bytes:
     if len(bitstream) > board.flash.offset:
         raise UserError(f"offset of the board's flash must be at least {len(bitstream):,}, the bytes of the bitstream, not {board.flash.offset:,}")
     return bitstream.ljust(board.flash.offset, b"\xff") + image
+
+
+def predict(chip: Chip, board: Board) -> dict[str, int] | None:
+    """What the resource model says a chip takes of a board; None for a family that it does not know."""
+    if board.device.family != FAMILY:
+        return None
+    estimator = Estimator(chip.program)
+    return asdict(estimator.plan(chip.plan) + estimator.host(board, chip.plan))
 
 
 def _run(

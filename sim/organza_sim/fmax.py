@@ -30,6 +30,7 @@ from amaranth.lib.wiring import In, Out
 from torch import nn
 
 import organza
+from organza.plan import Plan
 from organza.program import Program
 from organza.schedule import Schedule
 from organza_hw.build import VERILOG, memory_words
@@ -149,15 +150,20 @@ def program_of(row: Row, *, size: int = SIZE, channels: tuple[int, int] = CHANNE
     return whole if row.code in BETWEEN else Program((whole.nodes[1],))
 
 
-def verilog_of(row: Row, program: Program) -> dict[str, str]:
-    """Verilog of a row with the top module `TOP`, and its memory images, by file name."""
+def plan_of(row: Row, program: Program) -> Plan:
+    """The Plan of a row: its lanes for the layer that is measured, one for those around it."""
     schedules = [
         Schedule(
             node=node, ti=row.ti, to=row.to, p=row.p, e=row.e, arithmetic=row.arithmetic, order=row.order, memory=row.memory,
         ) if node.name == MEASURED else Schedule(node=node, ti=1, to=1, p=1, e=1)
         for node in program.nodes
     ]  # fmt: skip
-    plan = plan_schedules(program, schedules)
+    return plan_schedules(program, schedules)
+
+
+def verilog_of(row: Row, program: Program) -> dict[str, str]:
+    """Verilog of a row with the top module `TOP`, and its memory images, by file name."""
+    plan = plan_of(row, program)
     images = {}
     for name, (width, words) in memory_words(program, plan).items():
         images[name] = "".join(f"{word:0{-(-width // 4)}x}\n" for word in words)

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from organza.plan import Plan
 from organza.program import Program
 from organza_sim.api import Simulation
+from organza_sim.budget_planner import lines
 from organza_sim.cycles import simulate_cycles
 from organza_sim.drawing import pipeline_svg, timeline_svg
 from organza_sim.pictures import Row, strip
@@ -138,6 +139,15 @@ def _facts(report: dict) -> list[Fact]:
                 f"{report['cycles']:,} for {report['images']} images",
             )
         )
+    if report["budget"] is not None:
+        used = report["budget"]["used"]
+        facts.append(
+            Fact(
+                "Predicted LUTs", f"{used['luts']:,}",
+                f"on {report['board'] or 'ECP5'}; {used['multipliers']:,} multipliers, {used['block_rams']:,} block RAMs; "
+                f"{lines(report['budget'])[-1]}",
+            )
+        )  # fmt: skip
     if report["psnr_db"] is not None:
         facts.append(Fact("PSNR", f"{report['psnr_db']:.1f} dB", "integer against float images"))
     facts.append(

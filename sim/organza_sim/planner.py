@@ -20,13 +20,14 @@ from organza_hw.shared.frames import FrameLayout
 from organza_sim.cycles import Timing, run_recurrence
 from organza_sim.issue_times import engine_cycles
 from organza_sim.sharing import Share, check_shares, share
-from organza_sim.tilings import Choice, Tiling, choose_tilings, useful_tiles
+from organza_sim.tilings import Choice, Tiling, choose_tilings, quick_tilings, useful_tiles
 
 DEFAULT_LANES = 133  # of 96…160 lanes the best utilisation of the shipped generator
 WIDEST_BEAT = 16
 LATENCY_SLACK = 0.005
 PAUSE_SLACK = 0.1  # of a layer whose lanes wait for the epilogue after every tile: cycles that fewer multipliers may cost
 STEADY_IMAGES = 6
+GOALS = ("interval", "latency")
 
 
 def _least_epilogue(node: Convolve, tiling: Tiling, choice: Choice) -> Schedule:
@@ -64,21 +65,26 @@ def plan_program(
     memories: Mapping[str, str] | None = None,
     coding: str = "plain",
     shares: Sequence[Share] = (),
+    goal: str = "interval",
 ) -> Plan:
-    """The Plan with the shortest interval on at most `lanes` multipliers.
+    """The Plan with the shortest interval on at most `lanes` multipliers, or with the fewest cycles of one image.
 
     Tilings come from an exhaustive search of the closed form. Beats and rings are then made as small as the exact
-    recurrence allows: the interval must not grow, nor the cycles of one image by more than `LATENCY_SLACK`.
+    recurrence allows: the interval must not grow, nor the cycles of one image by more than `LATENCY_SLACK`. For the goal "latency", tilings
+    that spread the lanes for the least sum of all layers' cycles are tried too, and the recurrence decides.
 
     arithmetic : lanes by layer name, see `Code.arithmetics`; the code's first choice for layers that are not in it.
     orders : by layer name, see `organza.visits`; "row" for layers that are not in it.
     memories : by layer name, see `Code.memories`; the code's first choice for layers that are not in it.
     coding : of the joints between engines, see `JointPlan`.
     shares : layers that share engines, with what these have; the others have an engine each, and the rest of the lanes.
+    goal : "interval" or "latency".
 
     Raises TypeError / ValueError for a budget that is no integer, or below one lane a layer, for lanes, an order or a
-    memory that a code does not have, and for a coding that does not exist.
+    memory that a code does not have, and for a coding or a goal that does not exist.
     """
+    if goal not in GOALS:
+        raise ValueError(f"Goal must be {' or '.join(map(repr, GOALS))}, not {goal!r}")
     if coding not in CODINGS:
         raise ValueError(f"Joint coding must be {' or '.join(map(repr, CODINGS))}, not {coding!r}")
     arithmetic, orders, memories = arithmetic or {}, orders or {}, memories or {}
@@ -94,17 +100,25 @@ def plan_program(
         Schedule(node=node, ti=ti or 1, to=to or 1, **asdict(choices[node.name]))
     engines = {share.first: _shared(program, share, arithmetic) for share in shares}
     inside = {k for share in shares for k in range(share.first, share.first + share.count)}
-    alone = [node for k, node in enumerate(program.nodes) if k not in inside]
+    alone = [k for k in range(len(program.nodes)) if k not in inside]
+    nodes = [program.nodes[k] for k in alone]
     # A budget that is no number is refused as it is.
     budget = lanes - sum(engine.lanes for engine in engines.values()) if engines else lanes
-    if alone:
-        tilings = choose_tilings(alone, budget, choices)
-        engines |= {
-            program.nodes.index(node): _least_epilogue(node, tiling, choices[node.name]) for node, tiling in zip(alone, tilings, strict=True)
-        }
-    elif budget < 0:
-        raise ValueError(f"Lane budget must be at least the {lanes - budget} lanes that are shared, not {lanes}")
-    return plan_schedules(program, [engines[k] for k in sorted(engines)], coding=coding)
+
+    def planned(chosen: list[Tiling]) -> Plan:
+        parts = zip(alone, nodes, chosen, strict=True)
+        works: dict[int, Work] = {**engines, **{k: _least_epilogue(node, tiling, choices[node.name]) for k, node, tiling in parts}}
+        return plan_schedules(program, [works[k] for k in sorted(works)], coding=coding)
+
+    if not alone:
+        if budget < 0:
+            raise ValueError(f"Lane budget must be at least the {lanes - budget} lanes that are shared, not {lanes}")
+        return planned([])
+    best = planned(choose_tilings(nodes, budget, choices))
+    if goal == "interval":
+        return best
+    others = map(planned, quick_tilings(nodes, budget, choices))
+    return min([best, *others], key=lambda plan: (plan.cycles, plan.interval))
 
 
 def _shared(program: Program, shared: Share, arithmetic: Mapping[str, str]) -> TimeSharing:

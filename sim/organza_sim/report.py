@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -134,8 +135,11 @@ def make_report(
     simulation: Simulation | None = None,
     psnr: float | None = None,
     traffic: list[dict[str, object]] | None = None,
+    budget: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """The report of a build, with what a verification or a simulation of it measured in RTL.
+
+    budget : what the planner says of its budget, see `Planned.report`.
 
     Keys that were not measured are None. `utilization`, `latency` and `interval` are the RTL's where there is one,
     else the model's. `macs_issued` counts lanes × issues, useful or not.
@@ -174,7 +178,8 @@ def make_report(
         "compression_ratio": compression_ratio(program),
         "stored_bits": sum(node.stored_bits for node in program.nodes),
         "psnr_db": psnr,
-        "board": None,
+        "board": None if budget is None else budget["board"],
+        "budget": budget,
         "nominal_clock_hz": NOMINAL_CLOCK,
         "nominal_images_per_second": NOMINAL_CLOCK / interval,
         "simulated_cycles_per_second": None if simulation is None else simulation.cycles_per_second,

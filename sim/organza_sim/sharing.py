@@ -9,7 +9,7 @@ from organza.errors import UserError
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
 from organza.time_sharing import OUTPUT_ROWS, TimeSharing, check_shareable
-from organza_sim.tilings import tilings_of_ti
+from organza_sim.tilings import lanes_of_layers, tilings_of_ti
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,11 @@ def parse_shares(text: str, program: Program) -> tuple[Share, ...]:
     return tuple(made)
 
 
-def least_lanes(program: Program, shares: Sequence[Share]) -> int:
-    """Lanes that shared engines can have, and one for each other layer."""
-    return sum(one.ti * one.c for one in shares) + len(program.nodes) - sum(one.count for one in shares)
+def least_lanes(program: Program, shares: Sequence[Share] = ()) -> int:
+    """Lanes without which a Program cannot run: those that shared engines may have, and the least of the other layers."""
+    inside = {k for one in shares for k in range(one.first, one.first + one.count)}
+    alone = [node for k, node in enumerate(program.nodes) if k not in inside]
+    return sum(one.ti * one.c for one in shares) + lanes_of_layers(alone)
 
 
 def check_shares(shares: Sequence[Share], layers: int) -> None:

@@ -17,6 +17,8 @@ from organza.schedule import MOST_WORD_BITS, ceil_div
 from organza.visits import PhaseSizes, spans, tile_issues
 from organza_sim.issue_times import least_pass
 
+HULL = 8  # choices of `quick_tilings`
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -179,6 +181,43 @@ def _fewest_lanes(fronts: list[list[Tiling]], interval: int) -> list[Tiling] | N
     return None if None in chosen else chosen  # type: ignore[return-value]
 
 
+def lanes_of_layers(nodes: Sequence[Convolve]) -> int:
+    """Lanes without which these layers cannot run."""
+    return sum(map(_least_lanes, nodes))
+
+
+def _fronts(nodes: Sequence[Convolve], budget: int, choices: Mapping[str, Choice] | None) -> list[list[Tiling]]:
+    """`tilings` of every layer, as far as the others leave it lanes. Raises as `choose_tilings`."""
+    least = lanes_of_layers(nodes)
+    if isinstance(budget, bool) or not isinstance(budget, int):
+        raise TypeError(f"Lane budget must be an integer, not {budget!r}")
+    if budget < least:
+        fixed = "" if least == len(nodes) else " or what its code is made for"
+        raise ValueError(f"Lane budget must be at least {least}, one for each layer{fixed}, not {budget}")
+    choices = choices or {}
+    return [tilings(node, budget - least + _least_lanes(node), choices.get(node.name)) for node in nodes]
+
+
+def quick_tilings(nodes: Sequence[Convolve], budget: int, choices: Mapping[str, Choice] | None = None) -> list[list[Tiling]]:
+    """Tilings of these layers whose cycles together are few for their lanes: those on the lower convex hull, at most `budget` lanes.
+
+    A price of a lane in cycles, from high to low, decides for each layer by itself. Those with the most lanes come last, at most
+    `HULL` of them. Raises as `choose_tilings`.
+    """
+    fronts = _fronts(nodes, budget, choices)
+    prices = sorted({
+        (a.cycles - b.cycles) / (b.lanes - a.lanes) for front in fronts for k, a in enumerate(front) for b in front[k + 1 :]
+    }, reverse=True)  # fmt: skip
+    made: list[list[Tiling]] = []
+    for price in prices:
+        chosen = [min(front, key=lambda option: option.cycles + price * option.lanes) for front in fronts]
+        if sum(option.lanes for option in chosen) > budget:
+            break
+        if not made or chosen != made[-1]:
+            made.append(chosen)
+    return made[-HULL:]
+
+
 def choose_tilings(nodes: Sequence[Convolve], budget: int, choices: Mapping[str, Choice] | None = None) -> list[Tiling]:
     """Tilings of these layers with the shortest possible interval on at most `budget` lanes, then with the fewest lanes.
 
@@ -186,14 +225,7 @@ def choose_tilings(nodes: Sequence[Convolve], budget: int, choices: Mapping[str,
 
     Raises ValueError when the budget is below one lane a layer.
     """
-    least = sum(map(_least_lanes, nodes))
-    if isinstance(budget, bool) or not isinstance(budget, int):
-        raise TypeError(f"Lane budget must be an integer, not {budget!r}")
-    if budget < least:
-        fixed = "" if least == len(nodes) else " or what its code is made for"
-        raise ValueError(f"Lane budget must be at least {least}, one for each layer{fixed}, not {budget}")
-    choices = choices or {}
-    fronts = [tilings(node, budget - least + _least_lanes(node), choices.get(node.name)) for node in nodes]
+    fronts = _fronts(nodes, budget, choices)
     intervals = sorted({option.cycles for front in fronts for option in front})
     low, high = 0, len(intervals) - 1
     while low < high:  # the shortest interval that fits: lanes fall as the interval grows

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from organza.commands import build, compress, demo, info, run, simulate, synth, train, verify
+from organza.commands import build, compress, demo, explore, info, run, simulate, synth, train, verify
 from organza.commands.common import guarded
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ def _main(
     pass
 
 
-for command in (demo.demo, train.train, compress.compress, build.build, simulate.simulate, verify.verify, synth.synth, run.run, info.info):
+for command in (demo.demo, train.train, compress.compress, build.build, simulate.simulate, verify.verify, synth.synth, run.run, explore.explore, info.info):
     app.command()(guarded(command))
 
 

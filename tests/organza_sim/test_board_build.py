@@ -56,6 +56,12 @@ def test_bitstreams(tmp_path: Path, chip: Chip, name: str, monkeypatch: pytest.M
     assert core["constraint"] == pytest.approx(board.core_hz / 1e6, rel=1e-3)
     assert made.mhz is not None and made.mhz >= board.core_hz / 1e6 == made.target_mhz
     assert all(made.used[what] <= number for what, number in made.available.items() if what in made.used)
+    if board.device.family == "ecp5":
+        predicted = made.predicted
+        assert predicted is not None and made.used["luts"] == pytest.approx(predicted["luts"], rel=0.1)
+        assert all(made.used[what] == predicted[what] for what in ("multipliers", "block_rams"))
+    else:
+        assert made.predicted is None
     image = (tmp_path / made.bitstream).read_bytes()
     assert len(image) > 10_000 and made.images_per_second == board.core_hz / chip.plan.interval
     (tmp_path / made.bitstream).unlink()

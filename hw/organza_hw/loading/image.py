@@ -20,8 +20,10 @@ from organza.program_file import program_hash
 from organza.schedule import Schedule
 from organza.weight_image import unwrapped, wrapped
 from organza_hw.codes import term_of
+from organza_hw.engine import Engine
 from organza_hw.loading.loader import word_bytes
 from organza_hw.pipeline import Pipeline
+from organza_hw.shared.engine import SharedEngine
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,23 @@ def _layers(program: Program, plan: Plan) -> list[_Layer]:
     with warnings.catch_warnings():
         # The pipeline is made only to be looked at; Amaranth warns when it is collected.
         warnings.simplefilter("ignore", UnusedElaboratable)
-        made = [
-            _Layer(
-                engine.schedule, [(rom.width, rom.words) for rom, *_ in engine.loaded_roms],
-                [rom.name for rom, *_ in engine.loaded_roms],
-                [channels for channels, _ in engine.pieces()], engine.constants.layout, getattr(engine.weights, "bytes", 0),
-            )
-            for engine in Pipeline(program, replace(plan, program=program_hash(program))).engines
-        ]  # fmt: skip
+        engines = Pipeline(program, replace(plan, program=program_hash(program))).engines
+        made = [layer for engine in engines for layer in _layers_of(engine)]
         gc.collect()
     return made
+
+
+def _layers_of(engine: Engine | SharedEngine) -> list[_Layer]:
+    """Layers of an engine; those that share one have nothing that is loaded."""
+    if isinstance(engine, SharedEngine):
+        return [_Layer(schedule, [], [], [], engine.constants.layout, 0) for schedule in engine.shared.layers]
+    return [
+        _Layer(
+            engine.schedule, [(rom.width, rom.words) for rom, *_ in engine.loaded_roms],
+            [rom.name for rom, *_ in engine.loaded_roms],
+            [channels for channels, _ in engine.pieces()], engine.constants.layout, getattr(engine.weights, "bytes", 0),
+        )
+    ]  # fmt: skip
 
 
 def _node(layer: _Layer, words: list[list[int]]) -> Convolve:

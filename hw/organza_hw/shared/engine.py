@@ -78,6 +78,7 @@ class SharedEngine(wiring.Component):
     o: stream.Interface
     error: Signal
     reader = writer = None  # of headers: exponents are not managed here
+    loaded_roms: tuple[list[Rom], ...] = ()  # weights are not loaded at run time
 
     def __init__(self, shared: TimeSharing, *, n_in, n_out, file=None):
         first, last = shared.layers[0].node, shared.layers[-1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from organza.commands.build import make_chip
+from organza.commands.build import Limits, make_chip
 from organza.commands.common import FAILED, Code, Force, Images, Json, print_json
 from organza.commands.model import SHIPPED, draw_inputs, load_model
 from organza.commands.steps import Steps
@@ -46,7 +46,7 @@ def demo(
                 SHIPPED, weights=None, input_shape=None, calibration=None, method="mse", code=code
             )
             program = model.program
-        chip = make_chip(steps, model, lanes, None)
+        chip, said = make_chip(steps, model, Limits(lanes=lanes), None)
         with steps.step("Simulating the Verilog") as progress:
             from organza_sim.build_folder import load_build, write_build
             from organza_sim.verify import verify
@@ -75,7 +75,7 @@ def demo(
             )
             labelled(rows).save(folder / "images.png")
             report = make_report(
-                program, chip.plan, model=model.name, verification=result, psnr=psnr
+                program, chip.plan, model=model.name, verification=result, psnr=psnr, budget=said
             )
             page = render_report(program, chip.plan, report, rows=rows, verification=result)
             write_drawings(folder, program, chip.plan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,11 +35,13 @@ def info(
 
     program: Program | None = None
     plan: Plan | None = None
+    budget: dict[str, Any] | None = None
     if path.is_dir():
         from organza_sim.build_folder import load_build
 
         chip = load_build(path).chip
         program, plan = chip.program, chip.plan
+        budget = _budget(path, plan)
     elif path.suffix == ".json":
         plan = load_plan(path)
     else:
@@ -48,10 +50,22 @@ def info(
         assert plan is not None
         _show_plan(plan, as_json)
     else:
-        _show(program, plan, as_json)
+        _show(program, plan, budget, as_json)
 
 
-def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
+def _budget(build: Path, plan: Plan) -> dict[str, Any] | None:
+    """What the planner said of its budget when this Plan was made, if it made it."""
+    import json
+
+    try:
+        report = json.loads((build / "report.json").read_text())
+        same = report["plan"]["program"] == plan.program and report["plan"]["interval"] == plan.interval
+        return report["budget"] if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # of another version, or edited: nothing else here rests on it
+
+
+def _show(program: Program, plan: Plan | None, budget: dict[str, Any] | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -74,6 +88,7 @@ def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
             "interval": plan.interval,
             "utilization": program.macs / (plan.lanes * plan.interval),
             "resources": plan.resources,
+            "budget": budget,
         }
     if as_json:
         print_json({**summary, "layers": rows})
@@ -120,6 +135,10 @@ def _show(program: Program, plan: Plan | None, as_json: bool) -> None:
             f"\n{plan.lanes} lanes, {plan.cycles:,} cycles for one image, one every {plan.interval:,}, "
             f"utilization {summary['utilization']:.1%} (cycle model)"
         )
+        if budget is not None:
+            from organza_sim.budget_planner import lines
+
+            print("\n".join(lines(budget)))
     print(
         f"{program.macs:,} effectual MACs an image, {summary['stored_bits']:,} bits stored, "
         f"{summary['compression_ratio']:.2f}× smaller than float32"

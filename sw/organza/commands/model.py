@@ -149,6 +149,11 @@ def _calibration(path: Path, shape: tuple[int, ...] | None) -> np.ndarray:
     return inputs
 
 
+def is_program(source: str) -> bool:
+    """Is it the path of a Program?"""
+    return Path(source).is_file() and _is_program(Path(source))
+
+
 def _is_program(path: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 

@@ -84,10 +84,11 @@ def _lines(report: dict) -> list[str]:
     """What was made, for people."""
     from organza_sim.board_build import NAMES
 
+    predicted = report["predicted"] or {}
     lines = [
-        f"{NAMES[what]:12} {number:7,} of {report['available'][what]:,}"
-        if what in report["available"]
-        else f"{NAMES[what]:12} {number:7,}"
+        f"{NAMES[what]:12} {number:7,}"
+        + (f" of {report['available'][what]:,}" if what in report["available"] else "")
+        + (f", predicted {predicted[what]:,}" if what in predicted else "")
         for what, number in report["used"].items()
     ]
     if report["mhz"] is None:

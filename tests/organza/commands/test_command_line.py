@@ -20,7 +20,7 @@ def test_help_has_an_example_for_every_command() -> None:
         for command in app.registered_commands
         if command.callback
     ]
-    assert names == ["demo", "train", "compress", "build", "simulate", "verify", "synth", "run", "info"]
+    assert names == ["demo", "train", "compress", "build", "simulate", "verify", "synth", "run", "explore", "info"]
     for name in names:
         result = run(name, "--help")
         assert result.exit_code == 0

@@ -1,0 +1,96 @@
+"""Plans within budgets: no limit is exceeded, nothing faster fits, and what is said of them is true."""
+
+from __future__ import annotations
+
+import pytest
+
+from organza.board import load_board
+from organza.errors import UserError
+from organza_sim import resource_runs
+from organza_sim.budget import Budget
+from organza_sim.budget_planner import lines, plan_within
+from organza_sim.planner import plan_program
+from organza_sim.resources.model import Estimator
+from organza_sim.tilings import least_lanes
+from tests.tiny import tiny_program
+
+PROGRAM = tiny_program()
+ESTIMATOR = Estimator(PROGRAM)  # knows the engines of all tests
+
+
+def within(**limits):
+    return plan_within(PROGRAM, Budget(**limits), estimator=ESTIMATOR)
+
+
+def points():
+    """Every Plan of so few lanes, with what it takes."""
+    for lanes in range(least_lanes(PROGRAM), 60):
+        plan = plan_program(PROGRAM, lanes)
+        yield plan, ESTIMATOR.plan(plan)
+
+
+def test_lanes_alone_give_the_plan_that_they_always_gave() -> None:
+    planned = within(lanes=6)
+    assert planned.plan == plan_program(PROGRAM, 6) and planned.binds == "lanes"
+    step = planned.following
+    assert step is not None and step.resource == "lanes" and step.amount > 6
+    assert plan_program(PROGRAM, step.amount).interval < planned.plan.interval == plan_program(PROGRAM, step.amount - 1).interval
+    assert step.images_per_second == 1e8 / plan_program(PROGRAM, step.amount).interval
+
+
+@pytest.mark.parametrize("limits", [{"luts": 2600}, {"multipliers": 14}, {"luts": 3000, "multipliers": 19}, {"luts": 3000, "lanes": 7}])
+def test_the_fastest_within_all_limits(limits: dict) -> None:
+    """Against every number of lanes, one by one."""
+    planned = plan_within(PROGRAM, Budget(**limits), estimator=ESTIMATOR, arithmetic={})
+    used = ESTIMATOR.plan(planned.plan)
+    assert planned.used == used and not planned.budget.over(used)
+    most = limits.get("lanes", 60)
+    fits = [plan for plan, taken in points() if not planned.budget.over(taken) and plan.lanes <= most]
+    assert planned.plan.interval == min(plan.interval for plan in fits)
+    step = planned.following
+    assert planned.binds == (step.resource if step else "model")
+    if step is not None and step.resource != "lanes":
+        assert step.amount > limits[step.resource] and step.images_per_second >= planned.images_per_second
+
+
+def test_few_multipliers_are_shared_or_done_without() -> None:
+    """Where multipliers are the limit, two products out of one are tried; but not where lanes are given."""
+    program = resource_runs.program_of(resource_runs.ROWS["int8 generator, 24 lanes"])
+    budget = Budget(multipliers=40, luts=20_000)
+    plain, free = plan_within(program, budget, arithmetic={}), plan_within(program, budget)
+    assert plain.binds == "multipliers" and free.images_per_second > plain.images_per_second
+    assert {engine.arithmetic for engine in free.plan.engines} == {"packed"} and free.used.multipliers <= 40
+
+
+def test_a_bandwidth_is_kept_up_with_by_the_fewest_lanes() -> None:
+    planned = within(bandwidth=150e6)
+    floor = planned.budget.least_interval(PROGRAM)
+    assert planned.binds == "bandwidth" and planned.plan.interval <= floor
+    assert plan_program(PROGRAM, planned.plan.lanes - 1).interval > floor
+    assert planned.images_per_second == pytest.approx(150e6 / (8 * 40), rel=0.01)
+    assert "limit: bandwidth; the next step, " in lines(planned.report())[1] and "Mbit/s" in lines(planned.report())[1]
+
+
+def test_more_than_the_model_can_use() -> None:
+    planned = within(lanes=4000)
+    assert planned.binds == "model" and planned.following is None
+    assert lines(planned.report())[1] == "limit: the model; more lanes would not make it faster"
+
+
+def test_the_host_of_a_board_takes_its_share() -> None:
+    board = load_board("ulx3s-25f")
+    planned = plan_within(PROGRAM, Budget.of_board(board, "ulx3s-25f", luts=4500), estimator=ESTIMATOR, arithmetic={})
+    assert planned.host.luts > 1000 and planned.used.luts <= 4500 and planned.resources.luts == planned.used.luts - planned.host.luts
+    report = planned.report()
+    assert report["board"] == "ulx3s-25f" and report["limits"]["luts"] == 4500 and report["used"]["luts"] == planned.used.luts
+    assert report["images_per_second"] == pytest.approx(125e6 / planned.plan.interval, abs=0.1)
+    assert f"{planned.used.luts:,} LUTs of 4,500" in lines(report)[0]
+
+
+def test_latency() -> None:
+    fast = plan_within(PROGRAM, Budget(lanes=9), goal="latency", estimator=ESTIMATOR)
+    assert fast.plan.cycles <= plan_program(PROGRAM, 9).cycles and fast.plan.lanes <= 9
+    with pytest.raises(UserError, match="needs a limit of lanes or of a device"):
+        plan_within(PROGRAM, Budget(bandwidth=1e6), goal="latency", estimator=ESTIMATOR)
+    with pytest.raises(ValueError, match="Goal must be 'interval' or 'latency', not 'best'"):
+        plan_program(PROGRAM, 9, goal="best")
