@@ -48,12 +48,30 @@ def share(nodes: Sequence[Convolve], ti: int, c: int, *, arithmetic: str = "", r
     return next((found for e in range(1, most) if (found := engine(e)).cycles <= best.cycles), best)
 
 
-def parse_shares(text: str, program: Program) -> tuple[Share, ...]:
-    """``8x16`` for all layers, or ``first..last=8x16`` with names of layers, or layer0, layer1, …; several with commas.
+def fastest_share(program: Program, lanes: int, *, arithmetic: str = "") -> Share:
+    """All layers on the Ti × C lanes, of at most `lanes`, that take the fewest cycles. Raises ValueError as `share`, and for no lanes."""
+    if lanes < 1:
+        raise ValueError(f"Lanes to share must be at least 1, not {lanes}")
+    options = []
+    for ti in range(1, min(min(node.ci for node in program.nodes), lanes) + 1):
+        engine = share(program.nodes, ti, lanes // ti, arithmetic=arithmetic)
+        options.append((engine.cycles, engine.lanes, ti))
+    _, _, ti = min(options)
+    return Share(0, len(program.nodes), ti, lanes // ti)
+
+
+def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
+    """``8x16`` for all layers, or ``first..last=8x16`` with names of layers, or layer0, layer1, …; several with commas. ``all``: all layers
+    in the fastest way on at most `lanes`.
 
     Raises `UserError` that says what may stand there.
     """
     names = [node.name for node in program.nodes]
+    if text.strip() == "all":
+        try:
+            return (fastest_share(program, lanes),)
+        except ValueError as error:
+            raise UserError(f"--share all: {error}") from error
     known = {**{f"layer{k}": k for k in range(len(names))}, **{name: k for k, name in enumerate(names)}}
     made = []
     for part in text.split(","):
@@ -61,7 +79,7 @@ def parse_shares(text: str, program: Program) -> tuple[Share, ...]:
         ends = [end.strip() for end in layers.split("..")] if given else ["layer0", f"layer{len(names) - 1}"]
         numbers = [number.strip() for number in lanes.lower().replace("×", "x").split("x")]
         if len(ends) != 2 or len(numbers) != 2 or not all(number.isdecimal() and int(number) for number in numbers):
-            raise UserError(f"--share must be like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not {text!r}")
+            raise UserError(f"--share must be all, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not {text!r}")
         for end in ends:
             if end not in known:
                 raise UserError(f"--share names the layer {end!r}; this model has {', '.join(names)}")

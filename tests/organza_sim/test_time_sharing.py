@@ -152,8 +152,8 @@ def test_layers_that_cannot_share():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("8", "--share must be like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '8'"),
-        ("0x3", "--share must be like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '0x3'"),
+        ("8", "--share must be all, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '8'"),
+        ("0x3", "--share must be all, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '0x3'"),
         ("net.0..net.9=2x2", "--share names the layer 'net.9'; this model has net.0, net.3"),
         ("net.3..net.0=2x2", "--share net.3..net.0=2x2: shared engine must run at least two of the layers 0 to 1, not 1 to 0"),
         ("2x2,layer0..layer1=2x2", "--share 2x2,layer0..layer1=2x2: layer 0 must be in one shared engine, not in two"),
@@ -161,7 +161,18 @@ def test_layers_that_cannot_share():
 )  # fmt: skip
 def test_wrong_requests(text, message):
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
-        parse_shares(text, tiny_program())
+        parse_shares(text, tiny_program(), 8)
+
+
+def test_the_fastest_way_to_share():
+    program = tiny_program()
+    for lanes in (1, 5, 8, 13):
+        (chosen,) = parse_shares("all", program, lanes)
+        assert (chosen.first, chosen.count) == (0, 2) and chosen.ti * chosen.c <= lanes
+        found = share(program.nodes, chosen.ti, chosen.c)
+        assert all(found.cycles <= share(program.nodes, ti, lanes // ti).cycles for ti in range(1, min(lanes, 3) + 1))
+    with pytest.raises(UserError, match="^--share all: Lanes to share must be at least 1, not 0$"):
+        parse_shares("all", program, 0)
 
 
 def test_a_plan_must_fit():

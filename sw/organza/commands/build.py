@@ -76,7 +76,7 @@ def build(
     ] = "plain",
     share: Annotated[
         str | None,
-        typer.Option(help="Layers on one engine of Ti×C lanes, one after the other: 8x16 for all, or layer0..layer2=8x16."),
+        typer.Option(help="Layers on one engine, one after the other: all, 8x16 for all on Ti×C lanes, or layer0..layer2=8x16."),
     ] = None,
     loadable: Annotated[
         str | None,
@@ -197,6 +197,7 @@ def make_chip(
         from organza.plan import load_plan
         from organza_sim import api
         from organza_sim.budget_planner import plan_within
+        from organza_sim.planner import DEFAULT_LANES
         from organza_sim.sharing import parse_shares
 
         chosen: Plan
@@ -208,7 +209,8 @@ def make_chip(
             lane_kinds = None if arithmetic is None else parse_arithmetic(arithmetic, program)
             orders = {} if order is None else parse_orders(order, program, lane_kinds or {})
             memories = {} if memory is None else parse_memories(memory, program, orders)
-            shares = () if share is None else parse_shares(share, program)
+            most = DEFAULT_LANES if limits.lanes is None else limits.lanes
+            shares = () if share is None else parse_shares(share, program, most)
             try:
                 planned = plan_within(
                     program, limits.budget(), goal=goal, arithmetic=lane_kinds, orders=orders, memories=memories, coding=joint_coding,
