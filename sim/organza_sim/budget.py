@@ -41,7 +41,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("lanes", *COUNTED):
             if getattr(self, name) is not None:
-                check_integer(f"Budget {name}", getattr(self, name), 1 if name == "lanes" else 0, MOST)
+                # How many lanes are too few depends on the Program: the planner says it.
+                check_integer(f"Budget {name}", getattr(self, name), -MOST if name == "lanes" else 0, MOST)
         for name in ("bandwidth", "clock_hz"):
             value = getattr(self, name)
             if value is not None and not value > 0:

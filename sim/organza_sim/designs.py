@@ -18,11 +18,13 @@ import numpy as np
 from organza.codes import Ternary
 from organza.plan import Plan
 from organza.program import Program
+from organza.program_file import save_program
 from organza_sim.measure import DCGAN32, DCGAN64, dcgan, measure_plan
 from organza_sim.planner import plan_program
 from organza_sim.sharing import Share
 
 COMMAND = "python -m organza_sim.designs"
+DCGAN64_NARROW = (100, 256, 128, 64, 32, 3)
 OUTPUT = Path("docs/results/designs.json")
 
 
@@ -56,15 +58,25 @@ def shipped_shape() -> Program:
     return dcgan(DCGAN32)
 
 
-def ternary_shape() -> Program:
-    """The same with ternary weights, five in a byte."""
+def ternary(program: Program) -> Program:
+    """The same layers with ternary weights, five in a byte."""
     nodes = []
-    for number, node in enumerate(dcgan(DCGAN32).nodes):
+    for number, node in enumerate(program.nodes):
         weights = np.random.default_rng(number).integers(-1, 2, node.code.shape)
         # Sums are smaller: about the root of two thirds of the taps times 100.
         shift = node.epilogue.shift - 6
         nodes.append(replace(node, code=Ternary(weights, per_byte=5), epilogue=replace(node.epilogue, shift=shift)))
     return Program(tuple(nodes))
+
+
+def ternary_shape() -> Program:
+    """The shipped generator's with ternary weights."""
+    return ternary(dcgan(DCGAN32))
+
+
+def ternary_dcgan64() -> Program:
+    """100 latents to 3×64×64 with 32 filters, 1.1 million ternary weights, which are all on an ECP5-85."""
+    return ternary(dcgan(DCGAN64_NARROW))
 
 
 DESIGNS = {
@@ -78,6 +90,7 @@ DESIGNS = {
     "dcgan64 shares 26×12 packed": Design("time sharing, two products a multiplier", dcgan64, 312, (26, 12), "packed", images=2),
     "shipped shape on 133 lanes": Design("streaming", shipped_shape, 133),
     "shipped shape shares 8×16": Design("time sharing", shipped_shape, 128, (8, 16)),
+    "ternary dcgan64 of 32 filters on 1050 lanes": Design("streaming, all weights in an ECP5-85", ternary_dcgan64, 1050, images=2),
     "ternary shipped shape shares 5×8": Design("time sharing, five trits a byte", ternary_shape, 40, (5, 8)),
 }
 
@@ -93,10 +106,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("designs", nargs="*", help="names; by default those that are not in the file")
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT)
+    parser.add_argument("--program", type=Path, help="only write the Program of a single design to this file, for organza build")
     options = parser.parse_args()
     unknown = set(options.designs) - set(DESIGNS)
     if unknown:
         parser.error(f"designs are {', '.join(DESIGNS)}, not {', '.join(sorted(unknown))}")
+    if options.program:
+        if len(options.designs) != 1:
+            parser.error("--program goes with a single design")
+        save_program(DESIGNS[options.designs[0]].program(), options.program)
+        return
     found = json.loads(options.output.read_text())["designs"] if options.output.exists() else {}
     for name in options.designs or [name for name in DESIGNS if name not in found]:
         found[name] = measured(DESIGNS[name])

@@ -48,12 +48,19 @@ def counter(m, condition, modulus, name):
     return count
 
 
-def mutated(component, old, new, method="elaborate"):
-    """The class `component` with `old` replaced by `new` in `method`, written as `ast.unparse` writes it."""
-    source = ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(getattr(component, method)))))
-    assert source.count(old) == 1, f"{old!r} must be once in {component.__name__}.{method}"
+def mutated(component, old, new, method="elaborate", function=None):
+    """The class `component` with `old` replaced by `new` in `method`, or in a `function` of its module that the method calls, written as
+    `ast.unparse` writes it."""
     scope = dict(vars(sys.modules[component.__module__]))
-    exec(source.replace(old, new), scope)
+    sources = {
+        part: ast.unparse(ast.parse(textwrap.dedent(inspect.getsource(scope[part] if part == function else getattr(component, part)))))
+        for part in filter(None, (function, method))
+    }
+    changed = function or method
+    assert sources[changed].count(old) == 1, f"{old!r} must be once in {component.__name__}.{changed}"
+    sources[changed] = sources[changed].replace(old, new)
+    for source in sources.values():
+        exec(source, scope)
     return type(component.__name__, (component,), {method: scope[method]})
 
 

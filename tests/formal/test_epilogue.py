@@ -66,7 +66,7 @@ def test_the_rule_for_all_inputs_and_all_time():
 @pytest.mark.parametrize("old, new", [
     ("biased < 0", "biased < -1"),
     ("(fine >> 1) + fine[0]", "fine >> 1"),
-    ("stages=1 + multiply_latency", "stages=2 + multiply_latency"),
+    ("stages=shifted)", "stages=shifted + 1)"),
     ("Mux(above, high, wide)", "wide"),
 ])  # fmt: skip
 def test_mutants(old, new):

@@ -117,7 +117,7 @@ def test_handshake_mutants(old, new):
 
 @pytest.mark.parametrize("old, new", [
     ("complete + self.w_last - read_last", "complete + self.w_last"),
-    ("Mux(at == rows.depth - 1, 0, at + 1)", "Mux(at == rows.depth - 2, 0, at + 1)"),
+    ("Mux(at == depth - 1, 0, at + 1)", "Mux(at == depth - 2, 0, at + 1)"),
     ("last.eq(read_last & (unit == self.units - 1))", "last.eq(read_last)"),
     ("group_last.eq(group == self.pixel_beats - 1)", "group_last.eq(1)"),
 ])  # fmt: skip

@@ -67,5 +67,5 @@ def test_importing_gateware_leaves_torch_alone():
 
 
 def test_a_plan_that_does_not_fit(chosen):
-    with pytest.raises(ValueError, match=r"^Plan must have 3 engines, not 2$"):
+    with pytest.raises(ValueError, match=r"^Plan must have engines for 3 layers, not 2$"):
         build(chosen.program, replace(chosen.plan, engines=chosen.plan.engines[:2]))

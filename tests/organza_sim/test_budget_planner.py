@@ -11,7 +11,7 @@ from organza_sim.budget import Budget
 from organza_sim.budget_planner import lines, plan_within
 from organza_sim.planner import plan_program
 from organza_sim.resources.model import Estimator
-from organza_sim.tilings import least_lanes
+from organza_sim.sharing import least_lanes
 from tests.tiny import tiny_program
 
 PROGRAM = tiny_program()

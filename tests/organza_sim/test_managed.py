@@ -208,7 +208,7 @@ def test_plans_and_reports():
         assert isinstance(node.output, Managed)
         channels, height, width = node.output_shape
         assert entry["plain_bits"] == 16 * (-(-channels // joint.n) * joint.n * height * width + joint.n)
-    with pytest.raises(ValueError, match="^Plan joint 1: coding must be 'plain' with managed exponents, not 'rle'$"):
+    with pytest.raises(ValueError, match="^net.3: coding before it must be 'plain' with managed exponents, not 'rle'$"):
         build(program, plan=replace(plan, joints=tuple(
             replace(joint, coding="rle" if k == 1 else "plain") for k, joint in enumerate(plan.joints)
         )))  # fmt: skip

@@ -196,7 +196,7 @@ class TestPlanFile:
         (lambda d: d["engines"][1]["layers"][0].update(node="other"), r"Plan engine must run the layer 'layer1', not \['other'\]"),
         (lambda d: d["engines"][1]["layers"][0].update(order="column"), r"layer1: order must be 'row' or 'weight', not 'column'"),
         (lambda d: d["engines"][1]["layers"][0].update(B=2), r"layer1: B must be 1, not 2"),
-        (lambda d: d["engines"].pop(), r"Plan must have 2 engines, not 1"),
+        (lambda d: d["engines"].pop(), r"Plan must have engines for 2 layers, not 1"),
         (lambda d: d["joints"].pop(), r"Plan must have 3 joints, not 2"),
         (lambda d: d["joints"][1].update(coding="zip"), r"Plan joint 1: coding must be 'plain' or 'rle', not 'zip'"),
         (lambda d: d["joints"][0].update(coding="rle"),

@@ -15,7 +15,7 @@ from organza_sim.budget import Budget
 from organza_sim.budget_planner import plan_within
 from organza_sim.planner import plan_program
 from organza_sim.resources.model import Estimator
-from organza_sim.tilings import least_lanes
+from organza_sim.sharing import least_lanes
 from organza_sim.ways_out import with_code
 from tests.tiny import tiny_program
 

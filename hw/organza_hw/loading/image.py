@@ -108,8 +108,9 @@ def _layers(program: Program, plan: Plan) -> list[_Layer]:
     with warnings.catch_warnings():
         # The pipeline is made only to be looked at; Amaranth warns when it is collected.
         warnings.simplefilter("ignore", UnusedElaboratable)
-        engines = Pipeline(program, replace(plan, program=program_hash(program))).engines
-        made = [layer for engine in engines for layer in _layers_of(engine)]
+        made = [
+            layer for engine in Pipeline(program, replace(plan, program=program_hash(program))).engines for layer in _layers_of(engine)
+        ]
         gc.collect()
     return made
 

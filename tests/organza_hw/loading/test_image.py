@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Images of weights: what is in them, word by word, and what reads as no weights."""
 
+import itertools
 import re
 import zlib
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from organza.codes import Ternary
+from organza.codes.trits import TRITS, trit_bytes
 from organza.loadable import fitted, loadable, shape_hash
 from organza.program import Program
 from organza.program_file import program_hash
@@ -140,17 +142,20 @@ def test_bytes_of_no_trits():
     node = tiny_program().nodes[0]
     program = loadable(Program((replace(node, code=Ternary(np.ones(node.code.shape, np.int64), 5)),)))
     plan = plan_program(program, 4)
-    image, found = weight_image(program, plan), 0
-    for byte in range(256):
-        wrong = bytearray(image)
-        wrong[HEADER_BYTES] = byte
-        try:
-            read_image(again(wrong), program, plan)
-            found += 1
-        except ValueError as error:
-            assert str(error).startswith("net.0: the image holds no weights: ")
-    lanes = plan.engines[0].Ti * plan.engines[0].layers[0].To
-    assert found == 3 ** min(lanes, 5)
+    image = weight_image(program, plan)
+    digits = min(plan.engines[0].Ti * plan.engines[0].layers[0].To, TRITS)  # others of the byte are no weights, and 0
+    weights = np.array([*itertools.product(range(3), repeat=digits)])
+    good = set(trit_bytes(np.pad(weights, ((0, 0), (0, TRITS - digits)))).reshape(-1).tolist())
+    bad = sorted(set(range(256)) - good)
+    assert len(good) == 3**digits
+    for byte in (min(good), max(good), bad[0], bad[len(bad) // 2], 243, 255):
+        other = bytearray(image)
+        other[HEADER_BYTES] = byte
+        if byte in good:
+            read_image(again(other), program, plan)
+        else:
+            with pytest.raises(ValueError, match=r"^net\.0: the image holds no weights: "):
+                read_image(again(other), program, plan)
 
 
 def test_nothing_to_load(tiny):
