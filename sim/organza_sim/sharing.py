@@ -75,9 +75,9 @@ def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
     known = {**{f"layer{k}": k for k in range(len(names))}, **{name: k for k, name in enumerate(names)}}
     made = []
     for part in text.split(","):
-        layers, given, lanes = part.strip().rpartition("=")
+        layers, given, shape = part.strip().rpartition("=")
         ends = [end.strip() for end in layers.split("..")] if given else ["layer0", f"layer{len(names) - 1}"]
-        numbers = [number.strip() for number in lanes.lower().replace("×", "x").split("x")]
+        numbers = [number.strip() for number in shape.lower().replace("×", "x").split("x")]
         if len(ends) != 2 or len(numbers) != 2 or not all(number.isdecimal() and int(number) for number in numbers):
             raise UserError(f"--share must be all, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not {text!r}")
         for end in ends:

@@ -22,6 +22,7 @@ class Term(ABC):
     """
 
     kind: str
+    field_shape: Any
     arithmetic = "plain"
     lanes = DotLanes
     fraction = 0

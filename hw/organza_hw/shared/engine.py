@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from math import gcd
+from typing import Any
 
 import numpy as np
 from amaranth import *
@@ -119,7 +120,7 @@ class SharedEngine(wiring.Component):
             width=max(self.constants.layout.size, 1), words=self.constants.words, file=file and f"{file}_constants.hex",
         )  # fmt: skip
         word = data.View(self.constants.layout, Signal(self.constants.layout.size))
-        shapes = {name: Shape.cast(self.constants.take(word, 0, name).shape()) for name in CONSTANTS}
+        shapes: dict[str, Any] = {name: Shape.cast(self.constants.take(word, 0, name).shape()) for name in CONSTANTS}
         self.q_shape = Shape(max(int(node.output.bits) + (not node.output.signed) for node in shared.nodes), True)
         self.units = [
             EpilogueUnit(
