@@ -14,6 +14,7 @@ from organza_sim.cocotb_runner import BenchError, run_bench
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import DEFAULT_LANES, plan_program
 from tests.organza_sim.layer_cases import case
+from tests.shared_engines import shared_case
 
 pytestmark = pytest.mark.rtl
 BENCH = "organza_sim.benches.images"
@@ -51,6 +52,11 @@ def test_layer(tmp_path, seed):
 
 def test_pipeline(tmp_path):
     chosen = case(1, layers=3)
+    assert len(bench(chosen.program, chosen.plan, chosen.x, tmp_path)) == 2
+
+
+def test_layers_that_share_an_engine(tmp_path):
+    chosen = shared_case(7, alone=False)
     assert len(bench(chosen.program, chosen.plan, chosen.x, tmp_path)) == 2
 
 
