@@ -11,6 +11,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza_hw.block_ram import block_ram
+from organza_hw.lanes.dot import register
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,14 @@ class Piece:
 class LaneMemory(wiring.Component):
     """One write port with a lane offset, one read port.
 
-    Latency: written values can be read from the next cycle on; reads take one cycle. No same-cycle read-write of a word.
+    Latency: written values can be read from the next cycle on, `late` cycles later; reads take one cycle. No same-cycle read-write of a word.
 
     Parameters
     ----------
     shape : amaranth Shape of a value. depth : words. lanes : values a word. width : values a write, at most `lanes`.
     offsets : the lane offsets that can occur (fewer make a smaller rotation network).
     straddle : whether a write can run over the end of a word.
+    late : registers between the rotation and the memory, where one rotation serves memories that lie far from each other.
 
     Members
     -------
@@ -48,11 +50,11 @@ class LaneMemory(wiring.Component):
     r_addr: Signal
     r_data: data.View
 
-    def __init__(self, *, shape, depth, lanes, width, offsets, straddle):
+    def __init__(self, *, shape, depth, lanes, width, offsets, straddle, late=0):
         if not 1 <= width <= lanes:
             raise ValueError(f"LaneMemory width must be between 1 and {lanes} lanes, not {width}")
         self.shape, self.depth, self.lanes, self.width = Shape.cast(shape), depth, lanes, width
-        self.offsets, self.straddle = sorted(set(offsets)), straddle
+        self.offsets, self.straddle, self.late = sorted(set(offsets)), straddle, late
         address = range(max(depth, 2))
         super().__init__({
             "w_en": In(1),
@@ -81,7 +83,9 @@ class LaneMemory(wiring.Component):
                                 enable[lane].eq(self.w_en & (self.w_count > source)),
                                 carry[lane].eq(lane < offset),
                             ]
-        bits = self.shape.width
+        bits, late = self.shape.width, self.late
+        address, enable, carry = (register(m, value, stages=late) for value in (self.w_addr, enable, carry))
+        written = register(m, word.as_value(), stages=late, reset=False)
         if self.straddle:
             for lane in range(self.lanes):
                 ram = block_ram(bits, self.depth)
@@ -89,8 +93,8 @@ class LaneMemory(wiring.Component):
                 write, read = ram.write_port(), ram.read_port()
                 m.d.comb += [
                     write.en.eq(enable[lane]),
-                    write.addr.eq(self.w_addr + carry[lane]),
-                    write.data.eq(word.as_value()[lane * bits : (lane + 1) * bits]),
+                    write.addr.eq(address + carry[lane]),
+                    write.data.eq(written[lane * bits : (lane + 1) * bits]),
                     read.en.eq(self.r_en),
                     read.addr.eq(self.r_addr),
                     self.r_data.as_value()[lane * bits : (lane + 1) * bits].eq(read.data),
@@ -101,8 +105,8 @@ class LaneMemory(wiring.Component):
             write, read = ram.write_port(granularity=1), ram.read_port()
             m.d.comb += [
                 write.en.eq(enable),
-                write.addr.eq(self.w_addr),
-                write.data.eq(word.as_value()),
+                write.addr.eq(address),
+                write.data.eq(written),
                 read.en.eq(self.r_en),
                 read.addr.eq(self.r_addr),
                 self.r_data.eq(read.data),

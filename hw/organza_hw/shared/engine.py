@@ -21,7 +21,7 @@ from organza_hw.lanes.dot import register
 from organza_hw.output_rows import Columns, OutputRows
 from organza_hw.rom import Rom
 from organza_hw.shared.accumulators import SharedAccumulators, chosen
-from organza_hw.shared.frames import FrameLayout, Frames
+from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
 from organza_hw.shared.sequencer import SharedSequencer
 from organza_hw.shared.tables import SharedTables
 from organza_hw.shared.weights import SharedWeights, weights_latency
@@ -45,7 +45,7 @@ def shared_latency(shared: TimeSharing, schedule: Schedule) -> int:
     """Cycles from the last issue of a row of one of the layers to the write that completes the row."""
     return (
         SharedSequencer.LATENCY + weights_latency(shared) + OPERAND_LATENCY + shared_term(shared).latency(shared.ti)
-        + 1 + schedule.drain + Rom.LATENCY + unit_latency(shared)
+        + 1 + schedule.drain + Rom.LATENCY + unit_latency(shared) + (WRITE_LATENCY if schedule is not shared.layers[-1] else 0)
     )  # fmt: skip
 
 
@@ -287,7 +287,7 @@ class SharedEngine(wiring.Component):
         address = register(m, address, stages=latency - 1)
         offset, count = register(m, word.offset, stages=latency), register(m, word.count, stages=latency)
         # A layer is complete when its last step is written; the sequencer hears of it before.
-        m.d.comb += sequencer.written.eq(register(m, step.done & ~step.final, stages=latency - LEAD))
+        m.d.comb += sequencer.written.eq(register(m, step.done & ~step.final, stages=latency + WRITE_LATENCY - LEAD))
         step = register(m, step, stages=latency)
         m.d.comb += [
             frames.w_en.eq(step.exists[0] & ~step.final), frames.w_bank.eq(step.bank), frames.w_addr.eq(address),

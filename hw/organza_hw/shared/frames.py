@@ -13,6 +13,8 @@ from organza_hw.lane_memory import LaneMemory
 from organza_hw.lanes.dot import register
 from organza_hw.row_buffer import RingLayout, row_writes
 
+WRITE_LATENCY = 1  # all banks take the same values, wherever they lie
+
 
 class FrameLayout:
     """Where channel c of pixel x of row r of every layer's input lies.
@@ -64,8 +66,8 @@ class Frames(wiring.Component):
     """The memory of a `FrameLayout`, with the stream that fills the first layer's input.
 
     Throughput: a beat every `pieces_per_beat` cycles of the first ring; a write and a word of every bank each cycle. Back-pressure: one
-    image is taken at first, and one after each `open`, without a pause. Latency: what is written, or taken with the last beat of an image, can be read
-    from the next but one cycle on; reads take `LATENCY` cycles.
+    image is taken at first, and one after each `open`, without a pause. Latency: what is written can be
+    read `WRITE_LATENCY` + 1 cycles later, what is taken with the last beat of an image a cycle after that; reads take `LATENCY` cycles.
 
     Members
     -------
@@ -128,7 +130,7 @@ class Frames(wiring.Component):
         for number in range(layout.banks):
             m.submodules[f"bank{number}"] = ram = LaneMemory(
                 shape=unsigned(self.bits), depth=layout.bank_words, lanes=first.lanes, width=self.width,
-                offsets=self.offsets, straddle=self.straddle,
+                offsets=self.offsets, straddle=self.straddle, late=WRITE_LATENCY,
             )  # fmt: skip
             m.d.comb += [
                 ram.w_en.eq(Mux(self.w_en, self.w_bank == number, writes.bank == number)),

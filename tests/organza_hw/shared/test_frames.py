@@ -7,7 +7,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from organza_hw.formats import wire_shape
-from organza_hw.shared.frames import FrameLayout, Frames
+from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
 from organza_hw.shared.tables import SharedTables
 from organza_sim.beats import to_beats
 from tests.organza_hw.patterns import PATTERNS
@@ -74,7 +74,7 @@ def test_images_are_taken_whole(seed, idle):
 
     async def read(ctx):
         ring, (channels, height, width) = layout.rings[0], first.input_shape
-        await ctx.tick().repeat(2)
+        await ctx.tick().repeat(2 + WRITE_LATENCY)
         made = np.zeros((channels, height, width), np.int64)
         for y in range(height):
             for x in range(width):
