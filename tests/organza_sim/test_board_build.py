@@ -127,6 +127,7 @@ def test_command(tmp_path: Path, chip: Chip) -> None:
     )
 
 
+@pytest.mark.full
 def test_a_screen(tmp_path: Path, chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--video`: three clocks, as nextpnr derives them, and a pad with two bits a clock on each line; and where one does not close."""
     folder, output, seen = tmp_path / "build", tmp_path / "out", []

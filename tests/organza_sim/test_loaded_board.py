@@ -96,7 +96,7 @@ def test_a_refused_image_and_a_good_one(chip: Chip, other: Program, port: str) -
         assert np.array_equal(next(driver.images(other, x))[None], other.run(x))
 
 
-@pytest.mark.parametrize("place", [5, 400])
+@pytest.mark.parametrize("place", [5, pytest.param(400, marks=pytest.mark.full)])
 def test_a_flash_with_a_wrong_bit(chip: Chip, other: Program, place: int) -> None:
     """The board says so and makes nothing, until weights come over the line."""
     image = bytearray(weight_image(chip.program, chip.plan))

@@ -32,7 +32,7 @@ def built(tmp_path: Path) -> Program:
     return program
 
 
-@pytest.mark.parametrize("port, board", [("reference", "ulx3s-85f"), ("rtl", "ulx3s-85f"), ("rtl", "icebreaker")])
+@pytest.mark.parametrize("port, board", [("reference", "ulx3s-85f"), ("rtl", "ulx3s-85f"), pytest.param("rtl", "icebreaker", marks=pytest.mark.full)])
 def test_run_with_other_weights(tmp_path: Path, built: Program, port: str, board: str) -> None:
     other = fitted(load_program(tmp_path / "other.safetensors"), built)
     for weights, program in (([], built), (["--weights", tmp_path / "other.safetensors"], other)):

@@ -104,7 +104,7 @@ def test_tiny(tmp_path: Path) -> None:
     check(tiny_program(), plan_program(tiny_program(), LANES), tiny_inputs(IMAGES), tmp_path)
 
 
-@pytest.mark.parametrize("seed", [0, 6, pytest.param(7, marks=pytest.mark.full)])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (6, 7))])
 def test_random(seed: int, tmp_path: Path) -> None:
     """Beats and words of any sizes, that end anywhere in each other, integers of one bit to sixteen."""
     rng = np.random.default_rng(seed)
@@ -112,6 +112,7 @@ def test_random(seed: int, tmp_path: Path) -> None:
     check(program, random_plan(rng, program, max_lanes=8), random_input(rng, program, IMAGES), tmp_path)
 
 
+@pytest.mark.full
 def test_managed_exponents(tmp_path: Path) -> None:
     """Registers say what became of the latest image."""
     chosen = managed_case(3, images=IMAGES)
