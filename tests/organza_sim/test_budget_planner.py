@@ -53,6 +53,7 @@ def test_the_fastest_within_all_limits(limits: dict) -> None:
         assert step.amount > limits[step.resource] and step.images_per_second >= planned.images_per_second
 
 
+@pytest.mark.full
 def test_few_multipliers_are_shared_or_done_without() -> None:
     """Where multipliers are the limit, two products out of one are tried; but not where lanes are given."""
     program = resource_runs.program_of(resource_runs.ROWS["int8 generator, 24 lanes"])
