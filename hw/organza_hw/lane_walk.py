@@ -10,15 +10,9 @@ from organza.visits import WeightVisit
 from organza_hw.table import Table
 
 
-def lane_words(schedule: Schedule) -> int:
-    """Lane words of a layer."""
-    words = schedule.streamed_words
-    return int(schedule.tap_issues.sum()) if words is None else len(words)
-
-
 def lane_places(schedule: Schedule) -> int:
     """Places for a weight in all lane words."""
-    return lane_words(schedule) * schedule.ti * schedule.to
+    return schedule.words * schedule.ti * schedule.to
 
 
 def lane_fields(schedule: Schedule) -> list[int]:

@@ -72,7 +72,7 @@ class OutputRows(wiring.Component):
     unit_freed: Signal
 
     def __init__(
-        self, *, shape, n, channels, height, width, rows, e, offsets, straddle, places=OUTPUT_UNITS, columns: "Columns | None" = None
+        self, *, shape, n, channels, height, width, rows, e, offsets, straddle, places=OUTPUT_UNITS, columns: Columns | None = None
     ):
         self.n, self.channels, self.units, self.places, self.columns, self.e = n, channels, height // rows, places, columns, e
         self.pixel_beats = -(-channels // n)

@@ -26,6 +26,10 @@ def _engine(work: Work, before: JointPlan, after: JointPlan, file: str | None) -
     return Engine(work, n_in=before.n, n_out=after.n, depth=before.depth, file=file)
 
 
+def _as_it_is(component: Any) -> Any:
+    return component
+
+
 class Pipeline(wiring.Component):
     """The accelerator that `plan` describes for `program`.
 
@@ -89,7 +93,7 @@ class Pipeline(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         source, sink = self.i, self.o
-        held: Any = lambda component: component  # noqa: E731
+        held = _as_it_is
         if self.loader:
             held, source, sink = self._load(m, self.loader)
         for k, engine in enumerate(self.engines):

@@ -40,3 +40,12 @@ class TritDecoder(wiring.Component):
                 rest, fields = kept, held
         m.d.comb += self.o.eq(Cat(fields))
         return m
+
+
+def trit_fields(m, octets):
+    """Fields of all bytes of a word, `TritDecoder.LATENCY` cycles later."""
+    fields = Signal(2 * TRITS * (len(octets) // BYTE))
+    for number in range(len(octets) // BYTE):
+        m.submodules[f"decoder{number}"] = decoder = TritDecoder()
+        m.d.comb += [decoder.i.eq(octets.word_select(number, BYTE)), fields.word_select(number, 2 * TRITS).eq(decoder.o)]
+    return fields

@@ -11,10 +11,10 @@ from organza.schedule import Schedule
 from organza_hw.block_ram import block_ram
 from organza_hw.codes import expander_of
 from organza_hw.codes.blockhash import RowHash
-from organza_hw.lane_walk import LaneWalk, lane_words
+from organza_hw.lane_walk import LaneWalk
 from organza_hw.lanes.dot import register
 from organza_hw.rom import Rom
-from organza_hw.trits import TritDecoder
+from organza_hw.trits import TritDecoder, trit_fields
 from organza_hw.weight_stream import StreamedWeights
 from organza_hw.weight_supply import WeightSupply
 
@@ -55,7 +55,7 @@ class Weights(WeightSupply):
     addr: Signal
 
     def __init__(self, schedule: Schedule):
-        self.depth = lane_words(schedule)
+        self.depth = schedule.words
         super().__init__(schedule, {"addr": In(range(max(self.depth, 2)))})
 
 
@@ -96,14 +96,7 @@ class TritWeights(Weights):
         m = Module()
         m.submodules.rom = self.rom
         m.d.comb += [self.rom.addr.eq(self.addr), self.loaded.eq(1)]
-        fields = Signal(2 * TRITS * self.bytes)
-        for number in range(self.bytes):
-            m.submodules[f"decoder{number}"] = decoder = TritDecoder()
-            m.d.comb += [
-                decoder.i.eq(self.rom.data.word_select(number, BYTE)),
-                fields.word_select(number, 2 * TRITS).eq(decoder.o),
-            ]
-        m.d.comb += self.data.eq(fields)
+        m.d.comb += self.data.eq(trit_fields(m, self.rom.data))
         return m
 
 

@@ -20,6 +20,7 @@ from organza_hw.build import Chip
 from organza_hw.loading.image import loaded_memories, weight_image
 from organza_hw.verilog import to_verilog
 from organza_sim import cache, deep_memories, large_memories, output_registers, toolchain
+from organza_sim.budget import told
 from organza_sim.build_folder import WEIGHTS
 from organza_sim.constraint_files import SUFFIXES, constraints
 from organza_sim.resources.model import FAMILY, Estimator
@@ -35,14 +36,6 @@ NETLIST: dict[str, dict[str, tuple[str, ...]]] = {
     "gowin": {"multipliers": ("MULT18X18",), "block_rams": ("SDPB", "SDPX9B", "DPB", "DPX9B", "SPB", "SPX9B", "pROM", "pROMX9")},
     "xc7": {"multipliers": ("DSP48E1",), "block_rams": ("RAMB18E1", "RAMB36E1")},
 }  # fmt: skip
-NAMES = {
-    "luts": "LUTs",
-    "multipliers": "multipliers",
-    "block_rams": "block RAMs",
-    "large_rams": "large RAMs",
-    "registers": "registers",
-}
-
 SCREEN_CLOCKS = ("pixel_clk", "shift_clk")  # nets' names end so
 
 Say = Callable[[str, float], None]
@@ -218,13 +211,9 @@ def _possible_clock(board: Board, mhz: float) -> float:
 
 
 def _check_fit(used: Mapping[str, int], available: Mapping[str, int], name: str) -> None:
-    over = {what: number for what, number in used.items() if what in available and number > available[what]}
+    over = told(used, available)
     if over:
-        told = ", ".join(
-            f"{number:,} {NAMES[what]} of {available[what]:,} ({number - available[what]:,} too many)"
-            for what, number in over.items()
-        )
-        raise UserError(f"does not fit {name}: {told}; {_WAYS}")
+        raise UserError(f"does not fit {name}: {over}; {_WAYS}")
 
 
 def _core_mhz(report: Mapping[str, Any]) -> float:

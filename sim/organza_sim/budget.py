@@ -15,7 +15,10 @@ from organza_sim.resources.model import FAMILY, Resources
 
 MOST = 1 << 30
 COUNTED = ("luts", "multipliers", "block_rams")  # fields of `Resources`
-NAMES = {"lanes": "lanes", "luts": "LUTs", "multipliers": "multipliers", "block_rams": "block RAMs", "bandwidth": "bandwidth"}
+NAMES = {
+    "lanes": "lanes", "luts": "LUTs", "registers": "registers", "multipliers": "multipliers", "block_rams": "block RAMs",
+    "large_rams": "large RAMs", "bandwidth": "bandwidth",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +88,7 @@ def traffic_bits(program: Program) -> int:
     return sum(channels * height * width * int(form.bits) for (channels, height, width), form in ends)
 
 
-def told(over: Mapping[str, int], used: Resources, budget: Budget) -> str:
-    """What is exceeded, for people."""
-    return ", ".join(
-        f"{getattr(used, name):,} {NAMES[name]} of {budget.limits[name]:,} ({more:,} too many)" for name, more in over.items()
-    )
+def told(used: Mapping[str, int], limits: Mapping[str, int]) -> str:
+    """Which limits are exceeded, for people; empty if none are."""
+    over = {name: number for name, number in used.items() if name in limits and number > limits[name]}
+    return ", ".join(f"{number:,} {NAMES[name]} of {limits[name]:,} ({number - limits[name]:,} too many)" for name, number in over.items())

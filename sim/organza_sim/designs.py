@@ -22,6 +22,7 @@ from organza.program_file import save_program
 from organza_sim.measure import DCGAN32, DCGAN64, dcgan, measure_plan
 from organza_sim.planner import plan_program
 from organza_sim.sharing import Share
+from organza_sim.yowasp import write_record
 
 COMMAND = "python -m organza_sim.designs"
 DCGAN64_NARROW = (100, 256, 128, 64, 32, 3)
@@ -120,9 +121,7 @@ def main() -> None:
     for name in options.designs or [name for name in DESIGNS if name not in found]:
         found[name] = measured(DESIGNS[name])
         data = {"command": COMMAND, "designs": {name: found[name] for name in DESIGNS if name in found}}
-        temporary = options.output.with_suffix(".tmp")
-        temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
-        temporary.replace(options.output)
+        write_record(options.output, data)
         row = found[name]
         print(f"{name}: {row['interval']:,} cycles an image, {row['utilization_of_budget']:.1%}, exact: {row['bit_exact']}", flush=True)
 

@@ -22,30 +22,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from torch import nn
 
-import organza
 from organza.plan import Plan
 from organza.program import Program
-from organza.schedule import Schedule
 from organza_hw.build import VERILOG, memory_words
 from organza_hw.pipeline import Pipeline
 from organza_hw.verilog import to_verilog
 from organza_sim import toolchain
-from organza_sim.planner import plan_schedules
+from organza_sim.single_layers import plan_single, single_layer
 from organza_sim.yowasp import run_tool, write_record
 
 COMMAND = "python -m organza_sim.fmax"
 TARGET_MHZ = 125
 SIZE, CHANNELS = 8, (64, 32)
 TOP = "alone"
-BETWEEN = ("flexpoint:managed", "binary:1")  # codes of tensors that are between nodes only
-MEASURED = "2"  # name of the node, from `nn.Sequential`
 SYNTHESIS = toolchain.SYNTHESIS["ecp5"].format(top=TOP)
 PLACEMENT = (
     f"--85k --package CABGA381 --speed 6 --freq {TARGET_MHZ} --timing-allow-fail --lpf-allow-unconstrained "
@@ -133,32 +126,15 @@ class Alone(wiring.Component):
 
 
 def program_of(row: Row, *, size: int = SIZE, channels: tuple[int, int] = CHANNELS) -> Program:
-    """The layer of a row, with random weights, between layers that give its tensors their formats.
-
-    Those leave, but where tensors have managed exponents or are signs: such are between nodes only.
-    """
-    ci, co = channels
-    torch.manual_seed(0)
-    layers = [
-        nn.ConvTranspose2d(4, ci, 1), nn.ReLU(), nn.ConvTranspose2d(ci, co, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(co, 4, 1), nn.Tanh(),
-    ]  # fmt: skip
-    around = row.code if "managed" in row.code else "linear"
-    latents = np.random.default_rng(0).normal(size=(8, 4, size, size))
-    whole = organza.lower(
-        nn.Sequential(*layers).eval(), latents, code=f"layer0={around},layer1={row.code},layer2={around}"
-    )
-    return whole if row.code in BETWEEN else Program((whole.nodes[1],))
+    """The layer of a row."""
+    return single_layer(row.code, channels, size)
 
 
 def plan_of(row: Row, program: Program) -> Plan:
-    """The Plan of a row: its lanes for the layer that is measured, one for those around it."""
-    schedules = [
-        Schedule(
-            node=node, ti=row.ti, to=row.to, p=row.p, e=row.e, arithmetic=row.arithmetic, order=row.order, memory=row.memory,
-        ) if node.name == MEASURED else Schedule(node=node, ti=1, to=1, p=1, e=1)
-        for node in program.nodes
-    ]  # fmt: skip
-    return plan_schedules(program, schedules)
+    """The Plan of a row."""
+    return plan_single(
+        program, ti=row.ti, to=row.to, p=row.p, e=row.e, arithmetic=row.arithmetic, order=row.order, memory=row.memory
+    )
 
 
 def verilog_of(row: Row, program: Program) -> dict[str, str]:

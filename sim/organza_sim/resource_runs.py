@@ -27,10 +27,10 @@ from torch import nn
 import organza
 from organza.plan import Plan
 from organza.program import Program
-from organza.schedule import Schedule
 from organza_hw.build import TOP, Chip, build
 from organza_sim import toolchain
-from organza_sim.planner import plan_program, plan_schedules
+from organza_sim.planner import plan_program
+from organza_sim.single_layers import plan_single, single_layer
 from organza_sim.yowasp import run_tool, write_record
 
 COMMAND = "python -m organza_sim.resource_runs"
@@ -38,7 +38,6 @@ FAMILY = "ecp5"
 CELLS = ("LUT4", "CCU2C", "TRELLIS_DPR16X4", "TRELLIS_FF", "PFUMX", "L6MUX21", "MULT18X18D", "DP16KD")
 PACKING = f"-q --pack-only --85k --package CABGA381 --lpf-allow-unconstrained --json {TOP}.json --report report.json"
 MEMORIES = ("DP16KD", "TRELLIS_DPR16X4")
-MEASURED = "2"  # name of the node, from `nn.Sequential`
 
 
 @dataclass(frozen=True)
@@ -115,42 +114,26 @@ ROWS: dict[str, Row] = {
 
 def program_of(row: Row) -> Program:
     """The layers of a row with random weights; a single one comes from between layers that give its tensors their formats."""
-    torch.manual_seed(0)
-    ci, co = row.channels
     if row.lanes:
+        torch.manual_seed(0)
+        ci, co = row.channels
         layers = [
             nn.ConvTranspose2d(16, ci, 4), nn.ReLU(), nn.ConvTranspose2d(ci, co, row.kernel, row.stride, 1), nn.ReLU(),
             nn.ConvTranspose2d(co, 1, 4, 2, 1), nn.Tanh(),
         ]  # fmt: skip
         latents = np.random.default_rng(0).normal(size=(8, 16, 1, 1))
         return organza.lower(nn.Sequential(*layers).eval(), latents, code=row.code)
-    behind = nn.Tanh() if row.table else nn.ReLU()
     padding = 0 if row.size == 1 else 1
-    layers = [
-        nn.ConvTranspose2d(4, ci, 1), nn.ReLU(), nn.ConvTranspose2d(ci, co, row.kernel, row.stride, padding), behind,
-        nn.ConvTranspose2d(co, 4, 1), nn.Tanh(),
-    ]  # fmt: skip
-    around = row.code if "managed" in row.code else "linear"
-    latents = np.random.default_rng(0).normal(size=(8, 4, row.size, row.size))
-    whole = organza.lower(nn.Sequential(*layers).eval(), latents, code=f"layer0={around},layer1={row.code},layer2={around}")
-    return whole if row.code in BETWEEN else Program((whole.nodes[1],))
-
-
-BETWEEN = ("flexpoint:managed", "binary:1")  # codes of tensors that are between nodes only
+    return single_layer(row.code, row.channels, row.size, kernel=row.kernel, stride=row.stride, padding=padding, table=row.table)
 
 
 def plan_of(row: Row, program: Program) -> Plan:
     """The Plan of a row."""
     if row.lanes:
         return plan_program(program, row.lanes, coding=row.coding)
-    given: dict[str, Any] = {"arithmetic": row.arithmetic, "order": row.order, "memory": row.memory}
-    schedules = [
-        Schedule(node=node, ti=row.ti, to=row.to, p=row.p, e=row.e, **given)
-        if len(program.nodes) == 1 or node.name == MEASURED
-        else Schedule(node=node, ti=1, to=1, p=1, e=1)
-        for node in program.nodes
-    ]
-    return plan_schedules(program, schedules)
+    return plan_single(
+        program, ti=row.ti, to=row.to, p=row.p, e=row.e, arithmetic=row.arithmetic, order=row.order, memory=row.memory
+    )
 
 
 def count(chip: Chip, folder: Path) -> dict[str, Any]:

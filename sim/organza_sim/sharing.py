@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from organza.codes.spec import layers_by_name, unknown_layer
 from organza.errors import UserError
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
@@ -72,7 +73,7 @@ def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
             return (fastest_share(program, lanes),)
         except ValueError as error:
             raise UserError(f"--share all: {error}") from error
-    known = {**{f"layer{k}": k for k in range(len(names))}, **{name: k for k, name in enumerate(names)}}
+    known = layers_by_name(names)
     made = []
     for part in text.split(","):
         layers, given, shape = part.strip().rpartition("=")
@@ -82,8 +83,8 @@ def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
             raise UserError(f"--share must be all, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not {text!r}")
         for end in ends:
             if end not in known:
-                raise UserError(f"--share names the layer {end!r}; this model has {', '.join(names)}")
-        first, last = (known[end] for end in ends)
+                raise unknown_layer("--share", end, names)
+        first, last = (names.index(known[end]) for end in ends)
         made.append(Share(first, last - first + 1, *map(int, numbers)))
     try:
         check_shares(made, len(names))

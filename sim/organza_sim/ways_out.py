@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -28,7 +28,7 @@ def refuse(program: Program, budget: Budget, plan: Plan, used: Resources, option
     over = budget.over(used)
     ways = [_fewer_bits(program, budget, options), _fewer_channels(over, used, budget), _larger_board(program, plan)]
     where = budget.name or "the budget"
-    raise UserError(f"does not fit {where} even on {plan.lanes} lanes: {told(over, used, budget)}. " + "; ".join(ways))
+    raise UserError(f"does not fit {where} even on {plan.lanes} lanes: {told(asdict(used), budget.limits)}. " + "; ".join(ways))
 
 
 def with_code(program: Program, spec: CodeSpec) -> Program:

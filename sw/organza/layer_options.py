@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from organza.codes.spec import parse_layers
+from organza.codes.spec import layers_by_name, parse_layers, unknown_layer
 from organza.errors import UserError
 from organza.loadable import loadable
 from organza.program import Program
@@ -46,11 +46,16 @@ def parse_memories(text: str, program: Program, orders: Mapping[str, str]) -> di
 
 
 def parse_loadable(text: str, program: Program) -> Program:
-    """``all`` or names of layers: the Program whose weights are loaded at run time.
+    """``all`` or layers, with commas between them: the Program whose weights are loaded at run time.
 
     Raises `UserError` for a layer that does not exist, or whose code cannot be loaded.
     """
+    names = [node.name for node in program.nodes]
+    known, chosen = layers_by_name(names), names if text == "all" else [layer.strip() for layer in text.split(",")]
+    for layer in chosen:
+        if layer not in known:
+            raise unknown_layer("--loadable", layer, names, "all")
     try:
-        return loadable(program, None if text == "all" else [name.strip() for name in text.split(",")])
+        return loadable(program, [known[layer] for layer in chosen])
     except ValueError as error:
         raise UserError(f"--loadable {text}: {error}") from error

@@ -213,6 +213,11 @@ class Schedule:
         return np.concatenate([np.arange(start, start + count) for start, count in runs])
 
     @property
+    def words(self) -> int:
+        """Lane words of the layer."""
+        return int(self.tap_issues.sum()) if self.streamed_words is None else len(self.streamed_words)
+
+    @property
     def word_bits(self) -> int:
         """Bits of a lane word."""
         return self.ti * self.to * self.node.code.field_bits

@@ -127,21 +127,17 @@ class TimeSharing:
     @property
     def words(self) -> int:
         """Lane words of all layers."""
-        return sum(map(_words, self.layers))
+        return sum(schedule.words for schedule in self.layers)
 
     @property
     def word_bits(self) -> int:
         """Bits of a lane word as it is stored: those of the widest layer, for all."""
-        return max(schedule.image_bits // _words(schedule) for schedule in self.layers)
+        return max(schedule.image_bits // schedule.words for schedule in self.layers)
 
     @property
     def image_bits(self) -> int:
         """Bits of the memory image of weights, to the last place of the last word."""
         return self.words * self.word_bits
-
-
-def _words(schedule: Schedule) -> int:
-    return int(schedule.tap_issues.sum())
 
 
 def _first_tile(schedule: Schedule) -> int:

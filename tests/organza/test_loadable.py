@@ -13,6 +13,7 @@ from organza.codes import Affine, Binary, Codebook, Linear, PowerOfTwo, Sparse, 
 from organza.epilogue import Epilogue
 from organza.formats import Fixed
 from organza.geometry import Axis
+from organza.layer_options import parse_loadable
 from organza.loadable import fitted, loadable, shape_hash
 from organza.program import Convolve, Program
 from organza.program_file import load_program, program_hash, save_program
@@ -73,10 +74,12 @@ def test_what_a_shape_is() -> None:
         loadable(changed(1, output=Fixed(8, True, 0.5))),
     ]
     assert [shape_hash(other, plan) for other in others] == [shape, shape]
+    table = tiny_program().nodes[1].epilogue.table
+    assert table is not None
     different = [
         loadable(tiny_program(), ["net.3"]),
         loadable(changed(1, code=Linear(tiny_program().nodes[1].code.integers() // 2, 7))),
-        loadable(epilogue(low=-100, table=tiny_program().nodes[1].epilogue.table[28:])),  # type: ignore[index]
+        loadable(epilogue(low=-100, table=table[28:])),
         Program((replace(program.nodes[0], loads=30), program.nodes[1])),
     ]
     hashes = {shape, *(shape_hash(other, plan) for other in different), shape_hash(program, plan_program(program, LANES + 3))}
@@ -164,6 +167,8 @@ def test_weights_in_the_bitstream() -> None:
 
 
 def test_what_cannot_be_loaded() -> None:
+    for text, loads in (("all", [True, True]), ("layer1", [False, True]), ("net.0, layer1", [True, True])):
+        assert [node.loads is not None for node in parse_loadable(text, tiny_program()).nodes] == loads
     with pytest.raises(ValueError, match=r"^Program has no layer 'net' to load; it has net\.0, net\.3$"):
         loadable(tiny_program(), ["net"])
     rng = np.random.default_rng(2)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import unsigned
 
-from organza_hw.accumulators import Accumulators
+from organza_hw.accumulators import Accumulators, Use
 from organza_sim.pysim import trace_cycles
 
 BITS = 12
@@ -29,16 +29,16 @@ def test_sums_of_tiles(to, p, e):
     if e > to:
         e = to
     rng = np.random.default_rng([to, p, e])
-    component = Accumulators(bits=BITS, to=to, p=p, e=e, tile_layout=unsigned(7))
+    component = Accumulators(bits=BITS, uses=[Use(to, p, e)], tile_layout=unsigned(7))
     chunks = -(-to // e)
     inputs, expected = [], {}
     for number, tile in enumerate(tiles(rng, to, p, e, 40)):
         total = np.zeros((p, to), int)
         for k, (gap, sums) in enumerate(tile):
             # What is not valid must not matter.
-            noise = {"valid": 0, "first": 1, "last": 1, "sums": (sums + 1).tolist(), "tile": 99}
+            noise = {"valid": 0, "first": 1, "last": 1, "sums": (sums + 1).reshape(-1).tolist(), "tile": 99}
             inputs += [noise] * gap
-            inputs.append({"valid": 1, "first": k == 0, "last": k == len(tile) - 1, "sums": sums.tolist(), "tile": number})
+            inputs.append({"valid": 1, "first": k == 0, "last": k == len(tile) - 1, "sums": sums.reshape(-1).tolist(), "tile": number})
             total += sums
         at = len(inputs) + 1  # two cycles after the last issue
         steps = [(pixel, chunk) for pixel in range(p) for chunk in range(chunks)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from organza.codes.code import lane_order
-from organza_hw.lane_walk import LaneWalk, lane_places, lane_words
+from organza_hw.lane_walk import LaneWalk, lane_places
 from organza_sim.pysim import trace_cycles
 from tests.organza_hw.patterns import PATTERNS
 from tests.plans import random_schedule
@@ -19,7 +19,7 @@ def test_places(seed):
     node = schedule.node
     order = lane_order(node.code.shape, schedule.ti, schedule.to, node.groups)
     assert len(order) == lane_places(schedule)
-    assert lane_words(schedule) == len(node.code.words(schedule.ti, schedule.to, node.groups))
+    assert schedule.words == len(node.code.words(schedule.ti, schedule.to, node.groups))
     idle = list(PATTERNS.values())[seed % len(PATTERNS)]
     steps = [int(not idle[cycle % len(idle)]) for cycle in range(8 * len(order) + 80)]
     ports = ["going", "exists", "row", "column", "word_end", "end"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from organza.board import load_board
@@ -23,7 +25,7 @@ def test_over() -> None:
     budget = Budget(luts=100, block_rams=2)
     used = Resources(luts=150, multipliers=9, block_rams=2)
     assert budget.over(used) == {"luts": 50}
-    assert told(budget.over(used), used, budget) == "150 LUTs of 100 (50 too many)"
+    assert told(asdict(used), budget.limits) == "150 LUTs of 100 (50 too many)"
 
 
 def test_bandwidth_is_that_of_inputs_and_outputs() -> None:

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import Out
 
 from organza.codes import Linear
 from organza.epilogue import Epilogue
-from organza_hw.accumulators import Accumulators
+from organza_hw.accumulators import Accumulators, Use
 from organza_hw.codes import term_of
 from organza_hw.epilogue import EpilogueUnit
 from organza_hw.lane_memory import LaneMemory
@@ -147,7 +147,7 @@ def accumulators(name):
     to, p, e = 3, 2, 2
     chunks = 2
     drain = p * chunks
-    component = Accumulators(bits=12, to=to, p=p, e=e, tile_layout=unsigned(7))
+    component = Accumulators(bits=12, uses=[Use(to, p, e)], tile_layout=unsigned(7))
     tables = {}
     for pace, stall in STALLS.items():
         rng = np.random.default_rng(len(pace))
@@ -157,7 +157,7 @@ def accumulators(name):
             for k, part in enumerate(sums):
                 last = k == len(sums) - 1
                 while rng.random() < stall or (last and since + 1 < drain):
-                    noise = rng.integers(-100, 100, (p, to)).tolist()  # must not matter
+                    noise = rng.integers(-100, 100, p * to).tolist()  # must not matter
                     inputs.append({"valid": 0, "first": 1, "last": 1, "sums": noise, "tile": 99})
                     since += 1
                 inputs.append(
@@ -165,7 +165,7 @@ def accumulators(name):
                         "valid": 1,
                         "first": k == 0,
                         "last": last,
-                        "sums": part.tolist(),
+                        "sums": part.reshape(-1).tolist(),
                         "tile": number,
                     }
                 )
@@ -182,7 +182,7 @@ def accumulators(name):
                     "o_tile": number,
                     "o_sums": values,
                 }
-        inputs += [{"valid": 0, "first": 0, "last": 0, "sums": [[0] * to] * p, "tile": 0}] * (
+        inputs += [{"valid": 0, "first": 0, "last": 0, "sums": [0] * (p * to), "tile": 0}] * (
             drain + 3
         )
         nothing = dict.fromkeys(("o_chunk", "o_pixel", "o_last", "o_tile", "o_sums"))

@@ -14,8 +14,8 @@ from amaranth.lib.wiring import In, Out
 
 from organza.schedule import ceil_div
 from organza_hw.joint import joint_signature
+from organza_hw.link.frames import BYTE
 
-BYTE = 8
 MOST_BYTES = 128  # of a word: 1,024 bits, the widest that AXI4-Stream interconnect takes
 
 

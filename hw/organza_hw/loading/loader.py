@@ -8,8 +8,8 @@ from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from organza.weight_image import CRC_BYTES, PARTS, Reason, header
+from organza_hw.link.frames import BYTE
 
-BYTE = 8
 # A byte of an image; `first`: a new image begins with it, whatever came before.
 LOAD_BYTE = data.StructLayout({"byte": BYTE, "first": 1})
 REASON_BITS = max(Reason).bit_length()

@@ -5,7 +5,7 @@ from functools import cached_property
 from amaranth import *
 from amaranth.lib import data
 
-from organza_hw.accumulators import Accumulators
+from organza_hw.accumulators import Accumulators, Use
 from organza_hw.orders.tables import Tables, Walk
 from organza_hw.row_buffer import RingLayout
 from organza_hw.table import Table
@@ -53,8 +53,7 @@ class RowTables(Tables):
         return RowWalk(self)
 
     def accumulators(self, **options):
-        schedule, layout = self.schedule, data.StructLayout(self.finished_fields)
-        return Accumulators(to=schedule.to, p=schedule.p, e=schedule.e, tile_layout=layout, **options)
+        return Accumulators(uses=[Use.of(self.schedule)], tile_layout=data.StructLayout(self.finished_fields), **options)
 
 
 class RowWalk(Walk):

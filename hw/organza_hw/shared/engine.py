@@ -12,6 +12,8 @@ from amaranth.lib.wiring import In, Out
 from organza.epilogue import Epilogue
 from organza.schedule import Schedule
 from organza.time_sharing import TimeSharing
+from organza_hw.accumulators import Accumulators, Use
+from organza_hw.choice import chosen
 from organza_hw.codes import term_of
 from organza_hw.codes.term import Term
 from organza_hw.epilogue import Constants, EpilogueUnit
@@ -20,7 +22,6 @@ from organza_hw.joint import joint_signature
 from organza_hw.lanes.dot import register
 from organza_hw.output_rows import Columns, OutputRows
 from organza_hw.rom import Rom
-from organza_hw.shared.accumulators import SharedAccumulators, chosen
 from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
 from organza_hw.shared.sequencer import SharedSequencer
 from organza_hw.shared.tables import SharedTables
@@ -45,7 +46,7 @@ def shared_latency(shared: TimeSharing, schedule: Schedule) -> int:
     """Cycles from the last issue of a row of one of the layers to the write that completes the row."""
     return (
         SharedSequencer.LATENCY + weights_latency(shared) + OPERAND_LATENCY + shared_term(shared).latency(shared.ti)
-        + 1 + schedule.drain + Rom.LATENCY + unit_latency(shared) + (WRITE_LATENCY if schedule is not shared.layers[-1] else 0)
+        + Accumulators.latency(schedule.drain) + Rom.LATENCY + unit_latency(shared) + (WRITE_LATENCY if schedule is not shared.layers[-1] else 0)
     )  # fmt: skip
 
 
@@ -178,8 +179,8 @@ class SharedEngine(wiring.Component):
         sums = self._lanes(m, activations, weights)
         issue = register(m, sequencer.issue, stages=wait + OPERAND_LATENCY + self.term.latency(shared.ti))
         tile_layout = data.StructLayout(tables.tile_fields)
-        m.submodules.accumulators = accumulators = SharedAccumulators(
-            shared, bits=self.dot_bits, tile_layout=tile_layout, instances=self.instances
+        m.submodules.accumulators = accumulators = Accumulators(
+            bits=self.dot_bits, uses=list(map(Use.of, shared.layers)), tile_layout=tile_layout, instances=self.instances
         )
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),

@@ -42,12 +42,11 @@ class SharedSequencer(wiring.Component):
             "valid": 1, "first": 1, "last": 1, "read": range(max(len(tables.reads), 2)),
             "mask": data.ArrayLayout(1, self.shared.p), "tile": data.StructLayout(tables.tile_fields),
         })  # fmt: skip
-        self.words = sum(map(tables.lane_words_of, self.shared.layers))
         super().__init__({
             "taken": In(1), "unit_freed": In(1), "written": In(1), "open": Out(1),
             "issue": Out(self.issue_layout),
             "frame_addr": Out(data.ArrayLayout(range(max(frames.bank_words, 2)), frames.banks)),
-            "weight_addr": Out(range(max(self.words, 2))),
+            "weight_addr": Out(range(max(self.shared.words, 2))),
         })  # fmt: skip
 
     def elaborate(self, platform):

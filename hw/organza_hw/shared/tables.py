@@ -43,11 +43,6 @@ class SharedTables:
         """Words of constants of a layer."""
         return schedule.co_tiles * schedule.chunks
 
-    @staticmethod
-    def lane_words_of(schedule: Schedule) -> int:
-        """Lane words of a layer."""
-        return schedule.co_tiles * schedule.node.y.kernel * schedule.node.x.kernel * schedule.ci_tiles
-
     def _tables(self) -> tuple[list[dict], list[dict], list[dict], list[dict]]:
         rows: list[dict] = []
         columns: list[dict] = []
@@ -66,7 +61,7 @@ class SharedTables:
             })  # fmt: skip
             rows += self._rows(number, schedule, len(rows), final)
             columns += self._columns(number, schedule, len(columns), place)
-            weights += self.lane_words_of(schedule)
+            weights += schedule.words
             constants += self.words_of(schedule)
             place += node.x.output
         return rows, columns, descriptors, places

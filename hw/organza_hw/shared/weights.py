@@ -8,7 +8,7 @@ from organza.codes import Ternary
 from organza.codes.trits import BYTE, TRITS
 from organza.time_sharing import TimeSharing
 from organza_hw.rom import Rom
-from organza_hw.trits import TritDecoder
+from organza_hw.trits import TritDecoder, trit_fields
 from organza_hw.weights import pack_words
 
 
@@ -49,12 +49,4 @@ class SharedWeights:
         """The fields of the lane word at the `addr` of `latency` cycles before, the first one lowest."""
         m.submodules.rom = self.rom
         m.d.comb += self.rom.addr.eq(addr)
-        if not self.trits:
-            return self.rom.data
-        made = Signal(2 * TRITS * (len(self.rom.data) // BYTE))
-        for number in range(len(self.rom.data) // BYTE):
-            m.submodules[f"decoder{number}"] = decoder = TritDecoder()
-            m.d.comb += [
-                decoder.i.eq(self.rom.data.word_select(number, BYTE)), made.word_select(number, 2 * TRITS).eq(decoder.o),
-            ]  # fmt: skip
-        return made
+        return trit_fields(m, self.rom.data) if self.trits else self.rom.data

@@ -127,6 +127,18 @@ def parse_codes(text: str, names: Sequence[str], groups: Mapping[str, Sequence[s
     return {name: with_seed(parse_spec(code), list(names).index(name)) for name, code in chosen.items()}
 
 
+def layers_by_name(names: Sequence[str]) -> dict[str, str]:
+    """Every way to name a layer, with its name: that, and ``layerN`` from 0."""
+    return {f"layer{k}": name for k, name in enumerate(names)} | {name: name for name in names}
+
+
+def unknown_layer(what: str, layer: str, names: Sequence[str], *others: str) -> UserError:
+    """The error for a layer that there is not; `others` may be said instead of one."""
+    known = ", ".join(f"layer{k} ({name})" for k, name in enumerate(names))
+    instead = f", or say {' or '.join(others)}" if others else ""
+    return UserError(f"{what} names the layer {layer!r}; this model has {known}{instead}")
+
+
 def parse_layers(
     what: str, text: str, names: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None
 ) -> dict[str, str]:
@@ -139,7 +151,7 @@ def parse_layers(
     twice.
     """
     groups = groups or {}
-    known = {**groups} | {f"layer{k}": [name] for k, name in enumerate(names)} | {name: [name] for name in names}
+    known = {**groups} | {layer: [name] for layer, name in layers_by_name(names).items()}
     made: dict[str, str] = {}
     rest: list[str] = []
     for part in text.split(","):
@@ -150,8 +162,7 @@ def parse_layers(
             rest.append(value)
             continue
         if layer not in known:
-            layers = ", ".join(f"layer{k} ({name})" for k, name in enumerate(names))
-            raise UserError(f"{what} names the layer {layer!r}; this model has {layers}, or say {' or '.join([*groups, REST])}")
+            raise unknown_layer(what, layer, names, *groups, REST)
         if not known[layer]:
             raise UserError(f"{what} names the {layer} layers, but this model has none")
         for name in known[layer]:

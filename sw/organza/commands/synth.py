@@ -82,7 +82,7 @@ def _gates(report: dict) -> list[str]:
 
 def _lines(report: dict) -> list[str]:
     """What was made, for people."""
-    from organza_sim.board_build import NAMES
+    from organza_sim.budget import NAMES
 
     predicted = report["predicted"] or {}
     lines = [

@@ -64,7 +64,7 @@ def test_mistakes(tmp_path: Path, built: Program) -> None:
     run("build", tmp_path / "tiny.safetensors", "--lanes", LANES, "-o", tmp_path / "fixed")
     other = tmp_path / "other.safetensors"
     for arguments, message in (
-        (["build", tmp_path / "tiny.safetensors", "--loadable", "net.1"], "Program has no layer 'net.1' to load; it has net.0, net.3"),
+        (["build", tmp_path / "tiny.safetensors", "--loadable", "net.1"], "--loadable names the layer 'net.1'; this model has layer0 (net.0), layer1 (net.3), or say all"),
         (["simulate", build, "--weights", tmp_path / "short.safetensors"], "Program to load must have the 2 layers of the chip, not 1"),
         (["run", build, "--port", "reference", "--weights", build / "plan.json"], "plan.json: not a readable safetensors file"),
         (["simulate", tmp_path / "fixed", "--weights", other], "the weights of this chip are in its bitstream; build it with --loadable"),

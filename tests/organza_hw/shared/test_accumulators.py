@@ -7,7 +7,7 @@ import pytest
 from amaranth.lib import data
 from amaranth.sim import Simulator
 
-from organza_hw.shared.accumulators import SharedAccumulators
+from organza_hw.accumulators import Accumulators, Use
 from tests.organza_hw.shared.test_frames import engine_of
 
 BITS = 16
@@ -18,7 +18,8 @@ def test_sums_leave_in_the_order_of_the_layer(seed):
     """Random tiles of random layers, the next one as soon as it may come; every sum, and silence after the last."""
     _, shared = engine_of(seed)
     rng = np.random.default_rng(seed)
-    component = SharedAccumulators(shared, bits=BITS, tile_layout=data.StructLayout({"layer": range(max(len(shared.layers), 2)), "name": 8}))
+    layout = data.StructLayout({"layer": range(max(len(shared.layers), 2)), "name": 8})
+    component = Accumulators(bits=BITS, uses=list(map(Use.of, shared.layers)), tile_layout=layout)
     tiles = []
     for name in range(12):
         number = int(rng.integers(len(shared.layers)))
