@@ -34,17 +34,26 @@ def convolve(x: Tensor, weight: Tensor, y: Axis, horizontal: Axis, groups: int) 
     plain = all(axis.down == 1 and p >= 0 and 0 <= e < axis.up for axis, p, e in zip(axes, padding, extra, strict=True))
     strides = tuple(axis.up for axis in axes)
     if plain and min(strides) > 0:
-        return F.conv_transpose2d(x, weight, None, strides, padding, extra, groups)
+        return F.conv_transpose2d(_channels_last(x), _channels_last(weight), None, strides, padding, extra, groups)
     if all(axis.up == 1 for axis in axes) and groups == 1:
-        pads = [axis.kernel - 1 - crop for axis in reversed(axes) for crop in (axis.crop_before, axis.crop_after)]
+        pads = [(axis.kernel - 1 - axis.crop_before, axis.kernel - 1 - axis.crop_after) for axis in axes]
+        inside = tuple(before if before == after and before > 0 else 0 for before, after in pads)
+        outside = [end - kept for (before, after), kept in zip(reversed(pads), reversed(inside), strict=True) for end in (before, after)]
+        if any(outside):
+            x = F.pad(x, outside)
         kernel = weight.transpose(0, 1).flip(2, 3)
-        return F.conv2d(F.pad(x, pads), kernel, None, tuple(axis.down for axis in axes))
+        return F.conv2d(_channels_last(x), _channels_last(kernel), None, tuple(axis.down for axis in axes), inside)
     full = F.conv_transpose2d(x, weight, None, strides, groups=groups)
     full = F.pad(full, [max(0, -c) for axis in reversed(axes) for c in (axis.crop_before, axis.crop_after)])
     rows, columns = (
         slice(max(0, axis.crop_before), max(0, axis.crop_before) + axis.full, axis.down) for axis in axes
     )
     return full[:, :, rows, columns]
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """The same with channels next to each other in memory: PyTorch's convolutions are up to four times as fast on a CPU."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class ChainLayer(nn.Module):
