@@ -1,13 +1,14 @@
 """Plans under several budgets at once, and why they are as they are.
 
 For a number of lanes `plan_program` has the best Plan; what it takes of a device is predicted (`organza_sim.resources.model`). More lanes take more, so
-the search is for the most lanes that keep to every limit; where a bandwidth is the limit, for the fewest that keep up with it.
+the search is for the most lanes that keep to every limit; where a bandwidth is the limit, for the fewest that keep up with it. Engines of one layer
+each and one that all layers share are searched for on their own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from organza.program import Program
 from organza_sim.budget import COUNTED, NAMES, Budget
 from organza_sim.planner import plan_program
 from organza_sim.resources.model import Estimator, Resources
-from organza_sim.sharing import least_lanes
+from organza_sim.sharing import Share, fastest_share, least_lanes
 from organza_sim.ways_out import refuse
 
 MOST_LANES = 1 << 14
@@ -26,6 +27,7 @@ GROWTH = 4  # most times as many lanes from one step to the next
 CAUTION = 0.95  # of the lanes that a limit seems to allow
 CLOSE = 64  # the search ends when one part in so many of the lanes is left
 ALTERNATIVES = ("packed", "lut")  # arithmetics of fewer multipliers, tried where those are the limit
+SHARED_GAIN = 1.1  # that a shared engine must be faster by: its clock is slower (docs/results/boards.json)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Planned:
             "board": self.budget.name or None, "clock_hz": self.budget.clock_hz, "bandwidth": self.budget.bandwidth,
             "used": used, "host": {name: getattr(self.host, name) for name in COUNTED}, "limits": limits, "binds": self.binds,
             "images_per_second": round(self.images_per_second, 1),
+            "shared": [
+                {"engine": name, "layers": len(engine.layers), "Ti": engine.Ti, "C": engine.C}
+                for name, engine in zip(self.plan.engine_names, self.plan.engines, strict=True) if len(engine.layers) > 1
+            ],
             "next": None if step is None else {
                 "resource": step.resource, "amount": step.amount, "images_per_second": round(step.images_per_second, 1),
             },
@@ -81,6 +87,7 @@ def lines(report: Mapping[str, Any]) -> list[str]:
         for name in used
     ]
     made = [f"predicted: {', '.join(parts)}; {report['images_per_second']:,.0f} images/s at {report['clock_hz'] / 1e6:g} MHz"]
+    made += [f"shared: {one['layers']} layers, {one['engine']}, on {one['Ti']}×{one['C']} lanes" for one in report["shared"]]
     if report["binds"] == "model":
         return [*made, "limit: the model; more lanes would not make it faster"]
     told = f"limit: {NAMES[report['binds']]}"
@@ -105,16 +112,25 @@ class _Point:
 
 
 class _Search:
-    """Plans by lanes, each made once. options : of `plan_program`."""
+    """Plans by lanes, each made once. options : of `plan_program`. shared : all layers share an engine, of whatever shape is the fastest."""
 
-    def __init__(self, program: Program, budget: Budget, estimator: Estimator, options: dict[str, Any]):
-        self.program, self.budget, self.estimator, self.options = program, budget, estimator, options
+    def __init__(self, program: Program, budget: Budget, estimator: Estimator, options: dict[str, Any], *, shared: bool = False):
+        self.program, self.budget, self.estimator, self.options, self.shared = program, budget, estimator, options, shared
         self.plans: dict[int, Plan] = {}
+
+    @property
+    def least(self) -> int:
+        """Lanes without which there is no Plan."""
+        return 1 if self.shared else least_lanes(self.program, self.options.get("shares", ()))
 
     def plan(self, lanes: int) -> Plan:
         """The best Plan on at most so many lanes."""
         if lanes not in self.plans:
-            self.plans[lanes] = plan_program(self.program, lanes, **self.options)
+            options = self.options
+            if self.shared:
+                kind = next(iter(options["arithmetic"].values()), "")
+                options = {**options, "shares": (fastest_share(self.program, lanes, arithmetic=kind),)}
+            self.plans[lanes] = plan_program(self.program, lanes, **options)
         return self.plans[lanes]
 
     def at(self, lanes: int) -> _Point:
@@ -173,29 +189,63 @@ def plan_within(
     *,
     goal: str = "interval",
     arithmetic: Mapping[str, str] | None = None,
+    shares: Sequence[Share] | None = None,
     estimator: Estimator | None = None,
     **options: Any,
 ) -> Planned:
     """The fastest Plan within all limits of a budget, and what is said of it.
 
     arithmetic : by layer, as of `plan_program`. Without it, lanes that share a multiplier or need none are tried where multipliers are the limit.
-    estimator : of the Program, if there is one that knows some of its engines. options : others of `plan_program`.
+    shares : as of `plan_program`. Without it, an engine that all layers share is tried where there is a device's limit, or for the latency; it must be
+    faster by `SHARED_GAIN`, or the only one that fits. estimator : of the Program, if there is one that knows some of its engines. options : others of `plan_program`.
 
     Raises as `plan_program`, and `UserError` where even the fewest lanes do not fit, with what would help.
     """
     known = Estimator(program) if estimator is None else estimator
 
-    def search(chosen: Mapping[str, str]) -> Planned:
-        made = _Search(program, budget, known, {"goal": goal, "arithmetic": chosen, **options})
-        return _planned(made)
+    def search(chosen: Mapping[str, str], *, shared: bool = False) -> Planned:
+        given = {"goal": goal, "arithmetic": chosen, "shares": shares or (), **options}
+        return _planned(_Search(program, budget, known, given, shared=shared))
 
-    best = search(arithmetic or {})
-    if arithmetic is None and best.binds == "multipliers" and not options.get("shares"):
-        for kind in ALTERNATIVES:
-            able = {node.name: kind for node in program.nodes if kind in node.code.lanes_for(node.input)}
-            other = search(able) if able else best
-            best = max(best, other, key=lambda planned: _merit(planned, goal))
-    return best
+    def fastest(*, shared: bool) -> Planned:
+        best = search(arithmetic or {}, shared=shared)
+        if arithmetic is None and best.binds == "multipliers" and not shares:
+            for kind in ALTERNATIVES:
+                able = {node.name: kind for node in program.nodes if kind in node.code.lanes_for(node.input)}
+                if able and (not shared or len(able) == len(program.nodes)):
+                    best = max(best, search(able, shared=shared), key=lambda planned: _merit(planned, goal))
+        return best
+
+    try_shared = shares is None and (budget.limits or goal == "latency") and _can_share(program, arithmetic or {}, options)
+    try:
+        alone = fastest(shared=False)
+    except UserError:
+        if not try_shared:
+            raise
+        try:
+            return fastest(shared=True)
+        except UserError:
+            pass
+        raise
+    if not try_shared or alone.binds == "bandwidth":
+        return alone
+    try:
+        together = fastest(shared=True)
+    except UserError:
+        return alone
+    ours, others = _merit(together, goal)[0], _merit(alone, goal)[0]
+    return together if ours > (others * SHARED_GAIN if goal == "interval" else others / SHARED_GAIN) else alone
+
+
+def _can_share(program: Program, arithmetic: Mapping[str, str], options: Mapping[str, Any]) -> bool:
+    """Whether all layers can be on one engine, with what is asked of them."""
+    if any(options.get(name) for name in ("orders", "memories")) or len({arithmetic.get(node.name, "") for node in program.nodes}) > 1:
+        return False
+    try:
+        fastest_share(program, 1, arithmetic=next(iter(arithmetic.values()), ""))
+    except ValueError:
+        return False
+    return True
 
 
 def _merit(planned: Planned, goal: str) -> tuple[float, ...]:
@@ -204,7 +254,7 @@ def _merit(planned: Planned, goal: str) -> tuple[float, ...]:
 
 def _planned(search: _Search) -> Planned:
     program, budget = search.program, search.budget
-    least = least_lanes(program, search.options.get("shares", ()))
+    least = search.least
     if budget.lanes is not None and budget.lanes < least:
         search.plan(budget.lanes)  # refuses, unless shared engines need fewer lanes than they may have
         least = budget.lanes

@@ -63,11 +63,13 @@ def fastest_share(program: Program, lanes: int, *, arithmetic: str = "") -> Shar
 
 def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
     """``8x16`` for all layers, or ``first..last=8x16`` with names of layers, or layer0, layer1, …; several with commas. ``all``: all layers
-    in the fastest way on at most `lanes`.
+    in the fastest way on at most `lanes`. ``none``: none.
 
     Raises `UserError` that says what may stand there.
     """
     names = [node.name for node in program.nodes]
+    if text.strip() == "none":
+        return ()
     if text.strip() == "all":
         try:
             return (fastest_share(program, lanes),)
@@ -80,7 +82,7 @@ def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
         ends = [end.strip() for end in layers.split("..")] if given else ["layer0", f"layer{len(names) - 1}"]
         numbers = [number.strip() for number in shape.lower().replace("×", "x").split("x")]
         if len(ends) != 2 or len(numbers) != 2 or not all(number.isdecimal() and int(number) for number in numbers):
-            raise UserError(f"--share must be all, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not {text!r}")
+            raise UserError(f"--share must be all, none, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not {text!r}")
         for end in ends:
             if end not in known:
                 raise unknown_layer("--share", end, names)

@@ -153,8 +153,8 @@ def test_layers_that_cannot_share():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("8", "--share must be all, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '8'"),
-        ("0x3", "--share must be all, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '0x3'"),
+        ("8", "--share must be all, none, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '8'"),
+        ("0x3", "--share must be all, none, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '0x3'"),
         ("net.0..net.9=2x2", "--share names the layer 'net.9'; this model has layer0 (net.0), layer1 (net.3)"),
         ("net.3..net.0=2x2", "--share net.3..net.0=2x2: shared engine must run at least two of the layers 0 to 1, not 1 to 0"),
         ("2x2,layer0..layer1=2x2", "--share 2x2,layer0..layer1=2x2: layer 0 must be in one shared engine, not in two"),

@@ -76,7 +76,10 @@ def build(
     ] = "plain",
     share: Annotated[
         str | None,
-        typer.Option(help="Layers on one engine, one after the other: all, 8x16 for all on Ti×C lanes, or layer0..layer2=8x16."),
+        typer.Option(
+            help="Layers on one engine, one after the other: all, 8x16 for all on Ti×C lanes, layer0..layer2=8x16, or none. "
+            "Default: none, unless a device's limit or the latency is better kept by all."
+        ),
     ] = None,
     loadable: Annotated[
         str | None,
@@ -210,7 +213,7 @@ def make_chip(
             orders = {} if order is None else parse_orders(order, program, lane_kinds or {})
             memories = {} if memory is None else parse_memories(memory, program, orders)
             most = DEFAULT_LANES if limits.lanes is None else limits.lanes
-            shares = () if share is None else parse_shares(share, program, most)
+            shares = None if share is None else parse_shares(share, program, most)
             try:
                 planned = plan_within(
                     program, limits.budget(), goal=goal, arithmetic=lane_kinds, orders=orders, memories=memories, coding=joint_coding,
