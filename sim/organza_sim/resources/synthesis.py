@@ -19,7 +19,7 @@ from amaranth.lib import wiring
 
 from organza_hw import multiply, rom
 from organza_hw.lanes import carry, signs
-from organza_sim.resources import memories
+from organza_sim.resources import memories, operators
 from organza_sim.resources.arithmetic import SHORT, Arithmetic
 from organza_sim.resources.contents import Chain, Contents, Owner
 from organza_sim.resources.gates import FALSE, MUX, TRUE, Gates
@@ -215,67 +215,17 @@ class _Walk:
         return getattr(self, f"_{type(cell).__name__.lower()}")(number, cell)
 
     def _operator(self, number: int, cell: Any) -> list[int]:
-        gates, op = self.gates, cell.operator
-        if op == "m":
-            select, yes, no = (self.value(part) for part in cell.inputs)
-            return [gates.choose(select[0], a, b) for a, b in zip(yes, no, strict=True)]
-        parts = [self.value(part) for part in cell.inputs]
-        a = parts[0]
-        if len(parts) == 1:
-            if op == "~":
-                return [literal ^ 1 for literal in a]
-            if op == "-":
-                return self.arithmetic.sum([FALSE] * len(a), [literal ^ 1 for literal in a], TRUE)
-            if op == "r&":
-                return [gates.all(a)]
-            if op == "r^":
-                made = FALSE
-                for literal in a:
-                    made = gates.differ(made, literal)
-                return [made]
-            return [gates.any(a)]
-        b = parts[1]
-        if op in "&|^":
-            of = {"&": gates.both, "|": gates.either, "^": gates.differ}[op]
-            return [of(x, y) for x, y in zip(a, b, strict=True)]
-        if op == "+":
-            return self.arithmetic.sum(a, b, FALSE)
-        if op == "-":
-            return self.arithmetic.sum(a, [literal ^ 1 for literal in b], TRUE)
-        if op in ("==", "!="):
-            same = gates.all(gates.differ(x, y) ^ 1 for x, y in zip(a, b, strict=True))
-            return [same ^ (op == "!=")]
-        if op in ("<<", "u>>", "s>>"):
-            return self.arithmetic.shift(op, a, b)
-        if op == "*":
-            return self.arithmetic.product(a, b)
-        return [self.arithmetic.less(op, a, b)]
+        return operators.operate(self.arithmetic, cell.operator, [self.value(part) for part in cell.inputs])
 
     def _part(self, number: int, cell: Any) -> list[int]:
         value, offset = self.value(cell.value), self.value(cell.offset)
-        fill = value[-1] if cell.value_signed else FALSE
-        places = min(1 << len(offset), -(-len(value) // cell.stride))
-        return [
-            self.gates.pick(offset, [
-                value[at] if (at := place * cell.stride + bit) < len(value) else fill for place in range(places)
-            ])
-            for bit in range(cell.width)
-        ]  # fmt: skip
+        return operators.part(self.gates, value, offset, cell.width, cell.stride, signed=cell.value_signed)
 
     def _matches(self, number: int, cell: Any) -> list[int]:
-        value = self.value(cell.value)
-        made = [
-            self.gates.all(literal ^ (bit == "0") for literal, bit in zip(reversed(value), pattern, strict=True) if bit != "-")
-            for pattern in cell.patterns
-        ]
-        return [self.gates.any(made)]
+        return [operators.matches(self.gates, self.value(cell.value), cell.patterns)]
 
     def _prioritymatch(self, number: int, cell: Any) -> list[int]:
-        left, made = self.net(cell.en), []
-        for literal in self.value(cell.inputs):
-            made.append(self.gates.both(left, literal))
-            left = self.gates.both(left, literal ^ 1)
-        return made
+        return operators.first_of(self.gates, self.net(cell.en), self.value(cell.inputs))
 
     def _assignmentlist(self, number: int, cell: Any) -> list[int]:
         made = self.value(cell.default)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from organza.errors import UserError
 from organza_sim.study.claims import claims
+from organza_sim.study.page import page
 from organza_sim.study.rows import FULL_STEPS, STEPS, Row, all_rows
 from organza_sim.study.run import Job, key_of, make_run, use_one_thread
 from organza_sim.study.table import Run, read_table, write_table
@@ -26,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.claims:
             seeds = {row.name: row.seeds for row in rows}
             print(json.dumps([asdict(claim) for claim in claims(read_table(options.output), seeds)], indent=1, ensure_ascii=False))
+            return 0
+        if options.page:
+            print(page(read_table(options.output), rows), end="")
             return 0
         return _study(options, rows)
     except UserError as error:
@@ -45,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, help="most seeds of a row")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, a thread each")
     parser.add_argument("--claims", action="store_true", help="print the claims and what the table says to them, as JSON")
+    parser.add_argument("--page", action="store_true", help="print claims and table as a page of Markdown: docs/study.md")
     return parser
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from organza.errors import UserError
 from organza_sim.study.claims import claims
+from organza_sim.study.page import page
 from organza_sim.study.rows import FULL_STEPS, STEPS, all_rows
 from organza_sim.study.run import key_of
 from organza_sim.study.table import Run, read_table, write_table
@@ -96,3 +97,15 @@ def test_the_recorded_table_is_of_these_recipes():
         if run.program:
             assert run.rtl_images == 2 and run.rtl_bit_exact and run.rtl_cycle_exact
     assert len({(run.row, run.seed) for run in recorded}) == len(recorded)
+
+
+def test_the_page_is_of_the_recorded_table():
+    written = (ROOT / "docs/study.md").read_text(encoding="utf-8")
+    assert written == page(read_table(ROOT / "docs/results/compression.csv"), ROWS), "python -m organza_sim.study --page > docs/study.md"
+
+
+def test_a_page_has_a_line_for_every_claim_and_every_row_that_was_run():
+    made = page([*runs("em-4", [20, 20.5, 21]), *runs("float32", [22.5, 22.7, 22.6]), *runs("teacher", [2.0])], ROWS)
+    assert "| EM with 4 bits is equal to floats | **no** | FID em-4 20.50 (20.00…21.00), float32 22.60 (22.50…22.70) |" in made
+    assert "| `em-4` | em levels, 4 bits | 3 | 20.50 (20.00…21.00) | 6.00 | – | 20 | 30.0 | – |" in made
+    assert made.count("| open |") == len(claims([], SEEDS)) - 1 and made.count("| `") == 3
