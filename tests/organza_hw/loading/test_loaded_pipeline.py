@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from organza.loadable import fitted
+from organza_hw.loading.image import weight_image
 from organza_sim.cycles import simulate_cycles
 from organza_sim.pysim import simulate_pipeline
-from tests.loadable_programs import KINDS, other_weights, random_loadable
+from tests.loadable_programs import KINDS, other_weights, random_loadable, use_of
 from tests.organza_hw.patterns import PATTERNS
 from tests.plans import random_plan
+from tests.shared_engines import shared_case
 from tests.strategies import random_input
 
 
@@ -28,4 +30,20 @@ def test_own_and_other_weights(kind, seed):
         outputs, run = simulate_pipeline(program, plan, x, weights=weights, **stalls)
         assert np.array_equal(outputs, y)
         model = simulate_cycles(program, plan, 2, **stalls)
+        assert [model.first, *model.sent] == [run.in_cycles[0], *run.image_ends]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(3, 20))])
+def test_shared_engines(seed, alone):
+    """Layers that share an engine, alone and between others: with other weights, and with their own in a chip that was at work with the others."""
+    case = shared_case(seed, alone=alone, images=2, loads=True)
+    program, plan, x, rng = case.program, case.plan, case.x, np.random.default_rng([seed, alone])
+    other = fitted(other_weights(rng, program), program)
+    stalls = [{}, {"stall_in": PATTERNS["bursts"], "stall_out": PATTERNS["every other"]}][seed % 2]
+    model = simulate_cycles(program, plan, len(x), **stalls)
+    use = use_of(rng, weight_image(program, plan, other), int(rng.integers(20, model.sent[0])))
+    for weights, before in ((other, None), (program, use)):
+        outputs, run = simulate_pipeline(program, plan, x, weights=weights, before=before, **stalls)
+        assert np.array_equal(outputs, weights.run(x))
         assert [model.first, *model.sent] == [run.in_cycles[0], *run.image_ends]
