@@ -8,13 +8,12 @@ from functools import cache
 import numpy as np
 
 from organza.loadable import loadable
-from organza.plan import EnginePlan, JointPlan, Plan, Work, schedules_of
+from organza.plan import JointPlan, Plan, Work, schedules_of
 from organza.program import Program
-from organza.program_file import program_hash
 from organza.schedule import Schedule
 from organza.time_sharing import TimeSharing
 from tests.organza_sim.layer_cases import Case
-from tests.plans import random_schedule
+from tests.plans import plan_of, random_schedule
 from tests.strategies import random_input, random_program
 
 CODES = ("linear", "ternary")
@@ -52,7 +51,7 @@ def plan_of_works(rng: np.random.Generator, program: Program, works: list[Work])
         joints.append(JointPlan(n=n, depth=depth))
         least = schedules_of(work)[-1].e
     joints.append(JointPlan(n=int(rng.integers(least, program.nodes[-1].co + 1)), depth=0))
-    return Plan(program=program_hash(program), engines=tuple(map(EnginePlan.of, works)), joints=tuple(joints))
+    return plan_of(program, works, joints)
 
 
 @cache
