@@ -72,7 +72,7 @@ def use_of(rng: np.random.Generator, image: bytes, cycles: int):
 
 
 def ternary_program() -> Program:
-    """16×1×1 → 16×4×4 → 3×8×8, the weights of the first layer far too many for a block RAM."""
+    """16×1×1 → 16×4×4 → 3×8×8, the weights of the first layer far too many for a block RAM; five in a byte."""
     rng, number = np.random.default_rng(2), Fixed(8, True, 1 / 32)
 
     def layer(name, ci, co, axis, output):

@@ -54,9 +54,9 @@ def test_there_and_back(kind, seed):
 
 
 @pytest.mark.parametrize("alone", [True, False])
-@pytest.mark.parametrize("seed", [20, 21, 22, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(23, 40))])
+@pytest.mark.parametrize("seed", [8, 12, 13, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(20, 40))])
 def test_there_and_back_of_shared_engines(seed, alone):
-    case, rng = shared_case(seed, alone=alone, loads=True), np.random.default_rng(seed)
+    case, rng = shared_case(seed, alone=alone, images=2, loads=True), np.random.default_rng(seed)
     program, plan = case.program, case.plan
     for weights in (program, fitted(other_weights(rng, program), program)):
         image = weight_image(program, plan, weights)

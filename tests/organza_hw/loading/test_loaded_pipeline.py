@@ -14,6 +14,8 @@ from tests.plans import random_plan
 from tests.shared_engines import shared_case
 from tests.strategies import random_input
 
+STALLS: list[dict] = [{}, {"stall_in": PATTERNS["bursts"], "stall_out": PATTERNS["every other"]}]
+
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2))])
@@ -23,7 +25,7 @@ def test_own_and_other_weights(kind, seed):
     plan = random_plan(rng, program, orders=("row", "weight"))
     other = other_weights(rng, program)
     x = random_input(rng, program, 2)
-    stalls = [{}, {"stall_in": PATTERNS["bursts"], "stall_out": PATTERNS["every other"]}][seed % 2]
+    stalls = STALLS[seed % 2]
     wanted = [program.run(x), fitted(other, program).run(x)]
     assert np.array_equal(wanted[1], other.run(x))
     for weights, y in zip((None, other), wanted, strict=True):
@@ -33,14 +35,18 @@ def test_own_and_other_weights(kind, seed):
         assert [model.first, *model.sent] == [run.in_cycles[0], *run.image_ends]
 
 
-@pytest.mark.parametrize("alone", [True, False])
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(3, 20))])
-def test_shared_engines(seed, alone):
+# Linear and ternary, four and five in a byte, tables of some layers; only those that share, only others, all and all but one are loaded.
+FEW = ((True, 6), (True, 8), (True, 10), (False, 0), (False, 5), (False, 11))
+MORE = [(alone, seed) for alone in (True, False) for seed in range(20) if (alone, seed) not in FEW]
+
+
+@pytest.mark.parametrize(("alone", "seed"), [*FEW, *(pytest.param(*case, marks=pytest.mark.full) for case in MORE)])
+def test_shared_engines(alone, seed):
     """Layers that share an engine, alone and between others: with other weights, and with their own in a chip that was at work with the others."""
     case = shared_case(seed, alone=alone, images=2, loads=True)
     program, plan, x, rng = case.program, case.plan, case.x, np.random.default_rng([seed, alone])
     other = fitted(other_weights(rng, program), program)
-    stalls = [{}, {"stall_in": PATTERNS["bursts"], "stall_out": PATTERNS["every other"]}][seed % 2]
+    stalls = STALLS[seed % 2]
     model = simulate_cycles(program, plan, len(x), **stalls)
     use = use_of(rng, weight_image(program, plan, other), int(rng.integers(20, model.sent[0])))
     for weights, before in ((other, None), (program, use)):
