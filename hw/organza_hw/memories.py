@@ -1,7 +1,5 @@
 """What an engine stores: which words of its memories belong to which layer, and which memories are files or loaded at run time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -27,7 +25,7 @@ class Memory:
     copies: Sequence[Any] = ()
 
     @classmethod
-    def of(cls, copies: Sequence[Any], counts: list[int]) -> Memory:
+    def of(cls, copies: Sequence[Any], counts: list[int]) -> "Memory":
         """Of components with the same words."""
         first = copies[0]
         return cls(first.name, first.width, first.words, first.loads, counts, copies)
