@@ -25,7 +25,7 @@ IMAGES, LOADS = 4, 5
 SHARED = 6  # of `shared_case`: ternary layers on one engine
 
 
-@pytest.mark.parametrize("kind", ["linear", "shared", pytest.param("ternary", marks=pytest.mark.full)])
+@pytest.mark.parametrize("kind", ["linear", "ternary", pytest.param("shared", marks=pytest.mark.full)])
 def test_loaded_and_loaded_again(kind: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     if kind == "shared":
