@@ -13,6 +13,7 @@ from organza.formats import Fixed
 from organza.geometry import Axis
 from organza.loadable import loadable
 from organza.program import Convolve, Program
+from organza_sim.pysim import send_image
 from tests.strategies import random_program
 
 KINDS = ("linear", "affine", "power", "ternary", "binary", "approximate", "flexpoint", "codebook", "blockhash", "hashed", "multihash")
@@ -24,12 +25,13 @@ def random_loadable(rng: np.random.Generator, kind: str, layers: int = 2, **limi
 
 
 def other_weights(rng: np.random.Generator, program: Program) -> Program:
-    """Everything that an image holds drawn anew; a Program that nobody meant to load."""
-    return Program(tuple(_other(rng, node) for node in program.nodes))
+    """Everything that an image of this Program holds drawn anew; a Program that nobody meant to load."""
+    return Program(tuple(node if node.loads is None else _other(rng, node) for node in program.nodes))
 
 
 def _other(rng: np.random.Generator, node: Convolve) -> Convolve:
-    e, bound = node.epilogue, 1 << ((node.loads or 1) - 1)
+    assert node.loads is not None
+    e, bound = node.epilogue, 1 << (node.loads - 1)
     epilogue = replace(
         e, bias=rng.integers(-bound, bound, node.co), positive=rng.integers(-(1 << 15), 1 << 15, node.co),
         negative=rng.integers(-(1 << 15), 1 << 15, node.co), shift=rng.integers(0, 48, node.co),
@@ -52,8 +54,25 @@ def _other_code(rng: np.random.Generator, code: Any) -> Code:
     return code.of_fields(rng.permutation(code.fields().reshape(-1)).reshape(code.shape))  # fields that exist
 
 
+def use_of(rng: np.random.Generator, image: bytes, cycles: int):
+    """What happened to a chip before other weights come: it loaded an image, and was in the middle of whatever came out of random inputs."""
+
+    async def use(ctx, pipeline):
+        await send_image(ctx, pipeline, image)
+        assert ctx.get(pipeline.loaded)
+        payload = pipeline.i.payload.as_value()
+        for _ in range(cycles):
+            ctx.set(payload, int.from_bytes(rng.bytes(-(-len(payload) // 8)), "little") % (1 << len(payload)))
+            ctx.set(pipeline.i.valid, int(rng.random() < 0.9))
+            ctx.set(pipeline.o.ready, int(rng.random() < 0.9))
+            await ctx.tick()
+        ctx.set(pipeline.i.valid, 0)
+
+    return use
+
+
 def ternary_program() -> Program:
-    """16×1×1 → 16×4×4 → 3×8×8, the weights of the first layer far too many for a block RAM."""
+    """16×1×1 → 16×4×4 → 3×8×8, the weights of the first layer far too many for a block RAM; five in a byte."""
     rng, number = np.random.default_rng(2), Fixed(8, True, 1 / 32)
 
     def layer(name, ci, co, axis, output):

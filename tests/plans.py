@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from organza.plan import EnginePlan, JointPlan, Plan
+from organza.plan import EnginePlan, JointPlan, Plan, Work
 from organza.program import Program
 from organza.program_file import program_hash
 from organza.schedule import Schedule
@@ -36,9 +38,9 @@ def random_schedule(
             )  # fmt: skip
 
 
-def plan_of(program: Program, schedules: list[Schedule], joints: list[JointPlan]) -> Plan:
-    """The Plan with these schedules and joints."""
-    return Plan(program=program_hash(program), engines=tuple(map(EnginePlan.of, schedules)), joints=tuple(joints))
+def plan_of(program: Program, works: Sequence[Work], joints: list[JointPlan]) -> Plan:
+    """The Plan with these engines and joints."""
+    return Plan(program=program_hash(program), engines=tuple(map(EnginePlan.of, works)), joints=tuple(joints))
 
 
 def random_plan(

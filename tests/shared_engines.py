@@ -7,13 +7,13 @@ from functools import cache
 
 import numpy as np
 
-from organza.plan import EnginePlan, JointPlan, Plan, Work, schedules_of
+from organza.loadable import loadable
+from organza.plan import JointPlan, Plan, Work, schedules_of
 from organza.program import Program
-from organza.program_file import program_hash
 from organza.schedule import Schedule
 from organza.time_sharing import TimeSharing
 from tests.organza_sim.layer_cases import Case
-from tests.plans import random_schedule
+from tests.plans import plan_of, random_schedule
 from tests.strategies import random_input, random_program
 
 CODES = ("linear", "ternary")
@@ -51,21 +51,27 @@ def plan_of_works(rng: np.random.Generator, program: Program, works: list[Work])
         joints.append(JointPlan(n=n, depth=depth))
         least = schedules_of(work)[-1].e
     joints.append(JointPlan(n=int(rng.integers(least, program.nodes[-1].co + 1)), depth=0))
-    return Plan(program=program_hash(program), engines=tuple(map(EnginePlan.of, works)), joints=tuple(joints))
+    return plan_of(program, works, joints)
 
 
 @cache
-def shared_case(seed: int, *, alone: bool = True, images: int = 3) -> Case:
-    """Two to four layers on one engine, or also one before or behind it unless `alone`."""
+def shared_case(seed: int, *, alone: bool = True, images: int = 3, loads: bool = False) -> Case:
+    """Two to four layers on one engine, or also one before or behind it unless `alone`. loads : weights are loaded at run time, of the
+    shared engine or of others or of all."""
     rng = np.random.default_rng([77, seed, alone])
     while True:
         layers = int(rng.integers(2, 5)) if alone else int(rng.integers(3, 5))
         program = random_program(rng, layers, max_positions=30, code=str(rng.choice(CODES)))
         if any(node.groups != 1 for node in program.nodes):
             continue
-        nodes = list(program.nodes)
         start = 0 if alone else int(rng.integers(0, 2))
         end = layers if alone else int(rng.integers(start + 2, layers + (start > 0)))
+        if loads:
+            names = [node.name for node in program.nodes]
+            inside, outside = names[start:end], [*names[:start], *names[end:]]
+            chosen = [names, inside, outside][int(rng.integers(3))] if outside else names
+            program = loadable(program, chosen)
+        nodes = list(program.nodes)
         before, behind = ([random_schedule(rng, node, max_lanes=6) for node in part] for part in (nodes[:start], nodes[end:]))
         try:
             shared = random_sharing(rng, nodes[start:end])

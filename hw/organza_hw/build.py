@@ -56,7 +56,7 @@ def build(program: Program, plan: Plan) -> Chip:
         program, plan,
         source="\n".join((to_verilog(pipeline, TOP), VERILOG, *more)),
         files={name: rom.hex for name, rom in roms.items()},
-        memory_bits=sum(rom.width * len(rom.words) for rom in [*roms.values(), *(copies[0] for copies in pipeline.loaded_roms)]),
+        memory_bits=sum(memory.width * len(memory.words) for memory in [*roms.values(), *pipeline.loaded_memories]),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from organza_hw.image_exponents import ImageExponents
 from organza_hw.joint import joint_signature
 from organza_hw.joint_header import HeaderReader, HeaderWriter
 from organza_hw.managed_epilogue import ManagedUnit, align_latency
+from organza_hw.memories import Memories, Memory
 from organza_hw.orders import tables_of
 from organza_hw.output_rows import OutputRows
 from organza_hw.rom import Rom
@@ -47,7 +48,7 @@ def _delay(m, value, cycles, name):
     return value
 
 
-class Engine(wiring.Component):
+class Engine(Memories, wiring.Component):
     """A Convolve on Ti × To × P lanes, whatever its code.
 
     Throughput: `schedule.cycles` an image, images back to back without a gap. Latency: see `organza_sim.cycles`. Full
@@ -73,7 +74,7 @@ class Engine(wiring.Component):
 
     def __init__(self, schedule: Schedule, *, n_in, n_out, depth, file=None):
         node = schedule.node
-        self.schedule, self.instances = schedule, file is not None
+        self.schedule, self.layers, self.instances = schedule, (schedule,), file is not None
         self.ring = RingLayout(schedule, n=n_in, depth=depth)
         self.n_out = n_out
         if not schedule.e <= n_out <= node.co:
@@ -151,16 +152,11 @@ class Engine(wiring.Component):
         return made
 
     @property
-    def roms(self) -> list[Rom]:
-        """Memories that have a file."""
-        roms = *self.weights.roms, self.blocks, self.constant_rom, self.units[0].rom
-        return [rom for rom in roms if rom is not None and rom.file and not rom.loads]
-
-    @property
-    def loaded_roms(self) -> list[list[Rom]]:
-        """Memories that are loaded at run time, in the order of an image; those that get the same words together."""
-        roms = *([rom] for rom in self.weights.roms), [self.constant_rom], [unit.rom for unit in self.units if unit.rom], self.registers
-        return [copies for copies in roms if copies and copies[0].loads]
+    def memories(self) -> list[Memory]:
+        """See `Memories`."""
+        single = [*self.weights.roms, *([] if self.blocks is None else [self.blocks]), self.constant_rom]
+        made = [*([rom] for rom in single), [unit.rom for unit in self.units if unit.rom], self.registers]
+        return [Memory.of(copies, [len(copies[0].words)]) for copies in made if copies]
 
     def elaborate(self, platform):
         m = Module()

@@ -1,7 +1,9 @@
 """Requantisation in gateware: the integer rule of `organza.epilogue`, E channels a cycle."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -29,13 +31,13 @@ class Constants:
     Parameters
     ----------
     epilogue : the layer's `Epilogue`.
-    chunks : for each word the list of its output channels, at most E.
+    chunks : for each word the list of its output channels, at most E; None where one has none.
     extra : for each word a dictionary of unsigned values that travel with it.
     loads : bits of a loaded bias, None for constants that do not change.
     """
 
-    def __init__(self, epilogue: Epilogue, *, e: int, chunks: list[list[int]], extra: list[dict], loads: int | None = None):
-        self.fields, self.fixed, self.e = {}, {}, e
+    def __init__(self, epilogue: Epilogue, *, e: int, chunks: Sequence[Sequence[int | None]], extra: list[dict], loads: int | None = None):
+        self.fields, self.fixed, self.chunks = {}, {}, chunks
         columns = {"bias": epilogue.bias, "positive": epilogue.positive,
                    "negative": epilogue.negative, "shift": epilogue.shift}  # fmt: skip
         for name, values in columns.items():
@@ -53,11 +55,22 @@ class Constants:
         self.words = []
         for channels, item in zip(chunks, extra, strict=True):
             units = [
-                {name: int(columns[name][channels[k]]) if k < len(channels) else 0 for name in self.fields}
-                for k in range(e)
+                {name: 0 if channel is None else int(columns[name][channel]) for name in self.fields}
+                for channel in [*channels, *[None] * (e - len(channels))]
             ]
             word = self.layout.const({"units": units, **item}).as_value()
             self.words.append(word.value % (1 << self.layout.size) if self.layout.size else 0)
+
+    def columns(self, words: Sequence[int], count: int) -> dict[str, np.ndarray]:
+        """What such words, of constants that are loaded, say of `count` channels: int64 (count,) by name."""
+        made = {name: np.zeros(count, np.int64) for name in self.fields}
+        for channels, word in zip(self.chunks, words, strict=True):
+            units = self.layout.from_bits(word & (1 << self.layout.size) - 1).units
+            for k, channel in enumerate(channels):
+                for name, column in made.items():
+                    if channel is not None:
+                        column[channel] = Const.cast(units[k][name]).value
+        return made
 
     def take(self, word, unit, name):
         """The constant `name` of unit number `unit` from a word."""

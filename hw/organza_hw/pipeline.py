@@ -16,7 +16,7 @@ from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_payload, joint_signature
 from organza_hw.joint_rle import RunDecoder, RunEncoder
 from organza_hw.loading.loader import LOAD_PORTS, WeightLoader
-from organza_hw.rom import Rom
+from organza_hw.memories import Memory
 from organza_hw.shared.engine import SharedEngine
 
 
@@ -71,7 +71,7 @@ class Pipeline(wiring.Component):
         self.coders = {
             k: self._coder(schedules_of(works[k - 1])[-1].node, joint.n) for k, joint in enumerate(plan.joints) if joint.coding == "rle"
         }
-        self.loader = WeightLoader(shape_hash(program, plan), [(rom.width, len(rom.words)) for rom, *_ in self.loaded_roms]) if program.loads else None
+        self.loader = WeightLoader(shape_hash(program, plan), [(one.width, len(one.words)) for one in self.loaded_memories]) if program.loads else None
         super().__init__({
             "i": In(joint_signature(wire_shape(program.input), plan.joints[0].n)),
             "o": Out(joint_signature(wire_shape(program.output), plan.joints[-1].n)),
@@ -86,9 +86,9 @@ class Pipeline(wiring.Component):
         return [k for k, engine in enumerate(self.engines, 1) if engine.writer]
 
     @property
-    def loaded_roms(self) -> list[list[Rom]]:
-        """Memories that are loaded at run time, in the order of an image; those that get the same words together."""
-        return [copies for engine in self.engines for copies in engine.loaded_roms]
+    def loaded_memories(self) -> list[Memory]:
+        """Memories that are loaded at run time, in the order of an image."""
+        return [memory for engine in self.engines for memory in engine.loaded_memories]
 
     def elaborate(self, platform):
         m = Module()
@@ -126,8 +126,8 @@ class Pipeline(wiring.Component):
         m.d.sync += hold.eq(~loader.loaded)
         wiring.connect(m, wiring.flipped(self.load), loader.i)
         m.d.comb += [self.loaded.eq(loader.loaded & ~hold), self.refusal.eq(loader.refusal), self.image.eq(loader.image)]
-        for number, copies in enumerate(self.loaded_roms):
-            for rom in copies:
+        for number, memory in enumerate(self.loaded_memories):
+            for rom in memory.copies:
                 m.d.comb += [
                     rom.load.eq(loader.write[number]), rom.load_addr.eq(loader.address), rom.load_data.eq(loader.words[number]),
                 ]  # fmt: skip

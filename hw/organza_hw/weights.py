@@ -32,6 +32,22 @@ def pack_words(fields, bits):
     return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
+def in_bytes(code: Any) -> bool:
+    """Whether lane words of this code are bytes of five ternary weights."""
+    return isinstance(code, Ternary) and code.per_byte == TRITS
+
+
+def stored_words(schedule: Schedule) -> tuple[int, list[int]]:
+    """Bits of a lane word as a memory holds it, and all lane words of a layer."""
+    code: Any = schedule.node.code
+    if in_bytes(code):
+        rows, bits = code.byte_words(schedule.ti, schedule.to, schedule.node.groups), BYTE
+    else:
+        rows, bits = code.words(schedule.ti, schedule.to, schedule.node.groups), code.field_bits
+        rows = rows.reshape(len(rows), -1)
+    return rows.shape[1] * bits, pack_words(rows, bits)
+
+
 def load_cycles(schedule: Schedule) -> int:
     """First cycle, counted from 0 behind the reset, in which the engine may issue."""
     if schedule.memory != "expand":
@@ -64,10 +80,8 @@ class StoredWeights(Weights):
 
     def __init__(self, schedule: Schedule, *, file=None):
         super().__init__(schedule)
-        code = schedule.node.code
-        words = code.words(schedule.ti, schedule.to, schedule.node.groups)
-        packed = pack_words(words.reshape(len(words), -1), code.field_bits)
-        self.rom = Rom(width=len(self.data), words=packed, file=file and f"{file}_weights.hex", loads=schedule.loads)
+        width, words = stored_words(schedule)
+        self.rom = Rom(width=width, words=words, file=file and f"{file}_weights.hex", loads=schedule.loads)
         self.roms = [self.rom]
 
     def elaborate(self, platform):
@@ -77,20 +91,10 @@ class StoredWeights(Weights):
         return m
 
 
-class TritWeights(Weights):
+class TritWeights(StoredWeights):
     """Lane words of ternary weights, five in a byte."""
 
     latency = Rom.LATENCY + TritDecoder.LATENCY
-
-    def __init__(self, schedule: Schedule, *, file=None):
-        super().__init__(schedule)
-        code: Any = schedule.node.code
-        words = code.byte_words(schedule.ti, schedule.to, schedule.node.groups)
-        self.bytes = words.shape[1]
-        self.rom = Rom(
-            width=BYTE * self.bytes, words=pack_words(words, BYTE), file=file and f"{file}_weights.hex", loads=schedule.loads,
-        )  # fmt: skip
-        self.roms = [self.rom]
 
     def elaborate(self, platform):
         m = Module()
@@ -180,6 +184,6 @@ def supply_of(schedule: Schedule) -> Any:
     code = schedule.node.code
     if schedule.memory != "rom":
         return StreamedWeights if schedule.streams else BufferedWeights
-    if isinstance(code, Ternary) and code.per_byte == TRITS:
+    if in_bytes(code):
         return TritWeights
     return RowWeights if isinstance(code, BlockHash) else StoredWeights

@@ -34,13 +34,14 @@ NO_STALL = np.zeros(1, bool)
 
 def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: np.ndarray | None = None,
                       stall_out: np.ndarray | None = None, watch: bool = False,
-                      watchdog: int | None = None, weights: Program | None = None) -> tuple[np.ndarray, RtlRun]:
+                      watchdog: int | None = None, weights: Program | None = None,
+                      before: Callable[[Any, Pipeline], Awaitable[None]] | None = None) -> tuple[np.ndarray, RtlRun]:
     """Integer outputs (N, co, height, width) of the accelerator for the images ``x``, and the run with all its cycles.
 
     ``stall_in``, ``stall_out`` and ``watchdog`` are those of :func:`run`; the default watchdog is far above what the
     plan can need between two beats. ``watch`` records every joint: 0 is the input, the last one the output; and under
     the names ``"status1"``, … the status registers of joints with managed exponents, see `organza_sim.status`. Where weights
-    are loaded, those of ``weights``, or else of ``program``, are before cycle 0.
+    are loaded, those of ``weights``, or else of ``program``, are before cycle 0; ``before`` is done before that.
 
     Raises :exc:`RtlError` as :func:`run` does, and for a padding channel that is not zero or a wrong ``last``.
     """
@@ -61,6 +62,8 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     image = weight_image(program, plan, weights) if program.loads else b""
 
     async def load(ctx):
+        if before:
+            await before(ctx, pipeline)
         await send_image(ctx, pipeline, image)
         if not ctx.get(pipeline.loaded):
             raise RtlError("refused", f"Weights were refused: {refused(ctx.get(pipeline.refusal))}")

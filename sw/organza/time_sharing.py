@@ -27,7 +27,7 @@ class TimeSharing:
     rows : of the last layer's output that can wait to be sent.
 
     Raises ValueError, naming the layer, for what one engine cannot have: other orders, memories, lanes or codes side by side,
-    channel groups, formats other than fixed point, more lanes than C.
+    channel groups, formats other than fixed point, more lanes than C, weights that are loaded at run time beside others that are not.
     """
 
     layers: tuple[Schedule, ...]
@@ -45,6 +45,9 @@ class TimeSharing:
             check_shareable(node)
             if lanes_of(schedule) != wanted:
                 raise ValueError(f"{node.name}: engine must have {wanted} like {first.node.name}, not {lanes_of(schedule)}")
+            if schedule.loads != first.loads:
+                kind = "loaded at run time" if first.loads else "in the bitstream"
+                raise ValueError(f"{node.name}: weights must be {kind} like those of {first.node.name}, with which it shares an engine")
             if (schedule.order, schedule.memory) != ("row", "rom"):
                 raise ValueError(f"{node.name}: a time-shared engine must run in row order out of a ROM, not in {schedule.order} order")
             if schedule.ti != first.ti:
@@ -79,6 +82,11 @@ class TimeSharing:
     def nodes(self) -> list[Convolve]:
         """The layers."""
         return [schedule.node for schedule in self.layers]
+
+    @property
+    def loads(self) -> bool:
+        """Weights and constants are loaded at run time."""
+        return self.layers[0].loads
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -157,8 +165,6 @@ def check_shareable(node: Convolve) -> None:
         reason = f"it has {node.groups} groups"
     elif not isinstance(node.input, Fixed) or not isinstance(node.output, Fixed):
         reason = f"its formats are {node.input} and {node.output}"
-    elif node.loads is not None:
-        reason = "its weights are loaded at run time"
     elif node.code.sharing is None:
         reason = f"lanes for {node.code.kind} weights are made for one layer"
     if reason:

@@ -17,9 +17,12 @@ from organza.layer_options import parse_loadable
 from organza.loadable import fitted, loadable, shape_hash
 from organza.program import Convolve, Program
 from organza.program_file import load_program, program_hash, save_program
+from organza.time_sharing import TimeSharing
+from organza_hw.shared.engine import sum_bits
 from organza_sim.planner import plan_program
 from tests.loadable_programs import KINDS, other_weights, random_loadable
 from tests.plans import random_plan
+from tests.shared_engines import shared_case
 from tests.strategies import random_managed, random_program
 from tests.tiny import LANES, tiny_program
 
@@ -62,6 +65,20 @@ def test_one_shape_for_all_weights(kind: str) -> None:
     same = fitted(other_weights(rng, program), program)
     assert shape_hash(same, plan) == shape_hash(program, plan)
     assert program_hash(same) != program_hash(program)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_shape_for_all_weights_of_shared_engines(seed: int) -> None:
+    """And sums of the engine that hold the worst weights of any of its layers."""
+    case = shared_case(seed, loads=True)
+    same = fitted(other_weights(np.random.default_rng(seed), case.program), case.program)
+    assert shape_hash(same, case.plan) == shape_hash(case.program, case.plan)
+    (mine,), (theirs,) = (replace(case.plan, program=program_hash(program)).works(program) for program in (case.program, same))
+    assert isinstance(mine, TimeSharing) and isinstance(theirs, TimeSharing) and mine.cycles == theirs.cycles
+    most = max(int(node.sum_bound.max()) for node in same.nodes)
+    assert sum_bits(mine) == sum_bits(theirs) == most.bit_length() + 1
+    tiled = replace(case.plan, engines=(replace(case.plan.engines[0], rows=case.plan.engines[0].rows + 1),))
+    assert shape_hash(case.program, tiled) != shape_hash(case.program, case.plan)
 
 
 def test_what_a_shape_is() -> None:

@@ -109,6 +109,20 @@ class TestConstants:
                 for name, values in columns.items():
                     assert self.unpack(constants, word, unit, name) == values[channel]
 
+    def test_words_that_are_loaded_say_all_of_them(self):
+        """Also where a unit has no channel, and where two have the same."""
+        rng = np.random.default_rng(0)
+        columns = {
+            "bias": rng.integers(-256, 256, 5), "positive": rng.integers(M_LOW, M_HIGH, 5), "negative": rng.integers(M_LOW, M_HIGH, 5),
+            "shift": rng.integers(0, MAX_SHIFT + 1, 5),
+        }  # fmt: skip
+        chunks = [[2, 0, 1], [4, None, 4], [3]]
+        constants = Constants(Epilogue(**columns, low=0, high=1), e=3, chunks=chunks, extra=self.EXTRA, loads=9)
+        assert constants.layout.size == 3 * (9 + 16 + 16 + 6) + 3 + 2
+        found = constants.columns(constants.words, 5)
+        assert {name: column.tolist() for name, column in found.items()} == {name: column.tolist() for name, column in columns.items()}
+        assert [self.unpack(constants, constants.words[1], 1, name) for name in columns] == [0, 0, 0, 0]
+
     def test_constants_that_never_change_take_no_memory(self):
         fixed = Epilogue(*(np.full(5, value) for value in (3, 2, 2, 1)), low=0, high=1)
         constants = Constants(fixed, e=3, chunks=self.CHUNKS, extra=self.EXTRA)

@@ -21,6 +21,7 @@ from organza_sim import api, large_memories, toolchain
 from organza_sim.board_build import flash_image, make, sources
 from organza_sim.planner import plan_program
 from organza_sim.serial_board import serial_board
+from organza_sim.sharing import Share
 from tests.loadable_programs import other_weights, ternary_program
 from tests.strategies import random_input
 
@@ -33,6 +34,13 @@ BAUD = 115_200  # means nothing to a pseudo-terminal
 def chip() -> Chip:
     program = loadable(ternary_program())
     return build(program, plan_program(program, 32))
+
+
+@pytest.fixture(scope="module")
+def shared() -> Chip:
+    """The same layers one after the other on 5×8 lanes."""
+    program = loadable(ternary_program())
+    return build(program, plan_program(program, 40, shares=(Share(0, 2, 5, 8),)))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +65,25 @@ def test_the_large_memory_is_in_single_port_rams(chip: Chip) -> None:
     assert ".LARGE(1)" not in sources(chip, load_board("ulx3s-85f"))["generator.v"]
 
 
+def test_lane_words_of_all_layers_fill_the_four_rams(shared: Chip) -> None:
+    """Eight bytes of five ternary weights each."""
+    memories = loaded_memories(shared.program, shared.plan)
+    assert memories["layer0_weights"][0] == 64 == BOARD.device.large_rams * BOARD.device.large_ram_width
+    assert large_memories.choose(BOARD.device, memories) == ["layer0_weights"]
+    assert sources(shared, BOARD)["generator.v"].count(".LARGE(1)") == 1
+
+
+@pytest.mark.full
+def test_a_shared_engine_behind_flash_and_line(shared: Chip, other: Program) -> None:
+    with serial_board(shared, BOARD) as port:
+        check_own_and_other_weights(shared, other, port)
+
+
 def test_own_weights_from_the_flash_and_others_over_the_line(chip: Chip, other: Program, port: str) -> None:
+    check_own_and_other_weights(chip, other, port)
+
+
+def check_own_and_other_weights(chip: Chip, other: Program, port: str) -> None:
     """Bit-exact with both, one after the other; and as many cycles as the model says."""
     x = random_input(np.random.default_rng(1), chip.program, 6)
     images = {program: weight_image(chip.program, chip.plan, program) for program in (chip.program, other)}
@@ -112,12 +138,14 @@ def test_a_flash_with_a_wrong_bit(chip: Chip, other: Program, place: int) -> Non
         assert np.array_equal(next(driver.images(other, x))[None], other.run(x))
 
 
-def test_cycles_equal_the_model_with_single_port_rams(chip: Chip, other: Program) -> None:
+@pytest.mark.parametrize("which", ["chip", "shared"])
+def test_cycles_equal_the_model_with_single_port_rams(which: str, other: Program, request: pytest.FixtureRequest) -> None:
     """The accelerator alone, its large memory in RAMs of one port."""
+    chip: Chip = request.getfixturevalue(which)
     names = large_memories.choose(BOARD.device, loaded_memories(chip.program, chip.plan))
     source = large_memories.placed(chip.verilog(), names) + large_memories.MODEL.read_text()
     x = random_input(np.random.default_rng(4), chip.program, 3)
-    for text in (chip.verilog(), source):
+    for text in (chip.verilog(), source) if which == "chip" else (source,):
         made = api.simulate(Chip(chip.program, chip.plan, text, chip.files, chip.memory_bits), x, weights=other)
         assert np.array_equal(made.outputs, other.run(x))
         assert (made.latency, made.interval) == (chip.plan.cycles, chip.plan.interval)

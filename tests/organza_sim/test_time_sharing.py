@@ -13,6 +13,7 @@ from organza.codes import Binary, Linear
 from organza.driver import Driver, serial_port
 from organza.errors import UserError
 from organza.latent_stream import draw
+from organza.loadable import loadable
 from organza.plan import dump_plan, load_plan
 from organza.program_file import program_hash
 from organza.schedule import Schedule
@@ -90,10 +91,15 @@ def test_in_verilog():
     assert [layer.values for layer in found.layers] == [0, 3 * 36]
 
 
-def test_a_plan_as_a_file(tmp_path):
-    case = shared_case(3)
+@pytest.mark.parametrize("loads", [False, True])
+def test_a_plan_as_a_file(tmp_path, loads):
+    """Whether weights are loaded is the Program's, so a Plan is for one of both."""
+    case = shared_case(3, loads=loads)
     dump_plan(case.plan, tmp_path / "plan.json")
-    assert load_plan(tmp_path / "plan.json") == case.plan
+    found = load_plan(tmp_path / "plan.json")
+    assert found == case.plan and [work.loads for work in found.works(case.program)] == [loads]
+    with pytest.raises(ValueError, match="^Plan belongs to Program "):
+        found.works(shared_case(3, loads=not loads).program)
 
 
 def _layers(ti: int = 2, **change) -> list[Schedule]:
@@ -148,6 +154,22 @@ def test_layers_that_cannot_share():
     few = replace(second, code=Linear(second.code.integers() // 32, bits=4))
     with pytest.raises(ValueError, match="^net.3: engine must have 'plain' lanes for linear weights of 8 bits like net.0, not 'plain' lanes"):
         TimeSharing(layers=(_layers()[0], Schedule(node=few, ti=2, to=1, p=2, e=1)), c=2, e=2)
+
+
+def test_layers_of_which_some_are_loaded():
+    """All or none, whoever plans; the layer is named."""
+    for name, kind, other in (("net.0", "loaded at run time", "net.3"), ("net.3", "in the bitstream", "net.3")):
+        program = loadable(tiny_program(), [name])
+        message = f"{other}: weights must be {kind} like those of net.0, with which it shares an engine"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            share(program.nodes, 2, 2)
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            plan_program(program, 8, shares=(Share(0, 2, 2, 2),))
+        with pytest.raises(UserError, match=f"^--share all: {re.escape(message)}$"):
+            parse_shares("all", program, 8)
+        plan = plan_program(loadable(tiny_program()), 8, shares=(Share(0, 2, 2, 2),))
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            build(program, plan=replace(plan, program=program_hash(program)))
 
 
 @pytest.mark.parametrize(

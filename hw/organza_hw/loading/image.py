@@ -2,17 +2,16 @@
 
 import gc
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Const, UnusedElaboratable
-from amaranth.lib import data
+from amaranth.hdl import Shape, UnusedElaboratable
 
 from organza.codes import BlockHash, Code, Codebook, Hashed, MultiHash
 from organza.codes.code import lane_order
-from organza.codes.trits import BYTE, TRITS
-from organza.epilogue import Epilogue
+from organza.codes.trits import BYTE, TRITS, bytes_of
 from organza.loadable import fitted, shape_hash
 from organza.plan import Plan
 from organza.program import Convolve, Program
@@ -20,36 +19,36 @@ from organza.program_file import program_hash
 from organza.schedule import Schedule
 from organza.weight_image import unwrapped, wrapped
 from organza_hw.codes import term_of
-from organza_hw.engine import Engine
+from organza_hw.epilogue import Constants
 from organza_hw.loading.loader import word_bytes
+from organza_hw.memories import Memory
 from organza_hw.pipeline import Pipeline
-from organza_hw.shared.engine import SharedEngine
+from organza_hw.weights import in_bytes
 
 
 @dataclass(frozen=True)
-class _Layer:
-    """Of an engine: memories that are loaded, as width and words, and their names; channels of every word of constants, and its layout; bytes of a
-    lane word of five ternary weights a byte, else 0."""
+class _Engine:
+    """Of an engine what says its image. memories : those that are loaded, without their components. entry : shape of one of a table."""
 
-    schedule: Schedule
-    memories: list[tuple[int, list[int]]]
-    names: list[str]
-    channels: list[list[int]]
-    layout: data.StructLayout
-    octets: int
+    layers: tuple[Schedule, ...]
+    memories: list[Memory]
+    constants: Constants
+    entry: Shape
+
+    @classmethod
+    def of(cls, engine: Any) -> "_Engine":
+        memories = [replace(memory, copies=()) for memory in engine.loaded_memories]
+        return cls(engine.layers, memories, engine.constants, engine.units[0].q.shape())
 
 
 def loaded_memories(program: Program, plan: Plan) -> dict[str, tuple[int, int]]:
     """Width and depth of every memory that is loaded, by its name, in the order of an image."""
-    return {
-        name: (width, len(words)) for layer in _layers(program, plan)
-        for name, (width, words) in zip(layer.names, layer.memories, strict=True)
-    }  # fmt: skip
+    return {memory.name: (memory.width, len(memory.words)) for engine in _engines(program, plan) for memory in engine.memories}
 
 
 def payload_bytes(program: Program, plan: Plan) -> int:
     """Bytes of all words in an image."""
-    return sum(word_bytes(width) * depth for width, depth in loaded_memories(program, plan).values())
+    return _bytes(_engines(program, plan))
 
 
 def weight_image(program: Program, plan: Plan, weights: Program | None = None) -> bytes:
@@ -62,10 +61,10 @@ def weight_image(program: Program, plan: Plan, weights: Program | None = None) -
     """
     shape = _shape(program, plan)
     words = b"".join(
-        word.to_bytes(word_bytes(width), "little")
-        for layer in _layers(program if weights is None else fitted(weights, program), plan)
-        for width, words in layer.memories
-        for word in words
+        word.to_bytes(word_bytes(memory.width), "little")
+        for engine in _engines(program if weights is None else fitted(weights, program), plan)
+        for memory in engine.memories
+        for word in memory.words
     )
     return wrapped(shape, words)
 
@@ -75,26 +74,25 @@ def read_image(image: bytes, program: Program, plan: Plan) -> Program:
 
     Raises `organza.weight_image.ImageError` where the chip refuses it, and ValueError naming the layer for words that no weights have.
     """
-    shape, layers = _shape(program, plan), _layers(program, plan)
-    sizes = [(word_bytes(width), len(words)) for layer in layers for width, words in layer.memories]
-    payload, place = unwrapped(image, shape, sum(size * depth for size, depth in sizes)), 0
-    nodes, kept = [], []
-    for node, layer in zip(program.nodes, layers, strict=True):
+    shape, engines = _shape(program, plan), _engines(program, plan)
+    payload, place = unwrapped(image, shape, _bytes(engines)), 0
+    nodes: list[Convolve] = []
+    kept = []
+    for engine in engines:
         found = []
-        for width, words in layer.memories:
-            size = word_bytes(width)
-            ends = range(place, place + size * len(words), size)
+        for memory in engine.memories:
+            size = word_bytes(memory.width)
+            ends = range(place, place + size * len(memory.words), size)
             found.append([int.from_bytes(payload[at : at + size], "little") for at in ends])
             place = ends.stop
         kept.append(found)
-        try:
-            nodes.append(_node(layer, found) if found else node)
-        except ValueError as error:
-            raise ValueError(f"{node.name}: the image holds no weights: {error}") from error
+        nodes += _nodes(engine, found)
     made = Program(tuple(nodes))
-    for node, layer, found in zip(nodes, _layers(made, plan), kept, strict=True):
-        if [words for _, words in layer.memories] != found:
-            raise ValueError(f"{node.name}: the image holds no weights: what is between them is not as it is stored")
+    for engine, found in zip(_engines(made, plan), kept, strict=True):
+        for number, schedule in enumerate(engine.layers):
+            for memory, words in zip(engine.memories, found, strict=True):
+                if memory.part(memory.words, number) != memory.part(words, number):
+                    raise ValueError(f"{schedule.node.name}: the image holds no weights: what is between them is not as it is stored")
     return made
 
 
@@ -104,38 +102,48 @@ def _shape(program: Program, plan: Plan) -> bytes:
     return shape_hash(program, plan)
 
 
-def _layers(program: Program, plan: Plan) -> list[_Layer]:
+def _engines(program: Program, plan: Plan) -> list[_Engine]:
     with warnings.catch_warnings():
         # The pipeline is made only to be looked at; Amaranth warns when it is collected.
         warnings.simplefilter("ignore", UnusedElaboratable)
-        made = [
-            layer for engine in Pipeline(program, replace(plan, program=program_hash(program))).engines for layer in _layers_of(engine)
-        ]
+        made = [_Engine.of(engine) for engine in Pipeline(program, replace(plan, program=program_hash(program))).engines]
         gc.collect()
     return made
 
 
-def _layers_of(engine: Engine | SharedEngine) -> list[_Layer]:
-    """Layers of an engine; those that share one have nothing that is loaded."""
-    if isinstance(engine, SharedEngine):
-        return [_Layer(schedule, [], [], [], engine.constants.layout, 0) for schedule in engine.shared.layers]
-    return [
-        _Layer(
-            engine.schedule, [(rom.width, rom.words) for rom, *_ in engine.loaded_roms],
-            [rom.name for rom, *_ in engine.loaded_roms],
-            [channels for channels, _ in engine.pieces()], engine.constants.layout, getattr(engine.weights, "bytes", 0),
-        )
-    ]  # fmt: skip
+def _bytes(engines: list[_Engine]) -> int:
+    return sum(word_bytes(memory.width) * len(memory.words) for engine in engines for memory in engine.memories)
 
 
-def _node(layer: _Layer, words: list[list[int]]) -> Convolve:
-    """The layer with these words in its memories. Raises ValueError for words that no weights have."""
-    found = {name.rpartition("_")[2]: some for name, some in zip(layer.names, words, strict=True)}
-    return replace(layer.schedule.node, code=_code(layer, found), epilogue=_epilogue(layer, found))
+def _nodes(engine: _Engine, found: list[list[int]]) -> Iterator[Convolve]:
+    """The layers of an engine with these words in its memories that are loaded. Raises ValueError for words that no weights have."""
+    if not found:
+        yield from (schedule.node for schedule in engine.layers)
+        return
+    memories = {memory.kind: (memory, words) for memory, words in zip(engine.memories, found, strict=True)}
+    columns = engine.constants.columns(memories["constants"][1], sum(schedule.node.co for schedule in engine.layers))
+    before = 0  # channels of the layers before
+    for number, schedule in enumerate(engine.layers):
+        node, mine = schedule.node, {kind: memory.part(words, number) for kind, (memory, words) in memories.items()}
+        constants = {name: column[before : before + node.co] for name, column in columns.items()}
+        before += node.co
+        try:
+            epilogue = replace(node.epilogue, **constants, table=_table(node, mine.get("table", []), engine.entry))
+            yield replace(node, code=_code(schedule, mine), epilogue=epilogue)
+        except ValueError as error:
+            raise ValueError(f"{node.name}: the image holds no weights: {str(error).removeprefix(f'{node.name}: ')}") from error
 
 
-def _code(layer: _Layer, found: dict[str, list[int]]) -> Code:
-    schedule, weights = layer.schedule, found["weights"]
+def _table(node: Convolve, words: list[int], entry: Shape) -> np.ndarray | None:
+    """The layer's table of words of this shape."""
+    if node.epilogue.table is None:
+        return None
+    raw = np.array(words, np.int64)
+    return node.output.from_wire(raw - (raw >> (entry.width - 1) << entry.width if entry.signed else 0))
+
+
+def _code(schedule: Schedule, found: dict[str, list[int]]) -> Code:
+    weights = found["weights"]
     code: Any = schedule.node.code
     if isinstance(code, BlockHash):
         return replace(code, rows=_signed(_parts(weights, BYTE, schedule.ti * schedule.to)).reshape(code.rows.shape))
@@ -146,19 +154,18 @@ def _code(layer: _Layer, found: dict[str, list[int]]) -> Code:
         return replace(code, left=left.reshape(code.left.shape), right=right.reshape(code.right.T.shape).T)
     if isinstance(code, Codebook):
         code = replace(code, centroids=np.array(term_of(code, schedule.arithmetic).stored(found["centroids"])))
-    return code.of_fields(_fields(layer, weights))
+    return code.of_fields(_fields(schedule, weights))
 
 
 def _signed(octets: np.ndarray) -> np.ndarray:
     return octets - (octets >> BYTE - 1 << BYTE)
 
 
-def _fields(layer: _Layer, words: list[int]) -> np.ndarray:
+def _fields(schedule: Schedule, words: list[int]) -> np.ndarray:
     """Fields of all weights."""
-    schedule = layer.schedule
     code, lanes = schedule.node.code, schedule.ti * schedule.to
-    if layer.octets:
-        octets, digits = _parts(words, BYTE, layer.octets), []
+    if in_bytes(code):
+        octets, digits = _parts(words, BYTE, bytes_of(lanes)), []
         for _ in range(TRITS):
             digits.append(octets * 3 >> BYTE)
             octets = octets * 3 & (1 << BYTE) - 1
@@ -174,19 +181,3 @@ def _fields(layer: _Layer, words: list[int]) -> np.ndarray:
 def _parts(words: list[int], bits: int, count: int) -> np.ndarray:
     """So many fields of every word, int64 (words, count)."""
     return np.array([[word >> bits * k & (1 << bits) - 1 for k in range(count)] for word in words], np.int64)
-
-
-def _epilogue(layer: _Layer, found: dict[str, list[int]]) -> Epilogue:
-    node, layout = layer.schedule.node, layer.layout
-    columns = {name: np.zeros(node.co, np.int64) for name in ("bias", "positive", "negative", "shift")}
-    for channels, word in zip(layer.channels, found["constants"], strict=True):
-        units = layout.from_bits(word & (1 << layout.size) - 1).units
-        for k, channel in enumerate(channels):
-            for name, column in columns.items():
-                column[channel] = Const.cast(units[k][name]).value
-    made = replace(node.epilogue, **columns)
-    if "table" not in found:
-        return made
-    form, raw = node.output, np.array(found["table"], np.int64)
-    wire = raw - (raw >> (form.bits - 1) << form.bits if form.signed else 0)
-    return replace(made, table=form.from_wire(wire))

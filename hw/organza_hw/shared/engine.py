@@ -20,6 +20,7 @@ from organza_hw.epilogue import Constants, EpilogueUnit
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
 from organza_hw.lanes.dot import register
+from organza_hw.memories import Memories, Memory
 from organza_hw.output_rows import Columns, OutputRows
 from organza_hw.rom import Rom
 from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
@@ -60,7 +61,7 @@ def sum_bits(shared: TimeSharing) -> int:
     return max(node.accumulator_bits for node in shared.nodes)
 
 
-class SharedEngine(wiring.Component):
+class SharedEngine(Memories, wiring.Component):
     """Consecutive layers on Ti × C lanes, one after the other.
 
     Throughput and latency: see `organza_sim.cycles`. Full back-pressure on both sides: an image is taken while the last layer
@@ -80,11 +81,10 @@ class SharedEngine(wiring.Component):
     o: stream.Interface
     error: Signal
     reader = writer = None  # of headers: exponents are not managed here
-    loaded_roms: tuple[list[Rom], ...] = ()  # weights are not loaded at run time
 
     def __init__(self, shared: TimeSharing, *, n_in, n_out, file=None):
         first, last = shared.layers[0].node, shared.layers[-1]
-        self.shared, self.instances, self.n_out = shared, file is not None, n_out
+        self.shared, self.layers, self.instances, self.n_out = shared, shared.layers, file is not None, n_out
         if not last.e <= n_out <= last.node.co:
             raise ValueError(f"{last.node.name}: n_out must be between E = {last.e} and {last.node.co}, not {n_out}")
         self.layout = FrameLayout(shared, n=n_in)
@@ -116,9 +116,11 @@ class SharedEngine(wiring.Component):
         self.constants = Constants(
             joined, e=shared.e, chunks=[channels for channels, _ in self._pieces],
             extra=[{name: extra[name] for name in ("word", "offset", "count")} for _, extra in self._pieces],
+            loads=max((node.loads for node in shared.nodes if node.loads is not None), default=None),
         )  # fmt: skip
         self.constant_rom = Rom(
             width=max(self.constants.layout.size, 1), words=self.constants.words, file=file and f"{file}_constants.hex",
+            loads=shared.loads,
         )  # fmt: skip
         word = data.View(self.constants.layout, Signal(self.constants.layout.size))
         shapes: dict[str, Any] = {name: Shape.cast(self.constants.take(word, 0, name).shape()) for name in CONSTANTS}
@@ -126,7 +128,7 @@ class SharedEngine(wiring.Component):
         self.units = [
             EpilogueUnit(
                 epilogues[0], sum_bits=self.sum_bits, output=self.q_shape, **shapes, file=file and f"{file}_table.hex",
-                others=epilogues[1:],
+                others=epilogues[1:], loads=shared.loads,
             ) for _ in range(shared.e)
         ]  # fmt: skip
         super().__init__({
@@ -136,7 +138,7 @@ class SharedEngine(wiring.Component):
         })  # fmt: skip
 
     @cached_property
-    def _pieces(self) -> list[tuple[list[int], dict]]:
+    def _pieces(self) -> list[tuple[list[int | None], dict]]:
         """For every epilogue step of every tile of every layer: its channels, counted over all layers, and where they are written."""
         made, before = [], 0
         for number, schedule in enumerate(self.shared.layers):
@@ -150,16 +152,21 @@ class SharedEngine(wiring.Component):
                     channels = [before + channel for channel in range(start, end)]
                     place = {"word": start // width, "offset": start % width} if channels else {"word": 0, "offset": 0}
                     # Pixels that leave together need the same constants.
-                    spread = [*channels, *[0] * (schedule.e - len(channels))] * schedule.g if schedule.g > 1 else channels
+                    spread = [*channels, *[None] * (schedule.e - len(channels))] * schedule.g if schedule.g > 1 else channels
                     made.append((spread, {**place, "count": len(channels), **({"inner": 1} if inner else {})}))
             before += co
         return made
 
     @property
-    def roms(self) -> list[Rom]:
-        """Memories that have a file."""
-        roms = self.weights.rom, self.constant_rom, self.units[0].rom
-        return [rom for rom in roms if rom is not None and rom.file]
+    def memories(self) -> list[Memory]:
+        """See `Memories`."""
+        tables = [layer.node.epilogue.table for layer in self.layers]
+        made = [
+            ([self.weights.rom], [layer.words for layer in self.layers]),
+            ([self.constant_rom], [layer.co_tiles * layer.chunks for layer in self.layers]),
+            ([unit.rom for unit in self.units if unit.rom], [0 if table is None else len(table) for table in tables]),
+        ]  # fmt: skip
+        return [Memory.of(copies, counts) for copies, counts in made if copies]
 
     def elaborate(self, platform):
         m = Module()

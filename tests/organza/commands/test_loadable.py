@@ -57,6 +57,32 @@ def test_simulate_and_verify(tmp_path: Path, built: Program) -> None:
     assert result.exit_code == 0 and "PASS" in result.output
 
 
+def test_layers_on_one_engine(tmp_path: Path) -> None:
+    """Built, simulated with other weights, verified with its own; a mixture is refused, and so are weights of another chip."""
+    save_program(tiny_program(), tmp_path / "tiny.safetensors")
+    build = ["build", tmp_path / "tiny.safetensors", "--share", "2x3", "--lanes", 6]
+    result = run(*build, "--loadable", "all", "-o", tmp_path / "build")
+    assert result.exit_code == 0, result.output
+    program, other = load_program(tmp_path / "build/program.safetensors"), tmp_path / "other.safetensors"
+    save_program(other_weights(np.random.default_rng(3), program), other)
+    result = run("simulate", tmp_path / "build", "--weights", other, "-n", 3, "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    same = fitted(load_program(other), program)
+    assert np.array_equal(np.load(tmp_path / "out/outputs.npy"), same.run(same.quantize(np.load(tmp_path / "out/inputs.npy"))))
+    result = run("verify", tmp_path / "build", "--images", 3)
+    assert result.exit_code == 0 and "PASS" in result.output
+    plan = ["--plan", tmp_path / "build/plan.json"]
+    result = run("build", tmp_path / "tiny.safetensors", "--loadable", "all", *plan, "-o", tmp_path / "again")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "again" / WEIGHTS).read_bytes() == (tmp_path / "build" / WEIGHTS).read_bytes()
+    for arguments, message in (
+        ([*build, "--loadable", "layer0"], "--share 2x3: net.3: weights must be loaded at run time like those of net.0, with which it shares an engine"),
+        ([*build, "--loadable", "net.3"], "--share 2x3: net.3: weights must be in the bitstream like those of net.0, with which it shares an engine"),
+    ):  # fmt: skip
+        result = run(*arguments, "-o", tmp_path / "no")
+        assert result.exit_code == 1 and message in " ".join(result.output.split()) and not (tmp_path / "no").exists()
+
+
 def test_mistakes(tmp_path: Path, built: Program) -> None:
     build, out = tmp_path / "build", ["-o", tmp_path / "out"]
     nodes = tiny_program().nodes
