@@ -95,9 +95,8 @@ class VideoTop(wiring.Component):
         m.d.sync += number.eq(number + 1)
         with m.If(number == STATE_BITS // BYTE - 1):
             m.d.sync += begun.eq(1)
-        m.d.comb += [latents.load.eq(~begun), latents.byte.eq(Const(self.state, STATE_BITS).word_select(number, BYTE))]
-        # While latents are loaded, there may be a byte.
-        m.d.comb += [packer.i.valid.eq(latents.o.valid & begun), packer.i.payload.eq(latents.o.payload), latents.o.ready.eq(packer.i.ready)]
+        m.d.comb += [latents.load.eq(~begun), latents.draw.eq(begun), latents.byte.eq(Const(self.state, STATE_BITS).word_select(number, BYTE))]
+        m.d.comb += [packer.i.valid.eq(latents.o.valid), packer.i.payload.eq(latents.o.payload), latents.o.ready.eq(packer.i.ready)]
         wiring.connect(m, packer.o, accelerator.i)
         wiring.connect(m, accelerator.o, screen.i)
 

@@ -26,8 +26,8 @@ TEXT_BLOCK = 128  # a text begins at a multiple of so many bytes, so that few bi
 CONTENT = data.StructLayout({"byte": BYTE, "last": 1})  # of a frame: header or payload
 
 
-def frame_layout(length_bits=BYTE * LENGTH_BYTES):
-    """What is at the head of a frame; a receiver's `length` is as wide as its longest payload needs."""
+def frame_layout(length_bits):
+    """What is at the head of a frame; `length` is as wide as the longest payload needs."""
     return data.StructLayout({"kind": BYTE, "sequence": BYTE, "length": length_bits})
 
 

@@ -103,7 +103,7 @@ class Host(wiring.Component):
             m.d.sync += ended.eq(~more & ~(begin & stored))
         measured, turn = self._measure(m, begin, ended)
         chunk = self._chunks(m) if self.identity.loads else ()
-        m.d.comb += latents.byte.eq(octet)
+        m.d.comb += [latents.byte.eq(octet), latents.draw.eq(feeding)]
 
         def answer(name, why=None):
             m.next = "SEND"
