@@ -70,7 +70,7 @@ def test_bytes_of_a_flash_wait():
 
 
 def test_a_flash_that_does_not_wait():
-    mutant = mutated(SpiFlash, "going.eq(~self.o.valid | self.o.ready)", "going.eq(1)")
+    mutant = mutated(SpiFlash, "free.eq(~self.o.valid | self.o.ready)", "free.eq(1)")
     with pytest.raises(ProofError, match=NO_PROOF):
         prove(verilog(FlashShell, mutant), TOP, depth=DEPTH)
 

@@ -64,7 +64,7 @@ class SpiFlash(wiring.Component):
         m = Module()
         seen, miso = Signal(), Signal()  # a pin that knows nothing of our clock
         m.d.sync += [seen.eq(self.miso), miso.eq(seen)]
-        phase, going, bit_end = Signal(range(2 * self.half)), Signal(), Signal()
+        phase, going, free, bit_end = Signal(range(2 * self.half)), Signal(), Signal(), Signal()
         bits = BYTE + ADDRESS_BITS
         bit, end = Signal(range(bits)), Signal()  # of a byte or a command, the highest first
         # Bytes that came, or cycles of a pause.
@@ -73,6 +73,8 @@ class SpiFlash(wiring.Component):
         command = Array((READ << ADDRESS_BITS | self.offset) >> place & 1 for place in reversed(range(bits)))
         wake = Array(WAKE >> place & 1 for place in reversed(range(BYTE)))
         paused = count[self.settle.bit_length() - 1]
+        # A byte stays where its bits came until it is taken.
+        m.d.comb += free.eq(~self.o.valid | self.o.ready)
         m.d.comb += [self.busy.eq(1), bit_end.eq(going & (phase == 2 * self.half - 1)), end.eq(bit_end & (bit % BYTE == BYTE - 1))]
         # Outputs come from registers: edges of a clock must be clean.
         m.d.sync += [self.sck.eq(going & (phase >= self.half)), self.mosi.eq(Mux(waking, wake[bit[:3]], command[bit]))]
@@ -92,7 +94,7 @@ class SpiFlash(wiring.Component):
                 m.d.sync += [bit.eq(0), waking.eq(1), self.cs.eq(0)]
                 m.next = "WAKING"
             with m.State("WAKING"):
-                m.d.comb += going.eq(1)
+                m.d.comb += going.eq(free)
                 with m.If(end):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
@@ -102,13 +104,12 @@ class SpiFlash(wiring.Component):
                     m.d.sync += [bit.eq(0), waking.eq(0), self.cs.eq(0)]
                     m.next = "COMMAND"
             with m.State("COMMAND"):
-                m.d.comb += going.eq(1)
+                m.d.comb += going.eq(free)
                 with m.If(end & (bit == bits - 1)):
                     m.d.sync += self.o.payload.first.eq(1)
                     m.next = "READ"
             with m.State("READ"):
-                # A byte stays where its bits came until it is taken.
-                m.d.comb += [going.eq(~self.o.valid | self.o.ready), ahead.eq(end)]
+                m.d.comb += [going.eq(free), ahead.eq(end)]
                 with m.If(self.o.valid & self.o.ready):
                     m.d.sync += self.o.payload.first.eq(0)
                 with m.If(end):
