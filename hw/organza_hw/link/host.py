@@ -219,7 +219,7 @@ class Host(wiring.Component):
         """Is it the place of the last byte of a reply's text?"""
         long = BLOCK * Reply.IDENTITY + TEXT_BYTES[Reply.IDENTITY] - 1
         offset = place[: (TEXT_BLOCK - 1).bit_length()]
-        return Mux(reply == Reply.IDENTITY, offset == long, offset % BLOCK == HEADER_BYTES - 1)
+        return Mux(reply == Reply.IDENTITY, offset == long, offset[: (BLOCK - 1).bit_length()] == HEADER_BYTES - 1)
 
     def _choose(self, m, request, stored, answer):
         """What becomes of a request."""

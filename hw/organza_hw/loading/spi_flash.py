@@ -75,7 +75,7 @@ class SpiFlash(wiring.Component):
         paused = count[self.settle.bit_length() - 1]
         # A byte stays where its bits came until it is taken.
         m.d.comb += free.eq(~self.o.valid | self.o.ready)
-        m.d.comb += [self.busy.eq(1), bit_end.eq(going & (phase == 2 * self.half - 1)), end.eq(bit_end & (bit % BYTE == BYTE - 1))]
+        m.d.comb += [self.busy.eq(1), bit_end.eq(going & (phase == 2 * self.half - 1)), end.eq(bit_end & (bit[:3] == BYTE - 1))]
         # Outputs come from registers: edges of a clock must be clean.
         m.d.sync += [self.sck.eq(going & (phase >= self.half)), self.mosi.eq(Mux(waking, wake[bit[:3]], command[bit]))]
         with m.If(going):
