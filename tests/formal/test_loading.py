@@ -2,7 +2,7 @@
 """Weights on their way: bytes of a flash wait until they are taken, and memories change only while nothing can read them."""
 
 import pytest
-from amaranth.hdl import Cover, Module, Signal
+from amaranth.hdl import Const, Cover, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
@@ -35,9 +35,9 @@ class FlashShell(wiring.Component):
 
 
 class LoaderShell(wiring.Component):
-    """Any bytes, with any pauses."""
+    """Any bytes, with any pauses; or with `hurry` of one image, without any."""
 
-    component = WeightLoader
+    component, hurry = WeightLoader, False
 
     def __init__(self):
         super().__init__({"valid": In(1), "byte": In(8), "first": In(1)})
@@ -46,11 +46,12 @@ class LoaderShell(wiring.Component):
         m = Module()
         m.submodules.loader = loader = self.component(bytes(8), [(9, 2), (3, 1)])
         begin(m)
-        m.d.comb += [
-            loader.i.valid.eq(self.valid), loader.i.payload.byte.eq(self.byte), loader.i.payload.first.eq(self.first),
+        begins, late, taken, some = Signal(), Signal(), Signal(), Signal()
+        valid, first = (Const(1), ~some) if self.hurry else (self.valid, self.first)
+        m.d.comb += [loader.i.valid.eq(valid), loader.i.payload.byte.eq(self.byte), loader.i.payload.first.eq(first)]
+        m.d.sync += [
+            taken.eq(valid & loader.i.ready), begins.eq(valid & loader.i.ready & first), late.eq(begins), some.eq(some | (valid & loader.i.ready)),
         ]  # fmt: skip
-        begins, late, taken = Signal(), Signal(), Signal()
-        m.d.sync += [taken.eq(self.valid & loader.i.ready), begins.eq(self.valid & loader.i.ready & self.first), late.eq(begins)]
         m.d.comb += [
             Assert(~(loader.loaded & loader.write.any())),
             Assert(~(loader.loaded & loader.refusal.any())),
@@ -80,7 +81,8 @@ def test_memories_change_only_while_nothing_is_loaded():
 
 
 def test_the_last_word_is_written():
-    prove(verilog(LoaderShell), TOP, mode="cover", depth=48)
+    shell = type("Whole", (LoaderShell,), {"hurry": True})
+    prove(verilog(shell), TOP, mode="cover", depth=48)
 
 
 @pytest.mark.parametrize("old, new", [
