@@ -9,7 +9,8 @@ from amaranth.lib import memory
 ATTRIBUTE = "no_rw_check"
 
 
-def block_ram(shape, depth) -> memory.Memory:
-    """Memory of `depth` words, all zero, whose readers use no word that they address in the cycle that writes it."""
+def block_ram(shape, depth, init=()) -> memory.Memory:
+    """Memory of `depth` words, the first ones `init` and all others zero, whose readers use no word that they address in the cycle that
+    writes it."""
     attributes: Any = {ATTRIBUTE: 1}  # the stubs know strings only
-    return memory.Memory(shape=shape, depth=depth, init=[], attrs=attributes)
+    return memory.Memory(shape=shape, depth=depth, init=init, attrs=attributes)

@@ -217,11 +217,12 @@ int main(int argc, char** argv) {
 #if LOADS
     const auto load = read_file<uint16_t>(text("load"));
     // `loaded` is there some cycles after the last byte.
-    for (size_t k = 0; k < load.size() + 16; k++) {
+    for (size_t k = 0; k < load.size() + 16;) {
         top->load___05Fvalid = k < load.size();
         if (k < load.size()) top->load___05Fpayload = load[k];
         top->clk = 0;
         top->eval();
+        k += k >= load.size() || top->load___05Fready;
         top->clk = 1;
         top->eval();
         if (k >= load.size() && top->loaded) break;

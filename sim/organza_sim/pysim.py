@@ -160,11 +160,11 @@ def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: 
 
 
 async def send_image(ctx, component: Any, image: bytes) -> None:
-    """Put an image of weights through the port ``load``, a byte a cycle, until it has been accepted or refused."""
+    """Put an image of weights through the port ``load``, as fast as it takes bytes, until it has been accepted or refused."""
     ctx.set(component.load.valid, 1)
     for place, byte in enumerate(image):
         ctx.set(component.load.payload, {"byte": byte, "first": not place})
-        await ctx.tick()
+        await ctx.tick().until(component.load.ready)
     ctx.set(component.load.valid, 0)
     for _ in range(WeightLoader.VERDICT + 1):
         if ctx.get(component.loaded):

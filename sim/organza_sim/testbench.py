@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from organza_hw.loading.loader import WeightLoader
+
 from .beats import Beat
 from .verilator import Progress, compile_verilog
 
@@ -109,7 +111,7 @@ def write(
         "OUT_BEATS": len(expected),
         "ERROR_BITS": max(errors, 1),
         "ERROR_PORT": " .error(error)," if errors else "",
-        "WATCHDOG": int(watchdog) + len(image),
+        "WATCHDOG": int(watchdog) + WeightLoader.PERIOD * len(image),
         "LOADER": LOADER.replace("@LOAD_BYTES@", str(len(image))) if image else "",
         "LOAD_PORTS": LOAD_PORTS if image else "",
         "LOADED": " && loaded" if image else "",

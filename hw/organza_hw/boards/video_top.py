@@ -8,12 +8,13 @@ from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from organza.checks import check_integer
-from organza.latent_stream import state_of
+from organza.latent_stream import STATE_BITS, state_of
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw.boards.pll import Pll, divisors, second_divisor
 from organza_hw.formats import wire_shape
 from organza_hw.link.beat_bytes import BeatPacker
+from organza_hw.link.crc import BYTE
 from organza_hw.link.latents import Latents
 from organza_hw.video.frame_buffer import MOST_FRAMES
 from organza_hw.video.gallery import magnification
@@ -90,11 +91,12 @@ class VideoTop(wiring.Component):
 
         m.submodules.latents, m.submodules.packer, m.submodules.screen = latents, packer, screen = self.latents, self.packer, self.screen
         m.submodules.accelerator = accelerator
-        begun = Signal()
-        m.d.sync += begun.eq(1)
-        m.d.comb += [latents.load.eq(~begun), latents.state.eq(self.state)]
-        # While latents are loaded, there may be a byte.
-        m.d.comb += [packer.i.valid.eq(latents.o.valid & begun), packer.i.payload.eq(latents.o.payload), latents.o.ready.eq(packer.i.ready)]
+        begun, number = Signal(), Signal(range(STATE_BITS // BYTE))  # of a byte of the state
+        m.d.sync += number.eq(number + 1)
+        with m.If(number == STATE_BITS // BYTE - 1):
+            m.d.sync += begun.eq(1)
+        m.d.comb += [latents.load.eq(~begun), latents.draw.eq(begun), latents.byte.eq(Const(self.state, STATE_BITS).word_select(number, BYTE))]
+        m.d.comb += [packer.i.valid.eq(latents.o.valid), packer.i.payload.eq(latents.o.payload), latents.o.ready.eq(packer.i.ready)]
         wiring.connect(m, packer.o, accelerator.i)
         wiring.connect(m, accelerator.o, screen.i)
 

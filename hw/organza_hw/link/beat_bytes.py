@@ -51,15 +51,16 @@ class BeatPacker(wiring.Component):
 
     Members
     -------
-    i : In, stream of bytes. o : Out, stream of `joint_signature`.
+    i : In, stream of bytes. end : Out(1), the byte at `i` is the last of the tensor. o : Out, stream of `joint_signature`.
     """
 
     i: stream.Interface
+    end: Signal
     o: stream.Interface
 
     def __init__(self, shape, element, n):
         self.places, self.element, self.n = _Places(shape, n), Shape.cast(element), n
-        super().__init__({"i": In(stream.Signature(BYTE)), "o": Out(joint_signature(element, n))})
+        super().__init__({"i": In(stream.Signature(BYTE)), "end": Out(1), "o": Out(joint_signature(element, n))})
 
     def elaborate(self, platform):
         m = Module()
@@ -69,7 +70,7 @@ class BeatPacker(wiring.Component):
         taken, whole = Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq(~self.o.valid), taken.eq(self.i.valid & self.i.ready), whole.eq(number == size - 1),
-            places.step.eq(taken & whole),
+            places.step.eq(taken & whole), self.end.eq(places.end & whole),
         ]  # fmt: skip
         value = Cat(low[BYTE:], self.i.payload)[: self.element.width]
         with m.If(taken):

@@ -13,22 +13,24 @@ from organza_hw.rom import Rom
 class Latents(wiring.Component):
     """Bytes of integers of a format, from a state on.
 
-    Latency: the first byte `Rom.LATENCY` + 2 cycles after `load`. Throughput: an integer every `Rom.LATENCY` + 1 + its bytes cycles.
+    Latency: the first byte `Rom.LATENCY` + 2 cycles after the first `draw`. Throughput: an integer every `Rom.LATENCY` + 1 + its bytes cycles.
 
     Members
     -------
-    load : In(1), begin with `state`. state : In(32), not 0. o : Out, stream of bytes, while and after `load` is given.
+    load, byte : In, one after the other the bytes of the state to begin with, which is not 0, the lowest first. What has been drawn is gone.
+    draw : In(1), the next integer may be drawn; not between bytes of a state. o : Out, stream of bytes, until `load`.
     """
 
     load: Signal
-    state: Signal
+    draw: Signal
+    byte: Signal
     o: stream.Interface
 
     def __init__(self, form):
         self.size, self.form = element_bytes(form), form
         mask = (1 << BYTE * self.size) - 1
         self.table = Rom(width=BYTE * self.size, words=[int(value) & mask for value in form.to_wire(quantiles(form))])
-        super().__init__({"load": In(1), "state": In(STATE_BITS), "o": Out(stream.Signature(BYTE))})
+        super().__init__({"load": In(1), "byte": In(BYTE), "draw": In(1), "o": Out(stream.Signature(BYTE))})
 
     def elaborate(self, platform):
         m = Module()
@@ -46,8 +48,11 @@ class Latents(wiring.Component):
             m.d.sync += [word.eq(word >> BYTE), left.eq(left - 1)]
         with m.If(wait[-1]):
             m.d.sync += [word.eq(table.data), left.eq(self.size)]
-        with m.If((left == 0) & (wait == 0)):
-            m.d.sync += [state.eq(following), wait.eq(1)]
+        step = self.draw & (left == 0) & (wait == 0)
+        with m.If(step):
+            m.d.sync += wait.eq(1)
         with m.If(self.load):
-            m.d.sync += [state.eq(self.state), left.eq(0), wait.eq(0)]
+            m.d.sync += [left.eq(0), wait.eq(0)]
+        with m.If(self.load | step):
+            m.d.sync += state.eq(Mux(self.load, Cat(state, self.byte)[BYTE:], following))
         return m

@@ -10,7 +10,7 @@ from organza_hw.loading.loader import BYTE, LOAD_BYTE, WeightLoader
 
 WAKE, READ = 0xAB, 0x03  # release from power-down, in which an iCE40 leaves its flash; read from an address of 24 bits
 ADDRESS_BITS = 24
-SETTLE = 50e-6  # seconds until a flash that was woken listens; data sheets say 3 to 35 µs
+SETTLE = 50e-6  # seconds until a flash that was woken listens, and up to twice that here; data sheets say 3 to 35 µs
 FASTEST = 20_000_000  # clock of the flash in Hz: all take READ with it
 LEAST_HALF = 3  # cycles: so long is a bit of the flash on its way here
 TRIES = 3
@@ -24,7 +24,8 @@ def half_period(hz: int) -> int:
 class SpiFlash(wiring.Component):
     """Wakes a flash and sends what it holds to a `WeightLoader`; up to `TRIES` times, until the image is accepted. Then silence.
 
-    SPI mode 0, one bit at a time. Throughput: a byte in 16 · `half_period` cycles. Full back-pressure: the flash's clock stops.
+    SPI mode 0, one bit at a time. Throughput: a byte in 16 · `half_period` cycles. Full back-pressure: the flash's clock stops while a
+    byte is not taken.
 
     Parameters
     ----------
@@ -50,7 +51,9 @@ class SpiFlash(wiring.Component):
         if not 0 <= offset <= offset + size <= 1 << ADDRESS_BITS:
             raise ValueError(f"Flash must hold the image within 2**{ADDRESS_BITS} bytes, not at {offset} with {size}")
         self.offset, self.size = offset, size
-        self.half, self.settle = half_period(hz), max(int(hz * SETTLE), WeightLoader.VERDICT + 2)
+        self.half = half_period(hz)
+        # A power of two: a bit of a counter says that it is over.
+        self.settle = 1 << (max(int(hz * SETTLE), WeightLoader.VERDICT + 2) - 1).bit_length()
         idle: Any = {"init": 1}  # the stubs know no init
         super().__init__({
             "sck": Out(1), "cs": Out(1, **idle), "mosi": Out(1), "miso": In(1), "o": Out(stream.Signature(LOAD_BYTE)),
@@ -61,61 +64,71 @@ class SpiFlash(wiring.Component):
         m = Module()
         seen, miso = Signal(), Signal()  # a pin that knows nothing of our clock
         m.d.sync += [seen.eq(self.miso), miso.eq(seen)]
-        command = READ << ADDRESS_BITS | self.offset
+        phase, going, free, bit_end = Signal(range(2 * self.half)), Signal(), Signal(), Signal()
         bits = BYTE + ADDRESS_BITS
-        phase, going, bit_end = Signal(range(2 * self.half)), Signal(), Signal()
-        shift, left = Signal(bits), Signal(range(bits))  # bits to send, highest first; how many behind this one
-        pause, tries, count = Signal(range(self.settle)), Signal(range(TRIES), init=TRIES - 1), Signal(range(self.size))
-        first = Signal()
-        m.d.comb += [self.busy.eq(1), bit_end.eq(going & (phase == 2 * self.half - 1))]
+        bit, end = Signal(range(bits)), Signal()  # of a byte or a command, the highest first
+        # Bytes that came, or cycles of a pause.
+        count, ahead, anew = Signal(range(max(self.size, self.settle + 1))), Signal(), Signal()
+        tries, waking = Signal(range(TRIES)), Signal()
+        command = Array((READ << ADDRESS_BITS | self.offset) >> place & 1 for place in reversed(range(bits)))
+        wake = Array(WAKE >> place & 1 for place in reversed(range(BYTE)))
+        paused = count[self.settle.bit_length() - 1]
+        # A byte stays where its bits came until it is taken.
+        m.d.comb += free.eq(~self.o.valid | self.o.ready)
+        m.d.comb += [self.busy.eq(1), bit_end.eq(going & (phase == 2 * self.half - 1)), end.eq(bit_end & (bit[:3] == BYTE - 1))]
         # Outputs come from registers: edges of a clock must be clean.
-        m.d.sync += [self.sck.eq(going & (phase >= self.half)), self.mosi.eq(shift[-1])]
+        m.d.sync += [self.sck.eq(going & (phase >= self.half)), self.mosi.eq(Mux(waking, wake[bit[:3]], command[bit]))]
         with m.If(going):
             m.d.sync += phase.eq(Mux(bit_end, 0, phase + 1))
         with m.If(bit_end):
-            m.d.sync += [shift.eq(Cat(miso, shift)[:bits]), left.eq(left - 1)]
+            m.d.sync += [bit.eq(bit + 1), self.o.payload.byte.eq(Cat(miso, self.o.payload.byte))]
+        with m.If(anew):
+            m.d.sync += count.eq(0)
+        with m.Elif(ahead):
+            m.d.sync += count.eq(count + 1)
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.FSM():
             with m.State("WAKE"):
-                m.d.sync += [shift.eq(WAKE << ADDRESS_BITS), left.eq(BYTE - 1), self.cs.eq(0)]
+                m.d.comb += anew.eq(1)
+                m.d.sync += [bit.eq(0), waking.eq(1), self.cs.eq(0)]
                 m.next = "WAKING"
             with m.State("WAKING"):
-                m.d.comb += going.eq(1)
-                with m.If(bit_end & (left == 0)):
+                m.d.comb += going.eq(free)
+                with m.If(end):
                     m.next = "SETTLE"
             with m.State("SETTLE"):
-                m.d.sync += [self.cs.eq(self.sck == 0), pause.eq(pause + 1)]
-                with m.If(pause == self.settle - 1):
-                    m.d.sync += [pause.eq(0), shift.eq(command), left.eq(bits - 1), self.cs.eq(0)]
+                m.d.comb += [ahead.eq(1), anew.eq(paused)]
+                m.d.sync += self.cs.eq(self.sck == 0)
+                with m.If(paused):
+                    m.d.sync += [bit.eq(0), waking.eq(0), self.cs.eq(0)]
                     m.next = "COMMAND"
             with m.State("COMMAND"):
-                m.d.comb += going.eq(1)
-                with m.If(bit_end & (left == 0)):
-                    m.d.sync += [left.eq(BYTE - 1), count.eq(self.size - 1), first.eq(1)]
+                m.d.comb += going.eq(free)
+                with m.If(end & (bit == bits - 1)):
+                    m.d.sync += self.o.payload.first.eq(1)
                     m.next = "READ"
             with m.State("READ"):
-                # The last bit waits until there is a place for the byte.
-                m.d.comb += going.eq((left != 0) | ~self.o.valid)
-                with m.If(bit_end & (left == 0)):
-                    m.d.sync += [
-                        left.eq(BYTE - 1), count.eq(count - 1), first.eq(0),
-                        self.o.valid.eq(1), self.o.payload.byte.eq(Cat(miso, shift)), self.o.payload.first.eq(first),
-                    ]  # fmt: skip
-                    with m.If(count == 0):
+                m.d.comb += [going.eq(free), ahead.eq(end)]
+                with m.If(self.o.valid & self.o.ready):
+                    m.d.sync += self.o.payload.first.eq(0)
+                with m.If(end):
+                    m.d.sync += self.o.valid.eq(1)
+                    with m.If(count == self.size - 1):
+                        m.d.comb += anew.eq(1)
                         m.next = "VERDICT"
             with m.State("VERDICT"):
                 # As long as a flash that was woken takes to settle: longer than the loader does.
-                m.d.sync += [self.cs.eq(self.sck == 0), pause.eq(Mux(self.o.valid, 0, pause + 1))]
-                with m.If(pause == self.settle - 1):
-                    m.d.sync += [pause.eq(0), tries.eq(tries - 1)]
+                m.d.comb += [ahead.eq(1), anew.eq(self.o.valid)]
+                m.d.sync += self.cs.eq(self.sck == 0)
+                with m.If(paused):
+                    m.d.sync += tries.eq(tries + 1)
+                    m.next = "WAKE"
                     with m.If(self.loaded):
                         m.next = "DONE"
-                    with m.Elif(tries == 0):
+                    with m.Elif(tries == TRIES - 1):
                         m.d.sync += self.failed.eq(1)
                         m.next = "DONE"
-                    with m.Else():
-                        m.next = "WAKE"
             with m.State("DONE"):
                 m.d.comb += self.busy.eq(0)
         return m

@@ -3,10 +3,10 @@
 
 import numpy as np
 import pytest
-from amaranth.hdl import Value
+from amaranth.hdl import Const, Value
 
 from organza.formats import Fixed, Flex
-from organza.host_protocol import tensor_bytes
+from organza.host_protocol import STATE_BYTES, tensor_bytes
 from organza.latent_stream import draw, state_of
 from organza_hw.formats import wire_shape
 from organza_hw.link.beat_bytes import BeatPacker, BeatUnpacker
@@ -19,8 +19,8 @@ FORMS = [Fixed(8, True, 1 / 32), Fixed(5, False, 1.0), Flex(-12), Fixed(12, True
 SHAPES = [(1, 1, 1), (5, 2, 3), (3, 4, 1), (8, 1, 2)]
 
 
-def stream(component, words, count, idle, pressure, watchdog=20_000, extra=()):
-    """Words that come out of `o` for those into `i`, and values of `extra` signals with each."""
+def stream(component, words, count, idle, pressure, watchdog=20_000, extra=(), ends=None):
+    """Words that come out of `o` for those into `i`, and values of `extra` signals with each; `ends` gets those of `end` with each into `i`."""
     found = []
 
     async def testbench(ctx):
@@ -31,11 +31,14 @@ def stream(component, words, count, idle, pressure, watchdog=20_000, extra=()):
             if offered:
                 ctx.set(Value.cast(component.i.payload), words[sent])
             ctx.set(component.o.ready, not pressure[cycle % len(pressure)])
-            _, _, took, there, taken, payload, *more = await ctx.tick().sample(
-                component.i.ready, component.o.valid, component.o.ready, Value.cast(component.o.payload).as_unsigned(), *extra
-            )
+            _, _, took, end, there, taken, payload, *more = await ctx.tick().sample(
+                component.i.ready, Const(0) if ends is None else component.end, component.o.valid, component.o.ready,
+                Value.cast(component.o.payload).as_unsigned(), *extra,
+            )  # fmt: skip
             if offered and took:
                 sent, offered = sent + 1, False
+                if ends is not None:
+                    ends.append(end)
             if there and taken:
                 found.append((payload, *more))
             if len(found) == count and sent == len(words):
@@ -68,12 +71,12 @@ def test_there_and_back(form, shape):
     for k, n in enumerate((1, 2, 3, 8)):
         octets, words = cases(form, shape, n)
         idle, pressure = (np.array(PATTERNS[name], bool) for name in CROSSED[(k * 5 + len(octets)) % len(CROSSED)])
-        packer = BeatPacker(shape, wire_shape(form), n)
-        assert [word for word, in stream(packer, octets, len(words), idle, pressure)] == words
+        packer, ends, half = BeatPacker(shape, wire_shape(form), n), [], len(octets) // 2
+        assert [word for word, in stream(packer, octets, len(words), idle, pressure, ends=ends)] == words
+        assert [place for place, end in enumerate(ends) if end] == [half - 1, 2 * half - 1]
         unpacker = BeatUnpacker(shape, wire_shape(form), n)
         found = stream(unpacker, words, len(octets), idle, pressure, extra=[unpacker.end])
         assert [byte for byte, _ in found] == octets
-        half = len(octets) // 2
         assert [place for place, (_, end) in enumerate(found) if end] == [half - 1, 2 * half - 1]
 
 
@@ -95,10 +98,13 @@ def test_latents(form, pressure):
 
     async def testbench(ctx):
         for seed, octets in zip((5, 6), wanted, strict=True):
-            ctx.set(component.state, state_of(seed))
-            ctx.set(component.load, 1)
-            await ctx.tick()
-            ctx.set(component.load, 0)
+            ctx.set(component.draw, 0)
+            for byte in state_of(seed).to_bytes(STATE_BYTES, "little"):
+                ctx.set(component.byte, byte)
+                for load in (1, 0, 0):
+                    ctx.set(component.load, load)
+                    await ctx.tick()
+            ctx.set(component.draw, 1)
             got = []
             for _ in range(2000):
                 ctx.set(component.o.ready, rng.random() >= pressure)

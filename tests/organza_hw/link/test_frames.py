@@ -324,6 +324,34 @@ def test_a_frame_stays_as_it_is():
     assert damages == [*range(damages[0], len(seen))] and {row[7] for row in seen if row[5]} == {Reason.BUSY}
 
 
+@pytest.mark.parametrize("most", [1, 128, 200])
+def test_a_text_beside_the_payload(most):
+    """It is read like a payload, whatever is kept, and nothing that comes changes it."""
+    text = bytes(range(100, 180))
+    receiver = FrameReceiver(most, text)
+    assert receiver.text_at == (256 if most > 128 else 128)
+    wire = Frame(1, 2, bytes(most)).encode() + Frame(1, 2, bytes(receiver.text_at + 9)).encode()
+    script = script_of(0, wire)
+    for cycle in range(len(wire) + len(text)):
+        script.setdefault(cycle, {})["address"] = receiver.text_at + cycle % len(text)
+    seen = trace_cycles(receiver, [script.get(cycle, {}) for cycle in range(len(wire) + len(text) + READ)], ["data"])
+    assert [byte for byte, in seen[READ:]] == [text[cycle % len(text)] for cycle in range(len(wire) + len(text))]
+
+
+@pytest.mark.parametrize("most, lengths", [
+    (259, (260, 511, 512, 1 << 16, 1 << 23)), (255, (256, 1 << 16)), (0x1_1234, (0x1_1235, 0x2_0000, 0x80_0000)),
+])  # fmt: skip
+def test_lengths(most, lengths):
+    """What is too long is that with the last byte of its length, and the longest payload is not; nothing else is looked at."""
+    fits = bytes([END, 1, 2, *(most & 0xFFFF).to_bytes(3, "little"), 0, END])
+    wires = [bytes([END, 1, 2, *length.to_bytes(3, "little"), 0, END]) for length in lengths]
+    receiver = FrameReceiver(most)
+    script = script_of(0, b"".join([fits, *wires]))
+    script[0] |= {"damage.ready": 1}
+    seen = trace_cycles(receiver, [script.get(cycle, {}) for cycle in range(8 * (1 + len(wires)) + 9)], DAMAGE)
+    assert [row[2] for row in seen if row[0]] == [Reason.LENGTH] + [Reason.TOO_LONG] * len(lengths)
+
+
 @pytest.mark.parametrize("most, kind, message", [
     (0, ValueError, f"FrameReceiver most must be between 1 and {MOST}, not 0"),
     (MOST + 1, ValueError, f"FrameReceiver most must be between 1 and {MOST}, not {MOST + 1}"),

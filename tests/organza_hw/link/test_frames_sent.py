@@ -8,7 +8,7 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 
-from organza.link import END, ESC, ESC_END, ESC_ESC, Frame
+from organza.link import END, ESC, ESC_END, ESC_ESC, LENGTH_BYTES, Frame
 from organza_hw.link.frames import FrameReceiver, FrameTransmitter
 from organza_hw.link.uart import UartReceiver, UartTransmitter
 from organza_sim.pysim import trace_cycles
@@ -34,36 +34,35 @@ class Source:
         return {f"{self.name}.valid": int(self.offered)} | (fields or {f"{self.name}.payload": item})
 
 
+def content(frame):
+    """Items of a frame but for its check sum."""
+    octets = bytes([frame.kind, frame.sequence, *len(frame.payload).to_bytes(LENGTH_BYTES, "little")]) + frame.payload
+    return [{"byte": byte, "last": int(place == len(octets) - 1)} for place, byte in enumerate(octets)]
+
+
 def transmitted(frames, *, idle="never", pressure="never"):
-    """(cycle, byte) of all bytes on the wire, and the cycles that take frames; 60 quiet cycles follow."""
-    heads = [{"kind": frame.kind, "sequence": frame.sequence, "length": len(frame.payload)} for frame in frames]
-    payload = [byte for frame in frames for byte in frame.payload]
-    stalls = PATTERNS[idle]
-    noise = {"kind": END, "sequence": ESC, "length": 5}
-    sources = [Source("frame", heads, stalls, [noise]), Source("payload", payload, stalls[::-1], SPECIAL)]
-    ports = [f"{name}.{port}" for name in ("frame", "payload", "o") for port in ("valid", "ready")] + ["o.payload"]
+    """(cycle, byte) of all bytes on the wire, and the first cycle with something to send; 60 quiet cycles follow."""
+    items = [item for frame in frames for item in content(frame)]
+    source = Source("i", items, PATTERNS[idle], [{"byte": byte, "last": 1} for byte in SPECIAL])
+    ports = ["i.valid", "i.ready", "o.valid", "o.ready", "o.payload"]
     wanted, seen, pressed = sum(len(frame.encode()) for frame in frames), [], PATTERNS[pressure]
 
     def drive():
         given, quiet = 0, 0
         for cycle in range(300 + 30 * wanted):
-            moved = [bool(seen) and seen[-1][2 * k] and seen[-1][2 * k + 1] for k in range(3)]
-            given += moved[2]
-            quiet = 0 if moved[2] else quiet + 1
+            moved = [bool(seen) and seen[-1][2 * k] and seen[-1][2 * k + 1] for k in range(2)]
+            given += moved[1]
+            quiet = 0 if moved[1] else quiet + 1
             if quiet > 60 and given >= wanted:
                 return
-            inputs = {"o.ready": int(not pressed[cycle % len(pressed)])}
-            for source, flag in zip(sources, moved[:2], strict=True):
-                inputs |= source.inputs(cycle, flag)
-            yield inputs
+            yield {"o.ready": int(not pressed[cycle % len(pressed)])} | source.inputs(cycle, moved[0])
         raise TimeoutError(f"{given} of {wanted} bytes")
 
     trace_cycles(FrameTransmitter(), changes(drive()), ports, seen)
     for before, now in pairwise(seen):
-        assert not before[4] or before[5] or (now[4], now[6]) == (1, before[6]), "an offer changed"
-    assert [source.count for source in sources] == [len(heads), len(payload)]
-    made = [(cycle, row[6]) for cycle, row in enumerate(seen) if row[4] and row[5]]
-    return made, [cycle for cycle, row in enumerate(seen) if row[0] and row[1]]
+        assert not before[2] or before[3] or (now[2], now[4]) == (1, before[4]), "an offer changed"
+    assert source.count == len(items)
+    return [(cycle, row[4]) for cycle, row in enumerate(seen) if row[2] and row[3]], [row[0] for row in seen].index(1)
 
 
 def some_frames():
@@ -88,23 +87,17 @@ def test_transmitter_with_stalls(idle, pressure):
 
 
 def test_transmitter_sends_a_byte_a_cycle():
-    """From the cycle after the one that takes a frame, and from frame to frame."""
-    made, taken = transmitted(some_frames())
-    assert [cycle for cycle, _ in made] == [*range(taken[0] + 1, taken[0] + 1 + len(made))]
-    starts = [0]
-    for frame in some_frames()[:-1]:
-        starts.append(starts[-1] + len(frame.encode()))
-    assert [made[start][0] for start in starts] == [cycle + 1 for cycle in taken]
+    """From the cycle after the one that offers the first byte, and from frame to frame."""
+    made, begin = transmitted(some_frames())
+    assert [cycle for cycle, _ in made] == [*range(begin + 1, begin + 1 + len(made))]
 
 
 def test_transmitter_does_not_wait_to_be_asked():
-    """The first byte is offered and stays while nobody is ready, and no other payload is taken."""
-    inputs = {"frame.valid": 1, "frame.payload.length": 2, "payload.valid": 1, "payload.payload": ESC, "o.ready": 0}
-    seen = trace_cycles(
-        FrameTransmitter(), [inputs] + [{}] * 20, ["o.valid", "o.payload", "frame.ready", "payload.ready"]
-    )
-    assert seen[0][0] == 0 and seen[0][2] == 1
-    assert seen[1:] == [(1, END, 0, 0)] * 20
+    """The first byte is offered and stays while nobody is ready, and no other is taken."""
+    inputs = {"i.valid": 1, "i.payload.byte": ESC, "o.ready": 0}
+    seen = trace_cycles(FrameTransmitter(), [inputs] + [{}] * 20, ["o.valid", "o.payload", "i.ready"])
+    assert (seen[0][0], seen[0][2]) == (0, 0)
+    assert seen[1:] == [(1, END, 0)] * 20
 
 
 @pytest.mark.parametrize("length", [0, 1, 255, 256, 257, 1000])
@@ -124,16 +117,15 @@ class Board(wiring.Component):
     def __init__(self, divisor, most):
         self.parts = UartTransmitter(divisor), UartReceiver(divisor)
         self.transmitter, self.receiver = FrameTransmitter(), FrameReceiver(most)
-        given, taken = self.transmitter.signature.members, self.receiver.signature.members
+        taken = self.receiver.signature.members
         members = {name: taken[name] for name in ("frame", "damage", "address", "data", "release")}
-        super().__init__({"head": given["frame"], "payload": given["payload"]} | members)
+        super().__init__({"content": self.transmitter.signature.members["i"]} | members)
 
     def elaborate(self, platform):
         m = Module()
         send, receive = self.parts
         m.submodules += [self.transmitter, send, receive, self.receiver]
-        wiring.connect(m, wiring.flipped(self.head), self.transmitter.frame)
-        wiring.connect(m, wiring.flipped(self.payload), self.transmitter.payload)
+        wiring.connect(m, wiring.flipped(self.content), self.transmitter.i)
         wiring.connect(m, self.transmitter.o, send.i)
         m.d.comb += receive.rx.eq(send.tx)
         wiring.connect(m, receive.o, self.receiver.i)
@@ -149,33 +141,23 @@ class Board(wiring.Component):
 
 def test_frames_over_a_line():
     frame = Frame(END, 2, SPECIAL + b"abc")
-    head = {"head.valid": 1, "head.payload.kind": END, "head.payload.sequence": 2, "head.payload.length": 7}
-    seen = []
+    items, seen = content(frame), []
 
     def drive():
-        yield head
-        yield {"head.valid": 0, "frame.ready": 1, "damage.ready": 1}
+        yield {"frame.ready": 1, "damage.ready": 1}
         place, taken = 0, None
-        for cycle in range(2, 40 * len(frame.encode()) + 100):
+        for cycle in range(1, 40 * len(frame.encode()) + 100):
             place += seen[-1][0] and seen[-1][1]
             if seen[-1][2]:
                 taken = cycle
-            address = cycle - taken if taken is not None and cycle < taken + 7 else 0
+            item = items[place] if place < len(items) else {"byte": 0, "last": 0}
             yield {
-                "payload.valid": int(place < 7),
-                "payload.payload": frame.payload[place] if place < 7 else 0,
-                "address": address,
+                "content.valid": int(place < len(items)),
+                **{f"content.payload.{key}": value for key, value in item.items()},
+                "address": cycle - taken if taken is not None and cycle < taken + 7 else 0,
             }
 
-    ports = [
-        "payload.valid",
-        "payload.ready",
-        "frame.valid",
-        "frame.payload.kind",
-        "frame.payload.length",
-        "damage.valid",
-        "data",
-    ]
+    ports = ["content.valid", "content.ready", "frame.valid", "frame.payload.kind", "frame.payload.length", "damage.valid", "data"]
     trace_cycles(Board(4, 16), changes(drive()), ports, seen)
     (offered,) = [cycle for cycle, row in enumerate(seen) if row[2]]
     assert seen[offered][3:5] == (END, 7) and not any(row[5] for row in seen)

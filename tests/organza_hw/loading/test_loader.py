@@ -29,7 +29,7 @@ PORTS = ["write", "address", "loaded", "refusal", "image", "i.ready"]
 
 
 class Seen:
-    """What a loader did with bytes, each with `first`; None: no byte in this cycle."""
+    """What a loader did with bytes, each with `first`; None: no byte in this cycle. Each is taken, and none in the cycle behind."""
 
     def __init__(self, taken, memories=MEMORIES):
         loader = WeightLoader(SHAPE, memories)
@@ -43,7 +43,8 @@ class Seen:
             for item in [*taken, *[None] * (WeightLoader.VERDICT + 1)]
         ]  # fmt: skip
         seen = trace_cycles(loader, inputs, [*PORTS, *names])
-        assert all(row[5] for row in seen)
+        before = [None, *taken]
+        assert [row[5] for row in seen[: len(before)]] == [item is None for item in before]
         self.loaded, self.refusal, self.image = ([row[k] for row in seen] for k in (2, 3, 4))
         self.writes = []
         for cycle, row in enumerate(seen):
@@ -75,19 +76,19 @@ def image_of(words, memories=MEMORIES):
 
 
 def sent(image):
-    return [(byte, int(not place)) for place, byte in enumerate(image)]
+    return [item for place, byte in enumerate(image) for item in ((byte, int(not place)), None)]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_words_and_when(pattern):
-    """A byte whenever there is one; each word behind its last byte."""
+    """A byte every other cycle, if there is one; each word behind its last byte."""
     idle, words = PATTERNS[pattern], words_of(1)
     image, taken, cycles = image_of(words), [], []
-    for item in sent(image):
+    for item in sent(image)[:: WeightLoader.PERIOD]:
         while idle[len(taken) % len(idle)]:
             taken.append(None)
         cycles.append(len(taken))
-        taken.append(item)
+        taken += [item, None]
     seen = Seen(taken)
     assert seen.memories() == words and seen.end == (1, 0)
     place, wanted = HEADER_BYTES, []
@@ -117,7 +118,7 @@ def test_every_byte_of_the_header(place):
     seen = Seen(sent(image))
     reasons = [reason for reason, size in PARTS for _ in range(size)]
     assert seen.end == (0, reasons[place]) and not seen.writes
-    assert seen.refusal.index(reasons[place]) == place + 2
+    assert seen.refusal.index(reasons[place]) == WeightLoader.PERIOD * place + WeightLoader.VERDICT
 
 
 @settings(max_examples=25, deadline=None)
@@ -143,7 +144,7 @@ def test_an_image_in_the_middle_of_another(place, more):
     first, second, third = words_of(4), words_of(5), words_of(6)
     whole = sent(image_of(first))
     pause = [None] * (WeightLoader.VERDICT + 1)
-    seen = Seen([*whole, *pause, *sent(image_of(second))[:place], *[None] * more, *sent(image_of(third))])
+    seen = Seen([*whole, *pause, *sent(image_of(second)[:place]), *[None] * more, *sent(image_of(third))])
     assert seen.memories() == third and seen.end == (1, 0)
     begins = len(whole) + len(pause)
     assert seen.loaded[begins + 1] == 1 and seen.loaded[begins + 2] == 0
@@ -154,16 +155,23 @@ def test_a_refused_image_and_a_good_one():
     """The reason stays until another image begins, and what is behind a refused one is not looked at."""
     words, bad = words_of(7), bytearray(image_of(words_of(8)))
     bad[2] ^= 255
-    seen = Seen([*sent(bad), *[None] * 5, *sent(image_of(words)), (1, 0), (79, 0)])
+    seen = Seen([*sent(bad), *[None] * 5, *sent(image_of(words)), (1, 0), None, (79, 0)])
     assert seen.end == (1, 0) and seen.memories() == words
-    begins = len(bad) + 5
-    assert set(seen.refusal[4 : begins + 2]) == {Reason.MAGIC} and set(seen.refusal[begins + 2 :]) == {0}
+    begins = len(sent(bad)) + 5
+    assert set(seen.refusal[7 : begins + 2]) == {Reason.MAGIC} and set(seen.refusal[begins + 2 :]) == {0}
 
 
 def test_bytes_of_no_image():
     """Nothing happens without a first byte."""
-    seen = Seen([(byte, 0) for byte in image_of(words_of(9))])
+    seen = Seen([item and (item[0], 0) for item in sent(image_of(words_of(9)))])
     assert seen.end == (0, 0) and not seen.writes
+
+
+def test_a_byte_that_waits():
+    """One that is offered all the time is taken every other cycle."""
+    loader = WeightLoader(SHAPE, MEMORIES)
+    seen = trace_cycles(loader, [{"i.valid": 1, "i.payload.byte": MAGIC[0], "i.payload.first": 1}] + 9 * [{}], ["i.ready"])
+    assert [ready for ready, in seen] == 5 * [1, 0]
 
 
 def test_no_memories():

@@ -1,0 +1,66 @@
+# amaranth: UnusedElaboratable=no
+"""The check sum of any bytes against zlib's, its own bytes, and counters that are loaded and read byte by byte."""
+
+import random
+import zlib
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from organza_hw.link.counters import count_up, countdown
+from organza_hw.link.crc import Crc32
+from organza_sim.pysim import trace_cycles
+
+OFF = {"start": 0, "valid": 0, "turn": 0}
+
+
+def test_bytes_turns_and_a_new_beginning():
+    """A turn moves the next byte to the lowest place, four of them change nothing, and `start` wins."""
+    rng, octets, inputs, wanted = random.Random(0), b"", [], []
+    for _ in range(400):
+        byte, kind = rng.randrange(256), rng.choice(["valid"] * 6 + ["turn", "start", "nothing"])
+        known = zlib.crc32(octets)
+        if kind == "turn":
+            inputs += [OFF | {"turn": 1, "byte": byte}] * 4
+            wanted += [known >> 8 * k | known << 32 - 8 * k & 0xFFFFFFFF for k in range(4)]
+            continue
+        inputs.append(OFF | {"byte": byte} | ({} if kind == "nothing" else {kind: 1}))
+        if kind == "start":
+            inputs[-1]["valid"] = rng.randrange(2)
+        wanted.append(known)
+        octets = octets + bytes([byte]) if kind == "valid" else b"" if kind == "start" else octets
+    crc = Crc32()
+    assert [value for value, in trace_cycles(crc, inputs, ["sum"])] == wanted
+
+
+class Counters(wiring.Component):
+    """One that counts down and one that counts up, of 16 bits."""
+
+    def __init__(self):
+        ports = {"clear": In(1), "load": In(1), "step": In(1), "byte": In(8)}
+        super().__init__({**ports, "more": Out(1), "value": Out(16)})
+
+    def elaborate(self, platform):
+        m = Module()
+        ports = {name: getattr(self, name) for name in ("clear", "load", "step", "byte")}
+        m.d.comb += [self.more.eq(countdown(m, 16, **ports)), self.value.eq(count_up(m, 16, **ports))]
+        return m
+
+
+def test_counters():
+    rng, down, up, inputs, wanted = random.Random(1), 0, 0, [], []
+    for _ in range(600):
+        kind, byte = rng.choice(["clear", "step", "step", "step", "step", "load", "nothing"]), rng.choice([0, 0, 1, 2, 255])
+        inputs.append({name: int(name == kind) for name in ("clear", "load", "step")} | {"byte": byte})
+        wanted.append((down != 0 if kind == "step" else None, up))
+        if kind == "load":
+            down, up = (value >> 8 | byte << 8 for value in (down, up))
+        elif kind == "step":
+            down, up = (down - 1) % (1 << 16), (up + 1) % (1 << 16)
+        elif kind == "clear":
+            down = up = 0
+    seen = trace_cycles(Counters(), inputs, ["more", "value"])
+    assert [(None if flag is None else bool(more), value) for (flag, _), (more, value) in zip(wanted, seen, strict=True)] == [
+        (flag, value) for flag, value in wanted
+    ]
