@@ -49,7 +49,7 @@ class Accumulators(wiring.Component):
     tile : In(tile_layout), data of the tile, taken with `last`.
     o_valid : Out(1). o_sums : Out, as many as leave at once. o_chunk, o_pixel : Out, which channels and (first) pixel of the tile they
         belong to.
-    o_last : Out(1), final step of the tile. o_tile : Out(tile_layout).
+    o_last : Out(1), final step of the tile. o_tile : Out(tile_layout). o_load : Out(1), what leaves from the next cycle on is another tile.
     """
 
     valid: Signal
@@ -63,6 +63,7 @@ class Accumulators(wiring.Component):
     o_pixel: Signal
     o_last: Signal
     o_tile: data.View
+    o_load: Signal
 
     def __init__(self, *, bits, uses: Sequence[Use], tile_layout, instances=False):
         self.bits, self.uses, self.instances = bits, uses, instances
@@ -77,6 +78,7 @@ class Accumulators(wiring.Component):
             "o_pixel": Out(range(max(*(use.p for use in uses), 2))),
             "o_last": Out(1),
             "o_tile": Out(tile_layout),
+            "o_load": Out(1),
         })  # fmt: skip
 
     @staticmethod
@@ -113,7 +115,7 @@ class Accumulators(wiring.Component):
         shadow = Signal(data.ArrayLayout(signed(self.bits), len(sources)))
         running = Signal()
         # The shadow takes the sums out of their registers: behind the adders it would be too late in the cycle.
-        load, tile = Signal(), Signal.like(self.tile)
+        load, tile = self.o_load, Signal.like(self.tile)
         m.d.sync += [load.eq(self.valid & self.last), tile.eq(self.tile)]
         chunk_end, pixel_end, pixels = self._limits(m, load, tile)
         m.d.comb += [

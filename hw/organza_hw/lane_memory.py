@@ -72,14 +72,17 @@ class LaneMemory(wiring.Component):
         word = Signal(data.ArrayLayout(self.shape, self.lanes))
         enable = Signal(unsigned(self.lanes))
         carry = Signal(unsigned(self.lanes))  # lanes that belong to the next word
+        if self.width == 1:  # all lanes take the value, and one of them writes it: no rotation
+            m.d.comb += [lane.eq(self.w_data[0]) for lane in word]
         with m.Switch(self.w_offset):
             for offset in self.offsets:
                 with m.Case(offset):
                     for lane in range(self.lanes):
                         source = (lane - offset) % self.lanes
                         if source < self.width:
+                            if self.width > 1:
+                                m.d.comb += word[lane].eq(self.w_data[source])
                             m.d.comb += [
-                                word[lane].eq(self.w_data[source]),
                                 enable[lane].eq(self.w_en & (self.w_count > source)),
                                 carry[lane].eq(lane < offset),
                             ]

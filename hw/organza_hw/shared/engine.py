@@ -25,11 +25,11 @@ from organza_hw.rom import Rom
 from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
 from organza_hw.shared.sequencer import SharedSequencer
 from organza_hw.shared.tables import SharedTables
+from organza_hw.shared.tile_queue import TileQueue
 from organza_hw.shared.weights import SharedWeights, weights_latency
 from organza_hw.table import Table
 
 CONSTANTS = ("bias", "positive", "negative", "shift")  # of an output channel
-OPERAND_LATENCY = 2  # one register behind the choice of banks, one behind that of lanes
 LEAD = 3  # cycles before the completing write of a layer in which the sequencer hears of it: it reads as much later
 
 
@@ -37,15 +37,22 @@ def shared_term(shared: TimeSharing) -> Term:
     """Arithmetic of the lanes. Multipliers are placed where they are on the device, and the adders of many lanes elsewhere: a register
     more is between them."""
     term = term_of(shared.nodes[0].code, shared.layers[0].arithmetic)
-    if type(term).dots is Term.dots and term.product_latency > 1:
+    term.short = shared.short
+    if type(term).dots is Term.dots and term.product_latency > 1 and not shared.short:
         term.late = 1
     return term
+
+
+def operand_latency(shared: TimeSharing) -> int:
+    """Cycles from frames and lane words to the lanes: one register behind the choice of banks and one behind that of lanes, or one for
+    both."""
+    return 1 if shared.short else 2
 
 
 def shared_latency(shared: TimeSharing, schedule: Schedule) -> int:
     """Cycles from the last issue of a row of one of the layers to the write that completes the row."""
     return (
-        SharedSequencer.LATENCY + weights_latency(shared) + OPERAND_LATENCY + shared_term(shared).latency(shared.ti)
+        SharedSequencer.LATENCY + weights_latency(shared) + operand_latency(shared) + shared_term(shared).latency(shared.ti)
         + Accumulators.latency(schedule.drain) + Rom.LATENCY + unit_latency(shared) + (WRITE_LATENCY if schedule is not shared.layers[-1] else 0)
     )  # fmt: skip
 
@@ -89,6 +96,7 @@ class SharedEngine(wiring.Component):
             raise ValueError(f"{last.node.name}: n_out must be between E = {last.e} and {last.node.co}, not {n_out}")
         self.layout = FrameLayout(shared, n=n_in)
         self.weights = SharedWeights(shared, file=file)
+        self.weights.rom.early = shared.short
         self.term = shared_term(shared)
         self.bits = max(int(node.input.bits) for node in shared.nodes)
         signs = {bool(node.input.signed) for node in shared.nodes}
@@ -101,7 +109,7 @@ class SharedEngine(wiring.Component):
         self.frames = Frames(
             self.layout, bits=self.bits, input=wire_shape(first.input), e=self.inner_e,
             offsets={extra["offset"] for extra in inner},
-            straddle=any(extra["offset"] + extra["count"] > shared.ti for extra in inner),
+            straddle=any(extra["offset"] + extra["count"] > shared.ti for extra in inner), early=shared.short,
         )  # fmt: skip
         pixels = Columns(last.node.x.output, last.node.x.phases, last.g) if last.g > 1 else None
         written = [extra for _, extra in self._pieces if "inner" not in extra and extra["count"]]
@@ -119,6 +127,7 @@ class SharedEngine(wiring.Component):
         )  # fmt: skip
         self.constant_rom = Rom(
             width=max(self.constants.layout.size, 1), words=self.constants.words, file=file and f"{file}_constants.hex",
+            early=shared.short,
         )  # fmt: skip
         word = data.View(self.constants.layout, Signal(self.constants.layout.size))
         shapes: dict[str, Any] = {name: Shape.cast(self.constants.take(word, 0, name).shape()) for name in CONSTANTS}
@@ -126,7 +135,7 @@ class SharedEngine(wiring.Component):
         self.units = [
             EpilogueUnit(
                 epilogues[0], sum_bits=self.sum_bits, output=self.q_shape, **shapes, file=file and f"{file}_table.hex",
-                others=epilogues[1:],
+                others=epilogues[1:], early=shared.short,
             ) for _ in range(shared.e)
         ]  # fmt: skip
         super().__init__({
@@ -171,29 +180,35 @@ class SharedEngine(wiring.Component):
         wiring.connect(m, output.o, wiring.flipped(self.o))
         m.d.comb += [
             sequencer.taken.eq(frames.taken), frames.open.eq(sequencer.open), sequencer.unit_freed.eq(output.unit_freed),
-            frames.r_addr.eq(sequencer.frame_addr),
+            # The lane word may come later than the pixels: addresses wait for it, which have fewer bits than pixels.
+            frames.r_addr.eq(register(m, sequencer.frame_addr, stages=self.weights.latency - Frames.LATENCY)),
         ]  # fmt: skip
 
-        wait = self.weights.latency
-        activations, weights = self._operands(m, tables, sequencer)
+        activations, weights = self._short_operands(m, tables, sequencer) if shared.short else self._operands(m, tables, sequencer)
         sums = self._lanes(m, activations, weights)
-        issue = register(m, sequencer.issue, stages=wait + OPERAND_LATENCY + self.term.latency(shared.ti))
-        tile_layout = data.StructLayout(tables.tile_fields)
+        stages = self.weights.latency + operand_latency(shared) + self.term.latency(shared.ti)
+        wanted = {name: sequencer.issue[name] for name in ("valid", "first", "last", "layer")}
+        issue = Signal(data.StructLayout({name: value.shape() for name, value in wanted.items()}))
+        m.d.comb += [issue[name].eq(register(m, value, stages=stages)) for name, value in wanted.items()]
         m.submodules.accumulators = accumulators = Accumulators(
-            bits=self.dot_bits, uses=list(map(Use.of, shared.layers)), tile_layout=tile_layout, instances=self.instances
-        )
+            bits=self.dot_bits, uses=list(map(Use.of, shared.layers)), tile_layout=data.StructLayout({"layer": tables.layers}),
+            instances=self.instances,
+        )  # fmt: skip
+        # There may be a tile in every stage, and one at the accumulators' door.
+        m.submodules.tiles = tiles = TileQueue(data.StructLayout(tables.tile_fields), tiles=SharedSequencer.TILE_LEAD + stages + 2)
+        m.d.comb += [tiles.write.eq(sequencer.tile_last), tiles.tile.eq(sequencer.tile), tiles.read.eq(accumulators.o_load)]
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
-            accumulators.tile.eq(issue.tile), *(accumulators.sums[lane].eq(total) for lane, total in enumerate(sums)),
+            accumulators.tile.layer.eq(issue.layer), *(accumulators.sums[lane].eq(total) for lane, total in enumerate(sums)),
         ]  # fmt: skip
-        self._epilogue(m, tables, accumulators, sequencer)
+        self._epilogue(m, tables, accumulators, tiles.o_tile, sequencer)
         return m
 
     def _operands(self, m, tables, sequencer):
-        """Activations (C × Ti) and fields (C × Ti) of an issue, as late as weights and `OPERAND_LATENCY` take."""
+        """Activations (C × Ti) and fields (C × Ti) of an issue, as late as weights and `operand_latency` take."""
         shared, issue = self.shared, sequencer.issue
         read, mask, layer = (
-            register(m, value, stages=Frames.LATENCY) for value in (issue.read, issue.mask.as_value(), issue.tile.layer)
+            register(m, value, stages=self.weights.latency) for value in (issue.read, issue.mask.as_value(), issue.layer)
         )
         pixels = [[Signal(self.activation, name=f"pixel_{p}_{k}") for k in range(shared.ti)] for p in range(shared.p)]
         signs = Array(bool(node.input.signed) for node in shared.nodes)[layer]
@@ -209,22 +224,65 @@ class SharedEngine(wiring.Component):
                             if self.activation.width > self.bits:
                                 wire = Cat(wire, wire[-1] & signs)
                             m.d.sync += pixels[pixel][k].eq(Mux(mask[pixel], wire, 0))
-        late = self.weights.latency - Frames.LATENCY
-        held = [[register(m, value, stages=late) for value in pixel] for pixel in pixels]
-        layer = register(m, layer, stages=1 + late)
-        fields = register(m, self.weights.fields(m, sequencer.weight_addr))
-        bits = self.weights.field_bits
-        activations, weights = [], []
-        for lane in range(shared.c):
-            used = {n: divmod(lane, s.to) for n, s in enumerate(shared.layers) if lane < s.to * s.p}
-            activation, weight = [], []
-            for k in range(shared.ti):
-                activation.append(register(m, chosen(m, layer, {n: held[pixel][k] for n, (pixel, _) in used.items()})))
-                words = self._words(fields, bits, k, sorted({channel for _, channel in used.values()}))
+        layer = register(m, layer)
+        activations = [
+            [register(m, chosen(m, layer, {n: pixels[pixel][k] for n, (pixel, _) in used.items()})) for k in range(shared.ti)]
+            for used in self._uses
+        ]
+        return activations, self._lane_fields(m, layer, register(m, self.weights.fields(m, sequencer.weight_addr)))
+
+    def _short_operands(self, m, tables, sequencer):
+        """The same with one register: what each lane chooses is known before the pixels come."""
+        shared, issue, before = self.shared, sequencer.issue, self.weights.latency - 1
+        read, mask, layer = (register(m, value, stages=before) for value in (issue.read, issue.mask.as_value(), issue.layer))
+        signs = Array(bool(node.input.signed) for node in shared.nodes)[layer]
+        bits = [Array(Value.cast(word[k]) for word in self.frames.r_data) for k in range(shared.ti)]
+        masks = [mask[pixel] for pixel in range(shared.p)]
+        banks = [
+            self._table(m, read, [(turn + pixel * pitch) % self.layout.banks for turn, _, pitch in tables.reads])
+            for pixel in range(shared.p)
+        ]  # fmt: skip
+        made: dict[tuple[tuple[int, int], ...], list] = {}  # by what a lane has in every layer: many have the same
+        activations = []
+        for used in self._uses:
+            key = tuple((n, pixel) for n, (pixel, _) in used.items())
+            if key not in made:
+                bank = register(m, chosen(m, layer, {n: banks[pixel] for n, pixel in key}))
+                there = chosen(m, layer, {n: masks[pixel] for n, pixel in key})
+                exists, signed = register(m, there), register(m, there & signs)
+                made[key] = [register(m, self._value(values[bank], exists, signed)) for values in bits]
+            activations.append(made[key])
+        return activations, self._lane_fields(m, register(m, layer), self.weights.fields(m, sequencer.weight_addr))
+
+    def _value(self, bits, exists, signed):
+        """The activation of these bits, 0 if it does not exist."""
+        value = bits & exists.replicate(self.bits)
+        if self.activation.width > self.bits:
+            value = Cat(value, bits[-1] & signed)
+        return value.as_signed() if self.activation.signed else value
+
+    def _table(self, m, index, values):
+        """The one of these small numbers that `index` counts."""
+        made = Signal(range(max(*values, 1) + 1))
+        m.d.comb += made.eq(Array(values)[index])
+        return made
+
+    @cached_property
+    def _uses(self) -> list[dict[int, tuple[int, int]]]:
+        """Of every lane, by number of the layers that use it: pixel and output channel."""
+        layers = list(enumerate(self.shared.layers))
+        return [{n: divmod(lane, s.to) for n, s in layers if lane < s.to * s.p} for lane in range(self.shared.c)]
+
+    def _lane_fields(self, m, layer, fields):
+        """Fields (C × Ti) of a lane word, a cycle later."""
+        weights = []
+        for used in self._uses:
+            weight = []
+            for k in range(self.shared.ti):
+                words = self._words(fields, self.weights.field_bits, k, sorted({channel for _, channel in used.values()}))
                 weight.append(register(m, chosen(m, layer, {n: words[channel] for n, (_, channel) in used.items()})))
-            activations.append(activation)
             weights.append(weight)
-        return activations, weights
+        return weights
 
     def _words(self, fields, bits, k, channels):
         """By channel of a lane word: its field for input channel k."""
@@ -245,18 +303,18 @@ class SharedEngine(wiring.Component):
             )
         return sums
 
-    def _epilogue(self, m, tables, accumulators, sequencer):
+    def _epilogue(self, m, tables, accumulators, tile, sequencer):
         """Constants are read while the sums wait; what comes out goes to the frames, or to the output rows."""
         shared, frames, output = self.shared, self.frames, self.output
-        layers, tile = shared.layers, accumulators.o_tile
+        layers, number = shared.layers, accumulators.o_tile.layer
         m.submodules.places = places = Table(tables.places)
-        steps = Array(schedule.node.x.phases * schedule.g for schedule in layers)[tile.layer]
-        chunk_end = Array(schedule.chunks - 1 for schedule in layers)[tile.layer]
+        steps = Array(schedule.node.x.phases * schedule.g for schedule in layers)[number]
+        chunk_end = Array(schedule.chunks - 1 for schedule in layers)[number]
         behind = Signal(range(max(max(s.p * s.node.x.phases for s in layers), 2)))  # columns of the tile already passed
         start, final, done = Signal(range(max(shared.rows * output.unit_words, 2))), Signal(), Signal()  # start: of the output row
         m.d.comb += [
             self.constant_rom.addr.eq(tile.constant + accumulators.o_chunk),
-            final.eq(tile.layer == len(layers) - 1),
+            final.eq(number == len(layers) - 1),
             done.eq(accumulators.o_valid & accumulators.o_last & tile.done),
             places.index.eq(tile.place + behind),
         ]  # fmt: skip
@@ -271,17 +329,17 @@ class SharedEngine(wiring.Component):
             "exists": layers[-1].g, "final": 1, "done": 1, "layer": tables.layers, "bank": places.row.bank.shape(), "place": row.shape(),
         }))  # fmt: skip
         m.d.sync += [
-            step.exists.eq(exists), step.final.eq(final), step.done.eq(done), step.layer.eq(tile.layer),
+            step.exists.eq(exists), step.final.eq(final), step.done.eq(done), step.layer.eq(number),
             step.bank.eq(places.row.bank), step.place.eq(row + places.row.word),
         ]  # fmt: skip
         # The layer's number is at the units with the sums and the constants.
         step = register(m, step, stages=Rom.LATENCY - 1)
         sums = register(m, accumulators.o_sums, stages=Rom.LATENCY)
         word = data.View(self.constants.layout, self.constant_rom.data[: self.constants.layout.size])
-        for number, unit in enumerate(self.units):
-            m.submodules[f"unit{number}"] = unit
-            m.d.comb += [unit.sum.eq(sums[number]), unit.choice.eq(step.layer)]
-            m.d.comb += [getattr(unit, name).eq(self.constants.take(word, number, name)) for name in CONSTANTS]
+        for place, unit in enumerate(self.units):
+            m.submodules[f"unit{place}"] = unit
+            m.d.comb += [unit.sum.eq(sums[place]), unit.choice.eq(step.layer)]
+            m.d.comb += [getattr(unit, name).eq(self.constants.take(word, place, name)) for name in CONSTANTS]
         latency = self.units[0].latency
         address = Signal.like(step.place)
         m.d.sync += address.eq(step.place + word.word)

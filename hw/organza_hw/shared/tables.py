@@ -30,7 +30,6 @@ class SharedTables:
         self.rows, self.columns, self.descriptors, self.places = self._tables()
         self.layers = range(max(len(self.shared.layers), 2))
         self.tile_fields = {
-            "layer": self.layers,
             "done": 1,  # last of a row of the last layer, or of another layer
             "constant": range(max(sum(self.words_of(schedule) for schedule in self.shared.layers), 2)),
             "row": range(max(frames.bank_words, 2)),  # first word of the output row in the frames
