@@ -114,7 +114,8 @@ def signed_tree(m, activations, passes, negatives):
     for value, gate, negative in zip(activations, passes, negatives, strict=True):
         bits = (Value.cast(value).as_unsigned() & gate.replicate(shape.width)) ^ negative.replicate(shape.width)
         terms.append(register(m, bits.as_signed() if shape.signed else bits))
-    missing = _missing_ones(m, activations, negatives, signed_tree_latency(len(terms)) - 1)
+    # One register inside is enough: each more would hold bits that wait.
+    missing = register(m, _missing_ones(m, activations, negatives, 1), stages=signed_tree_latency(len(terms)) - 2)
     return register(m, add_tree(m, terms) + missing)
 
 
