@@ -107,6 +107,21 @@ class TimeSharing:
         return max(schedule.p for schedule in self.layers)
 
     @cached_property
+    def lane_uses(self) -> list[dict[int, tuple[int, int]]]:
+        """Of every lane, by number of the layers that use it: pixel and output channel.
+
+        Pixels lie as far apart as in the layer of the most channels, if there are lanes enough: fewer lanes change pixel or channel with
+        the layer.
+        """
+        made: list[dict[int, tuple[int, int]]] = [{} for _ in range(self.c)]
+        for number, schedule in enumerate(self.layers):
+            pitch = self.to if self.to * (schedule.p - 1) + schedule.to <= self.c else schedule.to
+            for pixel in range(schedule.p):
+                for channel in range(schedule.to):
+                    made[pixel * pitch + channel][number] = pixel, channel
+        return made
+
+    @cached_property
     def row_costs(self) -> list[list[int]]:
         """By layer: cycles of every row.
 

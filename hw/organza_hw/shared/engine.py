@@ -24,8 +24,8 @@ from organza_hw.output_rows import Columns, OutputRows
 from organza_hw.rom import Rom
 from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
 from organza_hw.shared.sequencer import SharedSequencer
+from organza_hw.shared.side_queue import SideQueue
 from organza_hw.shared.tables import SharedTables
-from organza_hw.shared.tile_queue import TileQueue
 from organza_hw.shared.weights import SharedWeights, weights_latency
 from organza_hw.table import Table
 
@@ -123,7 +123,7 @@ class SharedEngine(wiring.Component):
         joined = Epilogue(**columns, low=0, high=0)
         self.constants = Constants(
             joined, e=shared.e, chunks=[channels for channels, _ in self._pieces],
-            extra=[{name: extra[name] for name in ("word", "offset", "count")} for _, extra in self._pieces],
+            extra=[{name: extra[name] for name in self._places} for _, extra in self._pieces],
         )  # fmt: skip
         self.constant_rom = Rom(
             width=max(self.constants.layout.size, 1), words=self.constants.words, file=file and f"{file}_constants.hex",
@@ -143,6 +143,12 @@ class SharedEngine(wiring.Component):
             "o": Out(joint_signature(wire_shape(last.node.output), n_out)),
             "error": Out(1),
         })  # fmt: skip
+
+    @cached_property
+    def _places(self) -> list[str]:
+        """What a word of constants says of where its channels go: what is not the same in all of them."""
+        counts = {extra["count"] for _, extra in self._pieces}
+        return ["word", "offset", "count"] if len(counts) > 1 else ["word", "offset"]
 
     @cached_property
     def _pieces(self) -> list[tuple[list[int], dict]]:
@@ -191,17 +197,17 @@ class SharedEngine(wiring.Component):
         issue = Signal(data.StructLayout({name: value.shape() for name, value in wanted.items()}))
         m.d.comb += [issue[name].eq(register(m, value, stages=stages)) for name, value in wanted.items()]
         m.submodules.accumulators = accumulators = Accumulators(
-            bits=self.dot_bits, uses=list(map(Use.of, shared.layers)), tile_layout=data.StructLayout({"layer": tables.layers}),
+            bits=self.dot_bits, uses=Use.of_shared(shared), tile_layout=data.StructLayout({"layer": tables.layers}),
             instances=self.instances,
         )  # fmt: skip
         # There may be a tile in every stage, and one at the accumulators' door.
-        m.submodules.tiles = tiles = TileQueue(data.StructLayout(tables.tile_fields), tiles=SharedSequencer.TILE_LEAD + stages + 2)
-        m.d.comb += [tiles.write.eq(sequencer.tile_last), tiles.tile.eq(sequencer.tile), tiles.read.eq(accumulators.o_load)]
+        m.submodules.tiles = tiles = SideQueue(data.StructLayout(tables.tile_fields), words=SharedSequencer.TILE_LEAD + stages + 2)
+        m.d.comb += [tiles.write.eq(sequencer.tile_last), tiles.i.eq(sequencer.tile), tiles.read.eq(accumulators.o_load)]
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
             accumulators.tile.layer.eq(issue.layer), *(accumulators.sums[lane].eq(total) for lane, total in enumerate(sums)),
         ]  # fmt: skip
-        self._epilogue(m, tables, accumulators, tiles.o_tile, sequencer)
+        self._epilogue(m, tables, accumulators, tiles.o, sequencer)
         return m
 
     def _operands(self, m, tables, sequencer):
@@ -227,9 +233,10 @@ class SharedEngine(wiring.Component):
         layer = register(m, layer)
         activations = [
             [register(m, chosen(m, layer, {n: pixels[pixel][k] for n, (pixel, _) in used.items()})) for k in range(shared.ti)]
-            for used in self._uses
+            for used in shared.lane_uses
         ]
-        return activations, self._lane_fields(m, layer, register(m, self.weights.fields(m, sequencer.weight_addr)))
+        fields = self._lane_fields(m, layer, register(m, self.weights.fields(m, sequencer.weight_addr)))
+        return activations, [[register(m, field) for field in word] for word in fields]
 
     def _short_operands(self, m, tables, sequencer):
         """The same with one register: what each lane chooses is known before the pixels come."""
@@ -244,7 +251,7 @@ class SharedEngine(wiring.Component):
         ]  # fmt: skip
         made: dict[tuple[tuple[int, int], ...], list] = {}  # by what a lane has in every layer: many have the same
         activations = []
-        for used in self._uses:
+        for used in shared.lane_uses:
             key = tuple((n, pixel) for n, (pixel, _) in used.items())
             if key not in made:
                 bank = register(m, chosen(m, layer, {n: banks[pixel] for n, pixel in key}))
@@ -252,7 +259,11 @@ class SharedEngine(wiring.Component):
                 exists, signed = register(m, there), register(m, there & signs)
                 made[key] = [register(m, self._value(values[bank], exists, signed)) for values in bits]
             activations.append(made[key])
-        return activations, self._lane_fields(m, register(m, layer), self.weights.fields(m, sequencer.weight_addr))
+        if all(len({channel for _, channel in used.values()}) == 1 for used in shared.lane_uses):
+            # Without a choice behind the memory the register is in front of it.
+            return activations, self._lane_fields(m, layer, self.weights.fields(m, register(m, sequencer.weight_addr)))
+        fields = self._lane_fields(m, register(m, layer), self.weights.fields(m, sequencer.weight_addr))
+        return activations, [[register(m, field) for field in word] for word in fields]
 
     def _value(self, bits, exists, signed):
         """The activation of these bits, 0 if it does not exist."""
@@ -267,20 +278,14 @@ class SharedEngine(wiring.Component):
         m.d.comb += made.eq(Array(values)[index])
         return made
 
-    @cached_property
-    def _uses(self) -> list[dict[int, tuple[int, int]]]:
-        """Of every lane, by number of the layers that use it: pixel and output channel."""
-        layers = list(enumerate(self.shared.layers))
-        return [{n: divmod(lane, s.to) for n, s in layers if lane < s.to * s.p} for lane in range(self.shared.c)]
-
     def _lane_fields(self, m, layer, fields):
-        """Fields (C × Ti) of a lane word, a cycle later."""
+        """Fields (C × Ti) out of those of a lane word."""
         weights = []
-        for used in self._uses:
+        for used in self.shared.lane_uses:
             weight = []
             for k in range(self.shared.ti):
                 words = self._words(fields, self.weights.field_bits, k, sorted({channel for _, channel in used.values()}))
-                weight.append(register(m, chosen(m, layer, {n: words[channel] for n, (_, channel) in used.items()})))
+                weight.append(chosen(m, layer, {n: words[channel] for n, (_, channel) in used.items()}))
             weights.append(weight)
         return weights
 
@@ -308,7 +313,7 @@ class SharedEngine(wiring.Component):
         shared, frames, output = self.shared, self.frames, self.output
         layers, number = shared.layers, accumulators.o_tile.layer
         m.submodules.places = places = Table(tables.places)
-        steps = Array(schedule.node.x.phases * schedule.g for schedule in layers)[number]
+        advance = Array(schedule.node.x.phases * schedule.g for schedule in layers)[number]
         chunk_end = Array(schedule.chunks - 1 for schedule in layers)[number]
         behind = Signal(range(max(max(s.p * s.node.x.phases for s in layers), 2)))  # columns of the tile already passed
         start, final, done = Signal(range(max(shared.rows * output.unit_words, 2))), Signal(), Signal()  # start: of the output row
@@ -319,7 +324,7 @@ class SharedEngine(wiring.Component):
             places.index.eq(tile.place + behind),
         ]  # fmt: skip
         with m.If(accumulators.o_valid & (accumulators.o_chunk == chunk_end)):
-            m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + steps))
+            m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + advance))
         with m.If(done & final):
             m.d.sync += start.eq(Mux(start == (shared.rows - 1) * output.unit_words, 0, start + output.unit_words))
         exists = Cat(accumulators.o_valid & (accumulators.o_pixel + k < tile.pixels) for k in range(layers[-1].g))
@@ -341,18 +346,21 @@ class SharedEngine(wiring.Component):
             m.d.comb += [unit.sum.eq(sums[place]), unit.choice.eq(step.layer)]
             m.d.comb += [getattr(unit, name).eq(self.constants.take(word, place, name)) for name in CONSTANTS]
         latency = self.units[0].latency
-        address = Signal.like(step.place)
-        m.d.sync += address.eq(step.place + word.word)
-        address = register(m, address, stages=latency - 1)
-        offset, count = register(m, word.offset, stages=latency), register(m, word.count, stages=latency)
+        # Where a step goes waits until it is through the units.
+        count = word.count if "count" in self._places else Const(self._pieces[0][1]["count"])
+        where = {"final": step.final, "bank": step.bank, "address": step.place + word.word, "offset": word.offset, "count": count}
+        shapes = {name: value.shape() for name, value in where.items()} | {"address": step.place.shape()}
+        m.submodules.steps = steps = SideQueue(data.StructLayout(shapes), words=latency + 1)
+        soon = register(m, step.exists, stages=latency - 1)
+        m.d.comb += [steps.write.eq(step.exists.any()), steps.read.eq(soon.any()), *(steps.i[name].eq(value) for name, value in where.items())]
+        exists, place = register(m, soon), steps.o
         # A layer is complete when its last step is written; the sequencer hears of it before.
         m.d.comb += sequencer.written.eq(register(m, step.done & ~step.final, stages=latency + WRITE_LATENCY - LEAD))
-        step = register(m, step, stages=latency)
         m.d.comb += [
-            frames.w_en.eq(step.exists[0] & ~step.final), frames.w_bank.eq(step.bank), frames.w_addr.eq(address),
-            frames.w_offset.eq(offset), frames.w_count.eq(count),
-            output.w_en.eq(Mux(step.final, step.exists, 0)), output.w_addr.eq(address), output.w_offset.eq(offset), output.w_count.eq(count),
-            output.w_last.eq(step.done & step.final),
+            frames.w_en.eq(exists[0] & ~place.final), frames.w_bank.eq(place.bank), frames.w_addr.eq(place.address),
+            frames.w_offset.eq(place.offset), frames.w_count.eq(place.count),
+            output.w_en.eq(Mux(place.final, exists, 0)), output.w_addr.eq(place.address), output.w_offset.eq(place.offset),
+            output.w_count.eq(place.count), output.w_last.eq(register(m, step.done & step.final, stages=latency)),
             *(frames.w_data[k].eq(self.units[k].q) for k in range(self.inner_e)),
             *(output.w_data[k].eq(self.units[k].q) for k in range(layers[-1].e * layers[-1].g)),
         ]  # fmt: skip
