@@ -76,7 +76,7 @@ def build(
     ] = "plain",
     share: Annotated[
         str | None,
-        typer.Option(help="Layers on one engine, one after the other: all, 8x16 for all on Ti×C lanes, or layer0..layer2=8x16."),
+        typer.Option(help="Layers on one engine, one after the other: all, 8x16 for all on Ti×C lanes, layer0..layer2=8x16; more in docs/hardware.md."),
     ] = None,
     loadable: Annotated[
         str | None,
