@@ -174,7 +174,7 @@ def test_wrong_requests(text, message):
         parse_shares(text, tiny_program(), 8)
 
 
-@pytest.mark.parametrize(("text", "most", "pipeline"), [("3x6/2x3", (2, 3), "deep"), ("3x6/short", None, "short"), ("3x6 / 2x1 / short", (2, 1), "short")])
+@pytest.mark.parametrize(("text", "most", "pipeline"), [("3x6/2x2", (2, 2), "deep"), ("3x6/short", None, "short"), ("3x6 / 2x1 / short", (2, 1), "short")])
 def test_requests(text, most, pipeline):
     program = tiny_program()
     (chosen,) = parse_shares(text, program, 18)

@@ -13,7 +13,6 @@ from organza.epilogue import Epilogue
 from organza.schedule import Schedule
 from organza.time_sharing import TimeSharing
 from organza_hw.accumulators import Accumulators, Use
-from organza_hw.choice import chosen
 from organza_hw.codes import term_of
 from organza_hw.codes.term import Term
 from organza_hw.epilogue import Constants, EpilogueUnit
@@ -23,6 +22,7 @@ from organza_hw.lanes.dot import register
 from organza_hw.output_rows import Columns, OutputRows
 from organza_hw.rom import Rom
 from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
+from organza_hw.shared.operands import operand_latency, operands
 from organza_hw.shared.sequencer import SharedSequencer
 from organza_hw.shared.side_queue import SideQueue
 from organza_hw.shared.tables import SharedTables
@@ -41,12 +41,6 @@ def shared_term(shared: TimeSharing) -> Term:
     if type(term).dots is Term.dots and term.product_latency > 1 and not shared.short:
         term.late = 1
     return term
-
-
-def operand_latency(shared: TimeSharing) -> int:
-    """Cycles from frames and lane words to the lanes: one register behind the choice of banks and one behind that of lanes, or one for
-    both."""
-    return 1 if shared.short else 2
 
 
 def shared_latency(shared: TimeSharing, schedule: Schedule) -> int:
@@ -190,7 +184,7 @@ class SharedEngine(wiring.Component):
             frames.r_addr.eq(register(m, sequencer.frame_addr, stages=self.weights.latency - Frames.LATENCY)),
         ]  # fmt: skip
 
-        activations, weights = self._short_operands(m, tables, sequencer) if shared.short else self._operands(m, tables, sequencer)
+        activations, weights = operands(m, self, tables, sequencer)
         sums = self._lanes(m, activations, weights)
         stages = self.weights.latency + operand_latency(shared) + self.term.latency(shared.ti)
         wanted = {name: sequencer.issue[name] for name in ("valid", "first", "last", "layer")}
@@ -210,93 +204,6 @@ class SharedEngine(wiring.Component):
         self._epilogue(m, tables, accumulators, tiles.o, sequencer)
         return m
 
-    def _operands(self, m, tables, sequencer):
-        """Activations (C × Ti) and fields (C × Ti) of an issue, as late as weights and `operand_latency` take."""
-        shared, issue = self.shared, sequencer.issue
-        read, mask, layer = (
-            register(m, value, stages=self.weights.latency) for value in (issue.read, issue.mask.as_value(), issue.layer)
-        )
-        pixels = [[Signal(self.activation, name=f"pixel_{p}_{k}") for k in range(shared.ti)] for p in range(shared.p)]
-        signs = Array(bool(node.input.signed) for node in shared.nodes)[layer]
-        # What does not exist is zero, also in a tile that has no tap and reads nothing.
-        m.d.sync += [value.eq(0) for pixel in pixels for value in pixel]
-        with m.Switch(read):
-            for number, (turn, p, pitch) in enumerate(tables.reads):
-                with m.Case(number):
-                    for pixel in range(p):
-                        bank = self.frames.r_data[(turn + pixel * pitch) % self.layout.banks]
-                        for k in range(shared.ti):
-                            wire = bank[k]
-                            if self.activation.width > self.bits:
-                                wire = Cat(wire, wire[-1] & signs)
-                            m.d.sync += pixels[pixel][k].eq(Mux(mask[pixel], wire, 0))
-        layer = register(m, layer)
-        activations = [
-            [register(m, chosen(m, layer, {n: pixels[pixel][k] for n, (pixel, _) in used.items()})) for k in range(shared.ti)]
-            for used in shared.lane_uses
-        ]
-        fields = self._lane_fields(m, layer, register(m, self.weights.fields(m, sequencer.weight_addr)))
-        return activations, [[register(m, field) for field in word] for word in fields]
-
-    def _short_operands(self, m, tables, sequencer):
-        """The same with one register: what each lane chooses is known before the pixels come."""
-        shared, issue, before = self.shared, sequencer.issue, self.weights.latency - 1
-        read, mask, layer = (register(m, value, stages=before) for value in (issue.read, issue.mask.as_value(), issue.layer))
-        signs = Array(bool(node.input.signed) for node in shared.nodes)[layer]
-        bits = [Array(Value.cast(word[k]) for word in self.frames.r_data) for k in range(shared.ti)]
-        masks = [mask[pixel] for pixel in range(shared.p)]
-        banks = [
-            self._table(m, read, [(turn + pixel * pitch) % self.layout.banks for turn, _, pitch in tables.reads])
-            for pixel in range(shared.p)
-        ]  # fmt: skip
-        made: dict[tuple[tuple[int, int], ...], list] = {}  # by what a lane has in every layer: many have the same
-        activations = []
-        for used in shared.lane_uses:
-            key = tuple((n, pixel) for n, (pixel, _) in used.items())
-            if key not in made:
-                bank = register(m, chosen(m, layer, {n: banks[pixel] for n, pixel in key}))
-                there = chosen(m, layer, {n: masks[pixel] for n, pixel in key})
-                exists, signed = register(m, there), register(m, there & signs)
-                made[key] = [register(m, self._value(values[bank], exists, signed)) for values in bits]
-            activations.append(made[key])
-        if all(len({channel for _, channel in used.values()}) == 1 for used in shared.lane_uses):
-            # Without a choice behind the memory the register is in front of it.
-            return activations, self._lane_fields(m, layer, self.weights.fields(m, register(m, sequencer.weight_addr)))
-        fields = self._lane_fields(m, register(m, layer), self.weights.fields(m, sequencer.weight_addr))
-        return activations, [[register(m, field) for field in word] for word in fields]
-
-    def _value(self, bits, exists, signed):
-        """The activation of these bits, 0 if it does not exist."""
-        value = bits & exists.replicate(self.bits)
-        if self.activation.width > self.bits:
-            value = Cat(value, bits[-1] & signed)
-        return value.as_signed() if self.activation.signed else value
-
-    def _table(self, m, index, values):
-        """The one of these small numbers that `index` counts."""
-        made = Signal(range(max(*values, 1) + 1))
-        m.d.comb += made.eq(Array(values)[index])
-        return made
-
-    def _lane_fields(self, m, layer, fields):
-        """Fields (C × Ti) out of those of a lane word."""
-        weights = []
-        for used in self.shared.lane_uses:
-            weight = []
-            for k in range(self.shared.ti):
-                words = self._words(fields, self.weights.field_bits, k, sorted({channel for _, channel in used.values()}))
-                weight.append(chosen(m, layer, {n: words[channel] for n, (_, channel) in used.items()}))
-            weights.append(weight)
-        return weights
-
-    def _words(self, fields, bits, k, channels):
-        """By channel of a lane word: its field for input channel k."""
-        made = {}
-        for channel in channels:
-            field = fields[bits * (channel * self.shared.ti + k) :][:bits]
-            made[channel] = field.as_signed() if Shape.cast(self.term.field_shape).signed else field
-        return made
-
     def _lanes(self, m, activations, weights):
         """C sums. Lanes that have the same pixel in every layer are handed to the term together: it may share what they share."""
         shared = self.shared
@@ -313,23 +220,41 @@ class SharedEngine(wiring.Component):
         shared, frames, output = self.shared, self.frames, self.output
         layers, number = shared.layers, accumulators.o_tile.layer
         m.submodules.places = places = Table(tables.places)
-        advance = Array(schedule.node.x.phases * schedule.g for schedule in layers)[number]
-        chunk_end = Array(schedule.chunks - 1 for schedule in layers)[number]
         behind = Signal(range(max(max(s.p * s.node.x.phases for s in layers), 2)))  # columns of the tile already passed
         start, final, done = Signal(range(max(shared.rows * output.unit_words, 2))), Signal(), Signal()  # start: of the output row
+        leaves = Signal()  # the tile's last step
+        # Tiles come in the order of rows, channels, columns, and say where one of these ends.
+        constants, inner_rows = tables.constants, tables.output_rows
+        constant = Signal(range(max(len(self.constants.words), 2)))  # first of the tile
+        inner = Signal(range(max(self.layout.bank_words, 2)), init=inner_rows[0][0])  # first word of the output row in the frames
+
+        def by_layer(values):
+            return Array(values)[number]
+
+        def following(values):
+            return [*values[1:], values[0]]
+
         m.d.comb += [
-            self.constant_rom.addr.eq(tile.constant + accumulators.o_chunk),
+            self.constant_rom.addr.eq(constant + accumulators.o_chunk),
             final.eq(number == len(layers) - 1),
-            done.eq(accumulators.o_valid & accumulators.o_last & tile.done),
+            leaves.eq(accumulators.o_valid & accumulators.o_last), done.eq(leaves & Mux(final, tile.row_end, tile.end)),
             places.index.eq(tile.place + behind),
         ]  # fmt: skip
-        with m.If(accumulators.o_valid & (accumulators.o_chunk == chunk_end)):
+        with m.If(accumulators.o_valid & (accumulators.o_chunk == by_layer(schedule.chunks - 1 for schedule in layers))):
+            advance = by_layer(schedule.node.x.phases * schedule.g for schedule in layers)
             m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + advance))
         with m.If(done & final):
             m.d.sync += start.eq(Mux(start == (shared.rows - 1) * output.unit_words, 0, start + output.unit_words))
         exists = Cat(accumulators.o_valid & (accumulators.o_pixel + k < tile.pixels) for k in range(layers[-1].g))
         row = Signal(range(max(self.layout.bank_words, shared.rows * output.unit_words, 2)))
-        m.d.comb += row.eq(Mux(final, start, tile.row))
+        m.d.comb += row.eq(Mux(final, start, inner))
+        with m.If(leaves):
+            with m.If(tile.column_end):
+                m.d.sync += constant.eq(constant + by_layer(schedule.chunks for schedule in layers))
+            with m.If(tile.row_end):
+                m.d.sync += [constant.eq(by_layer(constants)), inner.eq(inner + by_layer(step for _, step in inner_rows))]
+            with m.If(tile.end):
+                m.d.sync += [constant.eq(by_layer(following(constants))), inner.eq(by_layer(following([base for base, _ in inner_rows])))]
         step = Signal(data.StructLayout({
             "exists": layers[-1].g, "final": 1, "done": 1, "layer": tables.layers, "bank": places.row.bank.shape(), "place": row.shape(),
         }))  # fmt: skip

@@ -64,7 +64,7 @@ class SharedSequencer(wiring.Component):
         column_at, column_start = Signal.like(column_table.index), Signal.like(column_table.index)
         number = Signal(range(max(tables.most_channels, 2)))
         tile = Signal(range(max(max(d["tiles"] for d in tables.descriptors) + 1, 2)))
-        weight, constant = Signal.like(self.weight_addr), Signal.like(self.tile.constant)
+        weight = Signal.like(self.weight_addr)
         layer_at = Signal.like(self.issue.layer)
         m.d.sync += layer.eq(layer_table.row)
         m.d.comb += [
@@ -109,7 +109,7 @@ class SharedSequencer(wiring.Component):
         with m.If(settle == 1):
             m.d.sync += [
                 row_at.eq(layer.rows), row_start.eq(layer.rows), column_at.eq(layer.columns), column_start.eq(layer.columns),
-                weight.eq(layer.weights), constant.eq(layer.constants), tile.eq(0), number.eq(0),
+                weight.eq(layer.weights), tile.eq(0), number.eq(0),
             ]  # fmt: skip
         with m.If(fire):
             m.d.sync += [begin_row.eq(row_end), begin_layer.eq(end), first.eq(last)]
@@ -122,11 +122,9 @@ class SharedSequencer(wiring.Component):
             with m.Else():
                 m.d.sync += [number.eq(0), column_at.eq(column.next), column_start.eq(column.next), row_at.eq(row_start)]
             with m.If(column_end):
-                m.d.sync += [constant.eq(constant + layer.chunks), weight.eq(weight + layer.tile_step), tile.eq(tile + 1)]
+                m.d.sync += [weight.eq(weight + layer.tile_step), tile.eq(tile + 1)]
             with m.If(row_end):
-                m.d.sync += [
-                    constant.eq(layer.constants), weight.eq(layer.weights), tile.eq(0), row_at.eq(row.next), row_start.eq(row.next),
-                ]  # fmt: skip
+                m.d.sync += [weight.eq(layer.weights), tile.eq(0), row_at.eq(row.next), row_start.eq(row.next)]
             with m.If(end):
                 m.d.sync += [settle.eq(IMAGE_GAP), wait.eq(~layer.final), layer_at.eq(Mux(layer.final, 0, layer_at + 1))]
         self._addresses(m, fire, row, column, number, weight)
@@ -136,8 +134,8 @@ class SharedSequencer(wiring.Component):
         m.d.sync += [
             one.valid.eq(fire), one.first.eq(first), one.last.eq(last), one.read.eq(column.read),
             one.mask.eq(Mux(none, 0, column.mask.as_value())),
-            one.layer.eq(layer_at), self.tile.done.eq(Mux(layer.final, row_end, end)), self.tile.constant.eq(constant),
-            self.tile.row.eq(row.place), self.tile.place.eq(column.place), self.tile.pixels.eq(column.pixels),
+            one.layer.eq(layer_at), self.tile.column_end.eq(column_end), self.tile.row_end.eq(row_end), self.tile.end.eq(end),
+            self.tile.place.eq(column.place), self.tile.pixels.eq(column.pixels),
             two.eq(one), self.issue.eq(two),
         ]  # fmt: skip
         return m
