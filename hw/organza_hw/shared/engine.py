@@ -22,7 +22,7 @@ from organza_hw.lanes.dot import register
 from organza_hw.output_rows import Columns, OutputRows
 from organza_hw.rom import Rom
 from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
-from organza_hw.shared.operands import operand_latency, operands
+from organza_hw.shared.operands import operand_latency, operands, sums_of_pixels
 from organza_hw.shared.sequencer import SharedSequencer
 from organza_hw.shared.side_queue import SideQueue
 from organza_hw.shared.tables import SharedTables
@@ -185,8 +185,8 @@ class SharedEngine(wiring.Component):
         ]  # fmt: skip
 
         activations, weights = operands(m, self, tables, sequencer)
-        sums = self._lanes(m, activations, weights)
         stages = self.weights.latency + operand_latency(shared) + self.term.latency(shared.ti)
+        sums = sums_of_pixels(m, self, tables, sequencer, self._lanes(m, activations, weights), stages=stages)
         wanted = {name: sequencer.issue[name] for name in ("valid", "first", "last", "layer")}
         issue = Signal(data.StructLayout({name: value.shape() for name, value in wanted.items()}))
         m.d.comb += [issue[name].eq(register(m, value, stages=stages)) for name, value in wanted.items()]

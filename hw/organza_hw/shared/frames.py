@@ -16,6 +16,14 @@ from organza_hw.row_buffer import RingLayout, row_writes
 WRITE_LATENCY = 1  # all banks take the same values, wherever they lie
 
 
+def frame_banks(shared: TimeSharing) -> int:
+    """The fewest banks in which all pixel lanes of any layer read different ones."""
+    banks = shared.p
+    while any(math.gcd(banks, schedule.node.x.pitch) != 1 for schedule in shared.layers if schedule.p > 1):
+        banks += 1
+    return banks
+
+
 class FrameLayout:
     """Where channel c of pixel x of row r of every layer's input lies.
 
@@ -29,10 +37,7 @@ class FrameLayout:
 
     def __init__(self, shared: TimeSharing, *, n: int):
         self.shared, self.n = shared, n
-        wide = [schedule for schedule in shared.layers if schedule.p > 1]
-        self.banks = shared.p
-        while any(math.gcd(self.banks, schedule.node.x.pitch) != 1 for schedule in wide):
-            self.banks += 1
+        self.banks = frame_banks(shared)
         self.rings = [
             RingLayout(schedule, n=min(n, schedule.node.ci), depth=schedule.node.y.size, banks=self.banks) for schedule in shared.layers
         ]
