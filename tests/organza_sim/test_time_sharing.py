@@ -17,6 +17,7 @@ from organza.plan import dump_plan, load_plan
 from organza.program_file import program_hash
 from organza.schedule import Schedule
 from organza.time_sharing import PIPELINES, TimeSharing, check_shareable
+from organza_hw.shared.operands import by_bank
 from organza_sim.api import build
 from organza_sim.cycles import simulate_cycles
 from organza_sim.planner import plan_program
@@ -81,6 +82,7 @@ def test_what_the_random_chains_cover():
     assert any(len({layer.node.input.signed for layer in engine.layers}) == 2 for engine in engines)
     assert any(len({(layer.to, layer.p) for layer in engine.layers}) > 1 for engine in engines)
     assert any(layer.node.x.down > 1 and layer.p > 1 for layer in layers) and any(layer.visit.waits for layer in layers)
+    assert any(by_bank(engine) and engine.p > 1 for engine in engines) and any(engine.short and not by_bank(engine) for engine in engines)
     tables = [[layer.node.epilogue.table is not None for layer in engine.layers] for engine in engines]
     assert any(any(found) and not all(found) for found in tables)
 
