@@ -12,6 +12,8 @@ from organza.schedule import Schedule
 from organza.time_sharing import OUTPUT_ROWS, PIPELINES, TimeSharing, check_shareable
 from organza_sim.tilings import lanes_of_layers, tilings_of_ti
 
+UNIT_SLACK = 0.001  # of cycles, for a smaller epilogue in a short pipeline
+
 
 @dataclass(frozen=True)
 class Share:
@@ -33,7 +35,8 @@ def share(
     nodes: Sequence[Convolve], ti: int, c: int, *, arithmetic: str = "", rows: int = OUTPUT_ROWS, most: tuple[int, int] | None = None,
     pipeline: str = PIPELINES[0],
 ) -> TimeSharing:
-    """The fastest engine of at most Ti × C lanes for these layers, with the fewest epilogue units that keep it so.
+    """The fastest engine of at most Ti × C lanes for these layers, with the fewest epilogue units that keep it so; in a short pipeline,
+    which is for small devices, with the fewest that cost at most `UNIT_SLACK` of its cycles.
 
     rows : of the output that can wait. most, pipeline : see `Share`.
 
@@ -56,7 +59,8 @@ def share(
 
     units = min(ti, max(to for to, _ in chosen))
     best = engine(units)
-    return next((found for e in range(1, units) if (found := engine(e)).cycles <= best.cycles), best)
+    most_cycles = best.cycles * (1 + UNIT_SLACK) if best.short else best.cycles
+    return next((found for e in range(1, units) if (found := engine(e)).cycles <= most_cycles), best)
 
 
 def fastest_share(program: Program, lanes: int, *, arithmetic: str = "") -> Share:

@@ -20,10 +20,11 @@ from organza.time_sharing import PIPELINES, TimeSharing, check_shareable
 from organza_hw.shared.operands import by_bank
 from organza_sim.api import build
 from organza_sim.cycles import simulate_cycles
+from organza_sim.designs import ternary_shape
 from organza_sim.planner import plan_program
 from organza_sim.pysim import simulate_pipeline
 from organza_sim.serial_board import serial_board
-from organza_sim.sharing import Share, parse_shares, share
+from organza_sim.sharing import UNIT_SLACK, Share, parse_shares, share
 from organza_sim.verify import verify
 from tests.organza_sim.layer_cases import Case
 from tests.shared_engines import shared_case
@@ -184,6 +185,12 @@ def test_requests(text, most, pipeline):
     (engine,) = plan_program(program, 18, shares=(chosen,)).works(program)
     assert engine.pipeline == pipeline
     assert most is None or (engine.to <= most[0] and engine.p <= most[1] < share(program.nodes, 3, 6).p)
+
+
+def test_a_short_pipeline_has_few_epilogue_units():
+    deep, short = (share(ternary_shape().nodes, 16, 4, most=(2, 2), pipeline=pipeline) for pipeline in PIPELINES)
+    assert (deep.e, short.e) == (2, 1) and deep.cycles < short.cycles <= deep.cycles * (1 + UNIT_SLACK)
+    assert [(layer.to, layer.p) for layer in short.layers] == [(2, 1), (2, 2), (2, 2), (1, 2)]
 
 
 def test_lanes_that_layers_use_alike():

@@ -137,7 +137,7 @@ class Frames(wiring.Component):
         for number in range(layout.banks):
             m.submodules[f"bank{number}"] = ram = LaneMemory(
                 shape=unsigned(self.bits), depth=layout.bank_words, lanes=first.lanes, width=self.width,
-                offsets=self.offsets, straddle=self.straddle, late=WRITE_LATENCY,
+                offsets=self.offsets, straddle=self.straddle, late=WRITE_LATENCY, spread=True,
             )  # fmt: skip
             m.d.comb += [
                 ram.w_en.eq(Mux(self.w_en, self.w_bank == number, writes.bank == number)),
