@@ -11,7 +11,7 @@ from organza.loadable import loadable
 from organza.plan import JointPlan, Plan, Work, schedules_of
 from organza.program import Program
 from organza.schedule import Schedule
-from organza.time_sharing import TimeSharing
+from organza.time_sharing import PIPELINES, TimeSharing
 from tests.organza_sim.layer_cases import Case
 from tests.plans import plan_of, random_schedule
 from tests.strategies import random_input, random_program
@@ -37,8 +37,9 @@ def random_sharing(rng: np.random.Generator, nodes) -> TimeSharing:
     layers = [replace(layer, e=min(units, layer.to)) for layer in layers[:-1]] + [replace(last, e=min(units // g, last.to), g=g)]
     rows = int(rng.integers(2, max(last.node.y.output, 2) + 1))
     return TimeSharing(
-        layers=tuple(layers), c=max(layer.to * layer.p for layer in layers), e=max(layer.e * layer.g for layer in layers), rows=rows
-    )
+        layers=tuple(layers), c=max(layer.to * layer.p for layer in layers), e=max(layer.e * layer.g for layer in layers), rows=rows,
+        pipeline=str(rng.choice(PIPELINES)),
+    )  # fmt: skip
 
 
 def plan_of_works(rng: np.random.Generator, program: Program, works: list[Work]) -> Plan:

@@ -8,22 +8,40 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.schedule import Schedule, ceil_div
+from organza.time_sharing import TimeSharing
 from organza_hw.choice import chosen
 from organza_hw.lanes.carry import accumulate
 
 
 class Use(NamedTuple):
-    """How a layer uses the accumulators: P × To of them, of which G pixels leave together, E channels each."""
+    """How a layer uses the accumulators: P × To of them, of which G pixels leave together, E channels each.
+
+    lanes : of pixel and channel; pixel · To + channel where it is None.
+    """
 
     to: int
     p: int
     e: int
     g: int = 1
+    lanes: dict[tuple[int, int], int] | None = None
 
     @classmethod
     def of(cls, schedule: Schedule) -> "Use":
         """Of a layer."""
         return cls(schedule.to, schedule.p, schedule.e, schedule.g)
+
+    @classmethod
+    def of_shared(cls, shared: TimeSharing) -> list["Use"]:
+        """Of the layers of an engine."""
+        made = []
+        for number, schedule in enumerate(shared.layers):
+            lanes = {used[number]: lane for lane, used in enumerate(shared.lane_uses) if number in used}
+            made.append(cls.of(schedule)._replace(lanes=lanes))
+        return made
+
+    def lane(self, pixel: int, channel: int) -> int:
+        """Where the sum of a pixel's channel is."""
+        return pixel * self.to + channel if self.lanes is None else self.lanes[pixel, channel]
 
     @property
     def chunks(self) -> int:
@@ -32,7 +50,7 @@ class Use(NamedTuple):
 
 
 class Accumulators(wiring.Component):
-    """Sums of lane ``pixel · To + channel``; a finished tile leaves E · G sums a cycle, pixel by pixel.
+    """Sums of P × To lanes; a finished tile leaves E · G sums a cycle, pixel by pixel.
 
     Latency: the first sums of a tile are at `o_sums` two cycles after its last issue. No back-pressure: the schedule
     guarantees at least P / G · ceil(To / E) cycles from one tile's last issue to the next's.
@@ -45,11 +63,11 @@ class Accumulators(wiring.Component):
     Members
     -------
     valid, first, last : In, of the issue whose sums are at `sums`.
-    sums : In, as many as the largest use has.
+    sums : In, by lane, as many as all uses have.
     tile : In(tile_layout), data of the tile, taken with `last`.
     o_valid : Out(1). o_sums : Out, as many as leave at once. o_chunk, o_pixel : Out, which channels and (first) pixel of the tile they
         belong to.
-    o_last : Out(1), final step of the tile. o_tile : Out(tile_layout).
+    o_last : Out(1), final step of the tile. o_tile : Out(tile_layout). o_load : Out(1), what leaves from the next cycle on is another tile.
     """
 
     valid: Signal
@@ -63,10 +81,12 @@ class Accumulators(wiring.Component):
     o_pixel: Signal
     o_last: Signal
     o_tile: data.View
+    o_load: Signal
 
     def __init__(self, *, bits, uses: Sequence[Use], tile_layout, instances=False):
         self.bits, self.uses, self.instances = bits, uses, instances
-        self.lanes, self.together = max(use.to * use.p for use in uses), max(use.e * use.g for use in uses)
+        self.lanes = max(use.lane(use.p - 1, use.to - 1) + 1 for use in uses)
+        self.together = max(use.e * use.g for use in uses)
         super().__init__({
             "valid": In(1), "first": In(1), "last": In(1),
             "sums": In(data.ArrayLayout(signed(bits), self.lanes)),
@@ -77,6 +97,7 @@ class Accumulators(wiring.Component):
             "o_pixel": Out(range(max(*(use.p for use in uses), 2))),
             "o_last": Out(1),
             "o_tile": Out(tile_layout),
+            "o_load": Out(1),
         })  # fmt: skip
 
     @staticmethod
@@ -94,7 +115,7 @@ class Accumulators(wiring.Component):
                     chunk, unit = divmod(channel, use.e)
                     step, with_it = divmod(pixel, use.g)
                     place = (step * use.chunks + chunk) * self.together + with_it * use.e + unit
-                    made[place][number] = pixel * use.to + channel
+                    made[place][number] = use.lane(pixel, channel)
         return made
 
     def _limits(self, m, load, tile) -> tuple[Any, Any, Any]:
@@ -113,7 +134,7 @@ class Accumulators(wiring.Component):
         shadow = Signal(data.ArrayLayout(signed(self.bits), len(sources)))
         running = Signal()
         # The shadow takes the sums out of their registers: behind the adders it would be too late in the cycle.
-        load, tile = Signal(), Signal.like(self.tile)
+        load, tile = self.o_load, Signal.like(self.tile)
         m.d.sync += [load.eq(self.valid & self.last), tile.eq(self.tile)]
         chunk_end, pixel_end, pixels = self._limits(m, load, tile)
         m.d.comb += [

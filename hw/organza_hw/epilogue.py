@@ -100,7 +100,8 @@ class EpilogueUnit(wiring.Component):
     choice: Signal
 
     def __init__(
-        self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, to_wire=None, file=None, others=(), loads=False
+        self, epilogue: Epilogue, *, sum_bits, bias, positive, negative, shift, output, to_wire=None, file=None, others=(), loads=False,
+        early=False,
     ):
         self.epilogues, self.sum_bits, shape = [epilogue, *others], sum_bits, Shape.cast(output)
         self.instances = file is not None
@@ -120,7 +121,7 @@ class EpilogueUnit(wiring.Component):
                 entries += (to_wire(one.table) if to_wire else one.table).tolist()
         if entries:
             mask = (1 << shape.width) - 1
-            self.rom = Rom(width=shape.width, words=[int(v) & mask for v in entries], file=file, loads=loads)
+            self.rom = Rom(width=shape.width, words=[int(v) & mask for v in entries], file=file, loads=loads, early=early)
 
     @staticmethod
     def latency_of(sum_bits: int, table: bool = False) -> int:

@@ -34,6 +34,7 @@ class LaneMemory(wiring.Component):
     offsets : the lane offsets that can occur (fewer make a smaller rotation network).
     straddle : whether a write can run over the end of a word.
     late : registers between the rotation and the memory, where one rotation serves memories that lie far from each other.
+    spread : writes of one value bring it to all lanes, of which one takes it: there is no rotation then.
 
     Members
     -------
@@ -50,11 +51,11 @@ class LaneMemory(wiring.Component):
     r_addr: Signal
     r_data: data.View
 
-    def __init__(self, *, shape, depth, lanes, width, offsets, straddle, late=0):
+    def __init__(self, *, shape, depth, lanes, width, offsets, straddle, late=0, spread=False):
         if not 1 <= width <= lanes:
             raise ValueError(f"LaneMemory width must be between 1 and {lanes} lanes, not {width}")
         self.shape, self.depth, self.lanes, self.width = Shape.cast(shape), depth, lanes, width
-        self.offsets, self.straddle, self.late = sorted(set(offsets)), straddle, late
+        self.offsets, self.straddle, self.late, self.spread = sorted(set(offsets)), straddle, late, spread and width == 1
         address = range(max(depth, 2))
         super().__init__({
             "w_en": In(1),
@@ -72,14 +73,17 @@ class LaneMemory(wiring.Component):
         word = Signal(data.ArrayLayout(self.shape, self.lanes))
         enable = Signal(unsigned(self.lanes))
         carry = Signal(unsigned(self.lanes))  # lanes that belong to the next word
+        if self.spread:
+            m.d.comb += [lane.eq(self.w_data[0]) for lane in word]
         with m.Switch(self.w_offset):
             for offset in self.offsets:
                 with m.Case(offset):
                     for lane in range(self.lanes):
                         source = (lane - offset) % self.lanes
                         if source < self.width:
+                            if not self.spread:
+                                m.d.comb += word[lane].eq(self.w_data[source])
                             m.d.comb += [
-                                word[lane].eq(self.w_data[source]),
                                 enable[lane].eq(self.w_en & (self.w_count > source)),
                                 carry[lane].eq(lane < offset),
                             ]

@@ -10,48 +10,61 @@ from organza_hw.lanes.dot import register
 MODULE = "organza_rom"
 VERILOG = f"""\
 // Read-only memory; FILE holds one hexadecimal word a line. data follows addr by two clock edges, because the output of a block
-// RAM comes late in a cycle.
+// RAM comes late in a cycle. EARLY: the first of the two registers is in front of the memory and has the address.
 module {MODULE} #(
     parameter WIDTH = 1,
     parameter DEPTH = 1,
     parameter ADDRESS = 1,
+    parameter EARLY = 0,
     parameter FILE = ""
 ) (
     input  wire               clk,
     input  wire [ADDRESS-1:0] addr,
-    output reg  [WIDTH-1:0]   data
+    output wire [WIDTH-1:0]   data
 );
+    reg [ADDRESS-1:0] held;
+    always @(posedge clk) held <= addr;
     reg [WIDTH-1:0] words [0:DEPTH-1];
     // Some tools elaborate a module with its default parameters too: without a name there is no file to read.
     generate if (FILE != "") initial $readmemh(FILE, words); endgenerate
-    reg [WIDTH-1:0] read;
+    reg [WIDTH-1:0] read, behind;
     always @(posedge clk) begin
-        read <= words[addr];
-        data <= read;
+        read <= words[EARLY ? held : addr];
+        behind <= read;
     end
+    assign data = EARLY ? read : behind;
 endmodule
 """
 LOADED_MODULE = "organza_loaded"
 LOADED_VERILOG = f"""\
 // Memory that is filled at run time, and then only read: nothing is read while load is 1. data follows addr by two clock edges.
-// NAME says to synthesis which one it is. LARGE: out of single-port RAMs of 16 bits × 16,384 (iCE40 UP5K), which no bitstream fills.
+// NAME says to synthesis which one it is. EARLY: as of a read-only memory. LARGE: out of single-port RAMs of 16 bits × 16,384 (iCE40
+// UP5K), which no bitstream fills.
 module {LOADED_MODULE} #(
     parameter WIDTH = 1,
     parameter DEPTH = 1,
     parameter ADDRESS = 1,
+    parameter EARLY = 0,
     parameter NAME = "",
     parameter LARGE = 0
 ) (
     input  wire               clk,
     input  wire [ADDRESS-1:0] addr,
-    output reg  [WIDTH-1:0]   data,
+    output wire [WIDTH-1:0]   data,
     input  wire               load,
     input  wire [ADDRESS-1:0] load_addr,
     input  wire [WIDTH-1:0]   load_data
 );
+    reg [ADDRESS-1:0] held;
+    always @(posedge clk) held <= addr;
+    wire [ADDRESS-1:0] read_addr = EARLY ? held : addr;
+    wire [WIDTH-1:0] word; // that comes out of the memory
+    reg [WIDTH-1:0] behind;
+    always @(posedge clk) behind <= word;
+    assign data = EARLY ? word : behind;
     generate if (LARGE) begin : single_port
         localparam COLUMNS = (WIDTH + 15) / 16;
-        wire [13:0] place = load ? load_addr : addr;
+        wire [13:0] place = load ? load_addr : read_addr;
         wire [16*COLUMNS-1:0] written = load_data, read;
         genvar column;
         for (column = 0; column < COLUMNS; column = column + 1) begin : ram
@@ -60,15 +73,15 @@ module {LOADED_MODULE} #(
                 .STANDBY(1'b0), .SLEEP(1'b0), .POWEROFF(1'b1), .DATAOUT(read[16*column +: 16])
             );
         end
-        always @(posedge clk) data <= read[WIDTH-1:0];
+        assign word = read[WIDTH-1:0];
     end else begin : block
         (* no_rw_check *) reg [WIDTH-1:0] words [0:DEPTH-1];
         reg [WIDTH-1:0] read;
         always @(posedge clk) begin
             if (load) words[load_addr] <= load_data;
-            read <= words[addr];
-            data <= read;
+            read <= words[read_addr];
         end
+        assign word = read;
     end endgenerate
 endmodule
 """
@@ -86,6 +99,8 @@ class Rom(wiring.Component):
     file : name of the hexadecimal file that holds the words in simulation and synthesis, or None to put them into the
         netlist (what Amaranth's own simulator needs).
     loads : the words are written at run time; those given here are only what they will be, and `file` a name.
+    early : of the two registers, the first has the address, in front of the memory, instead of the word behind it: fewer bits, but
+        the word comes late in a cycle.
 
     Members
     -------
@@ -102,13 +117,13 @@ class Rom(wiring.Component):
     load_addr: Signal
     load_data: Signal
 
-    def __init__(self, *, width, words, file=None, loads=False):
+    def __init__(self, *, width, words, file=None, loads=False, early=False):
         words = [int(word) for word in words]
         if width < 1 or not words:
             raise ValueError(f"Rom must have a width and words, not {width} and {len(words)}")
         if any(not 0 <= word < 1 << width for word in words):
             raise ValueError(f"Rom words must fit {width} bits")
-        self.width, self.words, self.file, self.loads = width, words, file, loads
+        self.width, self.words, self.file, self.loads, self.early = width, words, file, loads, early
         self.address_bits = max(1, (len(words) - 1).bit_length())
         ports = {"addr": In(self.address_bits), "data": Out(width)}
         loading = {"load": In(1), "load_addr": In(self.address_bits), "load_data": In(width)}
@@ -125,6 +140,13 @@ class Rom(wiring.Component):
         digits = -(-self.width // 4)
         return "".join(f"{word:0{digits}x}\n" for word in self.words)
 
+    def _read(self, m, port):
+        """`data` out of a memory's port, which is as narrow as the depth allows: one word has no address."""
+        before, behind = (self.LATENCY - 1, 0) if self.early else (0, self.LATENCY - 1)
+        m.d.comb += [
+            port.addr.eq(register(m, self.addr, stages=before)), self.data.eq(register(m, port.data, stages=behind, reset=False)),
+        ]  # fmt: skip
+
     def elaborate(self, platform):
         m = Module()
         if self.loads and self.file is not None:
@@ -133,6 +155,7 @@ class Rom(wiring.Component):
                 p_WIDTH=self.width,
                 p_DEPTH=len(self.words),
                 p_ADDRESS=self.address_bits,
+                p_EARLY=int(self.early),
                 p_NAME=self.name,
                 i_clk=ClockSignal(),
                 i_addr=self.addr,
@@ -144,21 +167,20 @@ class Rom(wiring.Component):
         elif self.loads:
             m.submodules.words = words = block_ram(self.width, len(self.words))
             read, write = words.read_port(), words.write_port()
+            self._read(m, read)
             m.d.comb += [
-                read.addr.eq(self.addr), self.data.eq(register(m, read.data, stages=self.LATENCY - 1, reset=False)),
                 write.en.eq(self.load), write.addr.eq(self.load_addr), write.data.eq(self.load_data),
             ]  # fmt: skip
         elif self.file is None:
             m.submodules.words = words = memory.Memory(shape=self.width, depth=len(self.words), init=self.words)
-            port = words.read_port()
-            # Memory ports are as narrow as the depth allows: one word has no address.
-            m.d.comb += [port.addr.eq(self.addr), self.data.eq(register(m, port.data, stages=self.LATENCY - 1, reset=False))]
+            self._read(m, words.read_port())
         else:
             m.submodules.words = Instance(
                 MODULE,
                 p_WIDTH=self.width,
                 p_DEPTH=len(self.words),
                 p_ADDRESS=self.address_bits,
+                p_EARLY=int(self.early),
                 p_FILE=self.file,
                 i_clk=ClockSignal(),
                 i_addr=self.addr,

@@ -19,6 +19,7 @@ from organza.codes import Ternary
 from organza.plan import Plan
 from organza.program import Program
 from organza.program_file import save_program
+from organza.time_sharing import PIPELINES
 from organza_sim.measure import DCGAN32, DCGAN64, dcgan, measure_plan
 from organza_sim.planner import plan_program
 from organza_sim.sharing import Share
@@ -31,7 +32,8 @@ OUTPUT = Path("docs/results/designs.json")
 
 @dataclass(frozen=True)
 class Design:
-    """program : what runs. lanes : budget. share : Ti and C of one engine for all layers; None for an engine a layer. arithmetic : of all
+    """program : what runs. lanes : budget. share : Ti and C of one engine for all layers, with `most` and
+    `pipeline` as of a `Share`; None for an engine a layer. arithmetic : of all
     layers. images : to simulate. about : what it stands for."""
 
     about: str
@@ -40,11 +42,13 @@ class Design:
     share: tuple[int, int] | None = None
     arithmetic: str = ""
     images: int = 3
+    most: tuple[int, int] | None = None
+    pipeline: str = PIPELINES[0]
 
     def plan(self, program: Program) -> Plan:
         """The Plan."""
         count = len(program.nodes)
-        shares = () if self.share is None else (Share(0, count, *self.share),)
+        shares = () if self.share is None else (Share(0, count, *self.share, most=self.most, pipeline=self.pipeline),)
         kinds = {node.name: self.arithmetic for node in program.nodes} if self.arithmetic else None
         return plan_program(program, self.lanes, shares=shares, arithmetic=kinds)
 
@@ -59,20 +63,25 @@ def shipped_shape() -> Program:
     return dcgan(DCGAN32)
 
 
-def ternary(program: Program) -> Program:
-    """The same layers with ternary weights, five in a byte."""
+def ternary(program: Program, per_byte: int = 5) -> Program:
+    """The same layers with ternary weights, five in a byte or four."""
     nodes = []
     for number, node in enumerate(program.nodes):
         weights = np.random.default_rng(number).integers(-1, 2, node.code.shape)
         # Sums are smaller: about the root of two thirds of the taps times 100.
         shift = node.epilogue.shift - 6
-        nodes.append(replace(node, code=Ternary(weights, per_byte=5), epilogue=replace(node.epilogue, shift=shift)))
+        nodes.append(replace(node, code=Ternary(weights, per_byte=per_byte), epilogue=replace(node.epilogue, shift=shift)))
     return Program(tuple(nodes))
 
 
 def ternary_shape() -> Program:
     """The shipped generator's with ternary weights."""
     return ternary(dcgan(DCGAN32))
+
+
+def two_bits_shape() -> Program:
+    """The same with two bits a weight."""
+    return ternary(dcgan(DCGAN32), per_byte=4)
 
 
 def ternary_dcgan64() -> Program:
@@ -93,6 +102,9 @@ DESIGNS = {
     "shipped shape shares 8×16": Design("time sharing", shipped_shape, 128, (8, 16)),
     "ternary dcgan64 of 32 filters on 1050 lanes": Design("streaming, all weights in an ECP5-85", ternary_dcgan64, 1050, images=2),
     "ternary shipped shape shares 5×8": Design("time sharing, five trits a byte", ternary_shape, 40, (5, 8)),
+    "ternary shipped shape shares 16×4": Design(
+        "time sharing in a short pipeline, for an iCE40 UP5K", two_bits_shape, 64, (16, 4), most=(2, 2), pipeline="short"
+    ),
 }
 
 

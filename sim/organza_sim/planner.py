@@ -127,7 +127,10 @@ def _shared(program: Program, shared: Share, arithmetic: Mapping[str, str]) -> T
     kinds = {arithmetic.get(node.name, "") for node in nodes}
     if len(kinds) > 1:
         raise ValueError(f"{nodes[0].name}: layers that share an engine must have the same lanes, not {' and '.join(sorted(kinds))}")
-    return share(nodes, shared.ti, shared.c, arithmetic=kinds.pop(), rows=max(nodes[-1].y.output, OUTPUT_ROWS))
+    return share(
+        nodes, shared.ti, shared.c, arithmetic=kinds.pop(), rows=max(nodes[-1].y.output, OUTPUT_ROWS), most=shared.most,
+        pipeline=shared.pipeline,
+    )  # fmt: skip
 
 
 def _depths(work: Work) -> list[int]:

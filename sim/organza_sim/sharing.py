@@ -9,30 +9,42 @@ from organza.codes.spec import layers_by_name, unknown_layer
 from organza.errors import UserError
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
-from organza.time_sharing import OUTPUT_ROWS, TimeSharing, check_shareable
+from organza.time_sharing import OUTPUT_ROWS, PIPELINES, TimeSharing, check_shareable
 from organza_sim.tilings import lanes_of_layers, tilings_of_ti
+
+UNIT_SLACK = 0.001  # of cycles, for a smaller epilogue in a short pipeline
 
 
 @dataclass(frozen=True)
 class Share:
-    """`count` consecutive layers from number `first` on share an engine of at most Ti × C lanes."""
+    """`count` consecutive layers from number `first` on share an engine of at most Ti × C lanes.
+
+    most : the most To and P of a layer; lane words are as wide as the first, frames have as many banks as the second. None for any.
+    pipeline : see `TimeSharing`.
+    """
 
     first: int
     count: int
     ti: int
     c: int
+    most: tuple[int, int] | None = None
+    pipeline: str = PIPELINES[0]
 
 
-def share(nodes: Sequence[Convolve], ti: int, c: int, *, arithmetic: str = "", rows: int = OUTPUT_ROWS) -> TimeSharing:
-    """The fastest engine of at most Ti × C lanes for these layers, with the fewest epilogue units that keep it so.
+def share(
+    nodes: Sequence[Convolve], ti: int, c: int, *, arithmetic: str = "", rows: int = OUTPUT_ROWS, most: tuple[int, int] | None = None,
+    pipeline: str = PIPELINES[0],
+) -> TimeSharing:
+    """The fastest engine of at most Ti × C lanes for these layers, with the fewest epilogue units that keep it so; in a short pipeline,
+    which is for small devices, with the fewest that cost at most `UNIT_SLACK` of its cycles.
 
-    rows : of the output that can wait.
+    rows : of the output that can wait. most, pipeline : see `Share`.
 
     Raises ValueError, naming the layer, for one that cannot share an engine, and for a Ti beyond its channels.
     """
     for node in nodes:
         check_shareable(node)
-    chosen = [tilings_of_ti(node, ti, c, arithmetic) for node in nodes]
+    chosen = [tilings_of_ti(node, ti, c, arithmetic, limits=most) for node in nodes]
 
     def engine(e: int) -> TimeSharing:
         layers = []
@@ -41,12 +53,14 @@ def share(nodes: Sequence[Convolve], ti: int, c: int, *, arithmetic: str = "", r
             g = max(g for g in range(1, p + 1) if p % g == 0 and g <= max(e // to, 1)) if node is nodes[-1] else 1
             layers.append(Schedule(node=node, ti=ti, to=to, p=p, e=min(e // g, to), g=g, arithmetic=arithmetic))
         return TimeSharing(
-            layers=tuple(layers), c=max(to * p for to, p in chosen), e=max(layer.e * layer.g for layer in layers), rows=rows
-        )
+            layers=tuple(layers), c=max(to * p for to, p in chosen), e=max(layer.e * layer.g for layer in layers), rows=rows,
+            pipeline=pipeline,
+        )  # fmt: skip
 
-    most = min(ti, max(to for to, _ in chosen))
-    best = engine(most)
-    return next((found for e in range(1, most) if (found := engine(e)).cycles <= best.cycles), best)
+    units = min(ti, max(to for to, _ in chosen))
+    best = engine(units)
+    most_cycles = best.cycles * (1 + UNIT_SLACK) if best.short else best.cycles
+    return next((found for e in range(1, units) if (found := engine(e)).cycles <= most_cycles), best)
 
 
 def fastest_share(program: Program, lanes: int, *, arithmetic: str = "") -> Share:
@@ -62,8 +76,9 @@ def fastest_share(program: Program, lanes: int, *, arithmetic: str = "") -> Shar
 
 
 def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
-    """``8x16`` for all layers, or ``first..last=8x16`` with names of layers, or layer0, layer1, …; several with commas. ``all``: all layers
-    in the fastest way on at most `lanes`. ``none``: none.
+    """``8x16`` for all layers, or ``first..last=8x16`` with names of layers, or layer0, layer1, …; several with commas. ``8x16/4x2``: no layer
+    has more than 4 output channels or 2 pixels at once. ``8x16/short``, ``8x16/4x2/short``: with this pipeline. ``all``: all layers in
+    the fastest way on at most `lanes`. ``none``: none.
 
     Raises `UserError` that says what may stand there.
     """
@@ -80,19 +95,31 @@ def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
     for part in text.split(","):
         layers, given, shape = part.strip().rpartition("=")
         ends = [end.strip() for end in layers.split("..")] if given else ["layer0", f"layer{len(names) - 1}"]
-        numbers = [number.strip() for number in shape.lower().replace("×", "x").split("x")]
-        if len(ends) != 2 or len(numbers) != 2 or not all(number.isdecimal() and int(number) for number in numbers):
-            raise UserError(f"--share must be all, none, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not {text!r}")
+        sizes = [size.strip() for size in shape.lower().replace("×", "x").split("/")]
+        pipeline = sizes.pop() if len(sizes) > 1 and sizes[-1] in PIPELINES else PIPELINES[0]
+        pairs = [_pair(size) for size in sizes]
+        if len(ends) != 2 or not 1 <= len(pairs) <= 2 or None in pairs:
+            raise UserError(
+                "--share must be all, none, or like 8x16 (Ti times C lanes), layer0..layer2=8x16, 8x16/4x2 (at most 4 output channels and 2 pixels "
+                f"at once) or 8x16/short, not {text!r}"
+            )
+        (ti, c), *limits = [pair for pair in pairs if pair]
         for end in ends:
             if end not in known:
                 raise unknown_layer("--share", end, names)
         first, last = (names.index(known[end]) for end in ends)
-        made.append(Share(first, last - first + 1, *map(int, numbers)))
+        made.append(Share(first, last - first + 1, ti, c, *limits, pipeline=pipeline))
     try:
         check_shares(made, len(names))
     except ValueError as error:
         raise UserError(f"--share {text}: {error}") from error
     return tuple(made)
+
+
+def _pair(text: str) -> tuple[int, int] | None:
+    """Two numbers above 0 like 8x16; None if it is something else."""
+    numbers = [number.strip() for number in text.split("x")]
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 and all(n.isdecimal() and int(n) for n in numbers) else None
 
 
 def least_lanes(program: Program, shares: Sequence[Share] = ()) -> int:

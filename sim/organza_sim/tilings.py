@@ -157,20 +157,23 @@ def tilings(node: Convolve, budget: int, choice: Choice | None = None) -> list[T
     return front
 
 
-def tilings_of_ti(node: Convolve, ti: int, most: int, arithmetic: str = "") -> tuple[int, int]:
+def tilings_of_ti(
+    node: Convolve, ti: int, most: int, arithmetic: str = "", *, limits: tuple[int, int] | None = None
+) -> tuple[int, int]:
     """The fastest To and P of a layer in row order with this Ti and To·P of at most `most`, of the same speed those with the fewest
-    lanes; in whole groups of `Code.together`, so that a layer may leave lanes without channels. Raises ValueError for a Ti that the layer
-    cannot have, and lanes that are not enough for one group."""
+    lanes; in whole groups of `Code.together`, so that a layer may leave lanes without channels. limits : the most To and P, if they have any.
+    Raises ValueError for a Ti that the layer cannot have, and lanes that are not enough for one group."""
     cig, cog = node.ci // node.groups, node.co // node.groups
     most_ti, group = node.code.most_ti(arithmetic, cig), node.code.together(arithmetic)
     if not 1 <= ti <= most_ti:
         raise ValueError(f"{node.name}: Ti must be between 1 and {most_ti}, not {ti}")
-    if not group <= min(most, cog):
-        raise ValueError(f"{node.name}: {arithmetic!r} lanes must have at least {group} output channels and C, not {min(most, cog)}")
-    sums = _pixel_sums(node.x, min(most, node.x.output))
+    most_to, most_p = limits or (most, most)
+    if not group <= min(most, most_to, cog):
+        raise ValueError(f"{node.name}: {arithmetic!r} lanes must have at least {group} output channels and C, not {min(most, most_to, cog)}")
+    sums = _pixel_sums(node.x, min(most, most_p, node.x.output))
     cycles = _row_cycles(node, arithmetic, sums)
-    tiles = {min(ceil_div(to, group) * group, cog // group * group) for to in useful_tiles(cog, most)}
-    options = [(cycles(ti, to, p), to * p, p, to) for p in sums for to in tiles if to * p <= most]
+    tiles = {min(ceil_div(to, group) * group, cog // group * group) for to in useful_tiles(cog, min(most, most_to))}
+    options = [(cycles(ti, to, p), to * p, p, to) for p in sums for to in tiles if to * p <= most and to <= most_to]
     _, _, p, to = min(options)
     return to, p
 

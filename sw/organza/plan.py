@@ -14,7 +14,7 @@ from organza.program import Convolve, Program
 from organza.program_file import program_hash
 from organza.run_length import CODINGS
 from organza.schedule import Schedule
-from organza.time_sharing import OUTPUT_ROWS, TimeSharing
+from organza.time_sharing import OUTPUT_ROWS, PIPELINES, TimeSharing
 
 VERSION = 2
 
@@ -46,7 +46,7 @@ class EnginePlan:
     memory : "rom", lane words are read as they are stored. Of a serial code "expand", it fills a buffer after reset; or
         "stream", in weight order, it makes each lane word anew for every image.
     arithmetic : which lanes, see `Code.arithmetics`.
-    rows : of the output that can wait to be sent, of a time-shared engine.
+    rows, pipeline : of a time-shared engine, see `TimeSharing`.
     """
 
     Ti: int
@@ -56,6 +56,7 @@ class EnginePlan:
     memory: str = "rom"
     arithmetic: str = "plain"
     rows: int = OUTPUT_ROWS
+    pipeline: str = PIPELINES[0]
 
     @classmethod
     def of(cls, work: Work) -> EnginePlan:
@@ -63,8 +64,9 @@ class EnginePlan:
         schedules = schedules_of(work)
         first = schedules[0]
         layers = tuple(LayerPlan(node=one.node.name, To=one.to, P=one.p, order=one.order, G=one.g) for one in schedules)
-        c, rows = (work.c, work.rows) if isinstance(work, TimeSharing) else (work.to * work.p, OUTPUT_ROWS)
-        return cls(Ti=first.ti, C=c, E=work.e, memory=first.memory, arithmetic=first.arithmetic, rows=rows, layers=layers)
+        own = {"rows": work.rows, "pipeline": work.pipeline} if isinstance(work, TimeSharing) else {}
+        c = work.c if isinstance(work, TimeSharing) else work.to * work.p
+        return cls(Ti=first.ti, C=c, E=work.e, memory=first.memory, arithmetic=first.arithmetic, layers=layers, **own)
 
     def work(self, nodes: list[Convolve]) -> Work:
         """What the engine does with these layers, which are its own. Raises ValueError as `Schedule` and `TimeSharing` do."""
@@ -75,7 +77,7 @@ class EnginePlan:
                 g=layer.G, arithmetic=self.arithmetic, order=layer.order, memory=self.memory,
             ) for node, layer in zip(nodes, self.layers, strict=True)
         )  # fmt: skip
-        return TimeSharing(layers=schedules, c=self.C, e=self.E, rows=self.rows) if shared else schedules[0]
+        return TimeSharing(layers=schedules, c=self.C, e=self.E, rows=self.rows, pipeline=self.pipeline) if shared else schedules[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,8 @@ def _work(engine: EnginePlan, nodes: list[Convolve], before: JointPlan, after: J
             raise ValueError(f"{layer.node}: G must be 1 in an engine of one layer, not {layer.G}")
         if len(nodes) == 1 and engine.rows != OUTPUT_ROWS:
             raise ValueError(f"{layer.node}: rows must be {OUTPUT_ROWS} in an engine of one layer, not {engine.rows}")
+        if len(nodes) == 1 and engine.pipeline != PIPELINES[0]:
+            raise ValueError(f"{layer.node}: pipeline must be {PIPELINES[0]!r} in an engine of one layer, not {engine.pipeline!r}")
         if len(nodes) == 1 and engine.C != layer.To * layer.P:
             raise ValueError(f"{layer.node}: C must be To·P = {layer.To * layer.P}, not {engine.C}")
     work = engine.work(nodes)

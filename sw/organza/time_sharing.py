@@ -16,6 +16,7 @@ from organza.schedule import Schedule
 
 # Between the last issue of an image and the first of the next, for the descriptor of the first layer to be read.
 IMAGE_GAP = 2
+PIPELINES = ("deep", "short")
 OUTPUT_ROWS = 2  # that can wait to be sent, at least: one leaves while one is finished
 
 
@@ -25,6 +26,8 @@ class TimeSharing:
 
     layers : their schedules, all with the same Ti. c : lanes of Ti. e : epilogue units; a layer with fewer uses the first ones.
     rows : of the last layer's output that can wait to be sent.
+    pipeline : "deep", a register behind every memory, multiplier and choice, for the highest clock; "short", where no logic is in front
+        of a register it is left out or holds an address instead of data, for small devices whose clock is slow.
 
     Raises ValueError, naming the layer, for what one engine cannot have: other orders, memories, lanes or codes side by side,
     channel groups, formats other than fixed point, more lanes than C, weights that are loaded at run time beside others that are not.
@@ -34,6 +37,7 @@ class TimeSharing:
     c: int
     e: int
     rows: int = OUTPUT_ROWS
+    pipeline: str = PIPELINES[0]
 
     def __post_init__(self) -> None:
         if len(self.layers) < 2:
@@ -61,12 +65,19 @@ class TimeSharing:
                 raise ValueError(f"{node.name}: G must be 1 but in the last layer of an engine, not {schedule.g}")
             if schedule.p % schedule.g:
                 raise ValueError(f"{node.name}: G must divide P = {schedule.p}, not be {schedule.g}")
+        if self.pipeline not in PIPELINES:
+            raise ValueError(f"{first.node.name}: pipeline must be {' or '.join(PIPELINES)}, not {self.pipeline!r}")
         if self.c != max(schedule.to * schedule.p for schedule in self.layers):
             raise ValueError(f"{first.node.name}: C must be the most To·P that a layer of the engine has, not {self.c}")
         if not OUTPUT_ROWS <= self.rows <= max(last.y.output, OUTPUT_ROWS):
             raise ValueError(f"{last.name}: rows must be {OUTPUT_ROWS} to {max(last.y.output, OUTPUT_ROWS)}, not {self.rows}")
         if self.e != max(schedule.e * schedule.g for schedule in self.layers):
             raise ValueError(f"{first.node.name}: E must be the most that a layer of the engine has, not {self.e}")
+
+    @property
+    def short(self) -> bool:
+        """Whether the pipeline is the short one."""
+        return self.pipeline == "short"
 
     @property
     def ti(self) -> int:
@@ -102,6 +113,21 @@ class TimeSharing:
     def p(self) -> int:
         """Pixels that are read at once: the most that a layer has."""
         return max(schedule.p for schedule in self.layers)
+
+    @cached_property
+    def lane_uses(self) -> list[dict[int, tuple[int, int]]]:
+        """Of every lane, by number of the layers that use it: pixel and output channel.
+
+        Pixels lie as far apart as in the layer of the most channels, if there are lanes enough: fewer lanes change pixel or channel with
+        the layer.
+        """
+        made: list[dict[int, tuple[int, int]]] = [{} for _ in range(self.c)]
+        for number, schedule in enumerate(self.layers):
+            pitch = self.to if self.to * (schedule.p - 1) + schedule.to <= self.c else schedule.to
+            for pixel in range(schedule.p):
+                for channel in range(schedule.to):
+                    made[pixel * pitch + channel][number] = pixel, channel
+        return made
 
     @cached_property
     def row_costs(self) -> list[list[int]]:

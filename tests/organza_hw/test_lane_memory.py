@@ -17,11 +17,14 @@ def shapes():
                 yield lanes, width, True
 
 
+@pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("lanes, width, straddle", list(shapes()))
-def test_writes_at_every_offset(lanes, width, straddle):
+def test_writes_at_every_offset(lanes, width, straddle, spread):
     """Random writes and reads, the read of a word never in the cycle that writes it."""
     offsets = range(lanes) if straddle else range(lanes - width + 1)
-    component = LaneMemory(shape=signed(6), depth=DEPTH, lanes=lanes, width=width, offsets=offsets, straddle=straddle)
+    component = LaneMemory(
+        shape=signed(6), depth=DEPTH, lanes=lanes, width=width, offsets=offsets, straddle=straddle, spread=spread
+    )  # fmt: skip
     rng = np.random.default_rng([lanes, width])
     content = np.zeros((DEPTH + 1) * lanes, int)
     inputs, expected, held = [], [], None

@@ -12,13 +12,14 @@ from organza_hw.verilog import to_verilog
 from organza_sim.pysim import trace_cycles
 
 
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("width, depth", [(1, 1), (1, 2), (7, 5), (64, 16), (130, 33)])
-def test_every_word_after_its_latency(width, depth):
+def test_every_word_after_its_latency(width, depth, early):
     rng = np.random.default_rng(width)
     words = [int.from_bytes(rng.bytes(20), "little") % (1 << width) for _ in range(depth)]
     addresses = [*range(depth), *rng.integers(0, depth, 50).tolist()]
     seen = trace_cycles(
-        Rom(width=width, words=words), [{"addr": a} for a in addresses] + [{}] * Rom.LATENCY, ["data"]
+        Rom(width=width, words=words, early=early), [{"addr": a} for a in addresses] + [{}] * Rom.LATENCY, ["data"]
     )
     assert [data for (data,) in seen[Rom.LATENCY :]] == [words[a] for a in addresses]
 
@@ -55,8 +56,9 @@ def loading(width, words, memory):
     yield from [{}] * Rom.LATENCY
 
 
+@pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("width, depth", [(1, 1), (1, 2), (7, 5), (64, 16), (130, 33)])
-def test_words_that_are_loaded(width, depth):
+def test_words_that_are_loaded(width, depth, early):
     """Twice, and not those that it was made with."""
     rng = np.random.default_rng(depth)
     inputs, wanted = [], {}
@@ -66,7 +68,7 @@ def test_words_that_are_loaded(width, depth):
             if "addr" in change:
                 wanted[len(inputs) + Rom.LATENCY] = words[change["addr"]]
             inputs.append(change)
-    seen = trace_cycles(Rom(width=width, words=[0] * depth, loads=True), inputs, ["data"])
+    seen = trace_cycles(Rom(width=width, words=[0] * depth, loads=True, early=early), inputs, ["data"])
     assert {cycle: seen[cycle][0] for cycle in wanted} == wanted and len(wanted) == 2 * (depth + 20)
 
 

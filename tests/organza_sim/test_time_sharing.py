@@ -17,13 +17,15 @@ from organza.loadable import loadable
 from organza.plan import dump_plan, load_plan
 from organza.program_file import program_hash
 from organza.schedule import Schedule
-from organza.time_sharing import TimeSharing, check_shareable
+from organza.time_sharing import PIPELINES, TimeSharing, check_shareable
+from organza_hw.shared.operands import by_bank
 from organza_sim.api import build
 from organza_sim.cycles import simulate_cycles
+from organza_sim.designs import ternary_shape
 from organza_sim.planner import plan_program
 from organza_sim.pysim import simulate_pipeline
 from organza_sim.serial_board import serial_board
-from organza_sim.sharing import Share, parse_shares, share
+from organza_sim.sharing import UNIT_SLACK, Share, parse_shares, share
 from organza_sim.verify import verify
 from tests.organza_sim.layer_cases import Case
 from tests.shared_engines import shared_case
@@ -33,6 +35,10 @@ pytestmark = pytest.mark.rtl
 SEEDS = range(48)
 STALLED = range(48, 60)
 MIXED = range(12)
+WAYS = (
+    "--share must be all, none, or like 8x16 (Ti times C lanes), layer0..layer2=8x16, 8x16/4x2 (at most 4 output channels and 2 pixels at once) "
+    "or 8x16/short"
+)
 FEW = 24  # of SEEDS, that are enough for every day
 
 
@@ -71,21 +77,23 @@ def test_what_the_random_chains_cover():
     cases = [shared_case(seed) for seed in (*SEEDS, *STALLED)]
     engines = [case.plan.works(case.program)[0] for case in cases]
     layers = [layer for engine in engines for layer in engine.layers]
-    assert {len(engine.layers) for engine in engines} == {2, 3, 4}
+    assert {len(engine.layers) for engine in engines} == {2, 3, 4} and {engine.pipeline for engine in engines} == {*PIPELINES}
     assert any(layer.g > 1 and layer.g < layer.p for layer in layers) and any(engine.rows > 3 for engine in engines)
     assert any(layer.to % layer.e for layer in layers) and any(layer.node.ci % layer.ti for layer in layers)
     assert any(not taps for layer in layers for taps in layer.node.x.table)
     assert any(len({layer.node.input.signed for layer in engine.layers}) == 2 for engine in engines)
     assert any(len({(layer.to, layer.p) for layer in engine.layers}) > 1 for engine in engines)
     assert any(layer.node.x.down > 1 and layer.p > 1 for layer in layers) and any(layer.visit.waits for layer in layers)
+    assert any(by_bank(engine) and engine.p > 1 for engine in engines) and any(engine.short and not by_bank(engine) for engine in engines)
     tables = [[layer.node.epilogue.table is not None for layer in engine.layers] for engine in engines]
     assert any(any(found) and not all(found) for found in tables)
 
 
-def test_in_verilog():
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_in_verilog(pipeline):
     """With memory images in files, in Verilator."""
     program = tiny_program()
-    plan = plan_program(program, 8, shares=(Share(0, 2, 2, 4),))
+    plan = plan_program(program, 8, shares=(Share(0, 2, 2, 4, pipeline=pipeline),))
     found = verify(build(program, plan=plan), tiny_inputs(3))
     assert found.bit_exact and found.cycle_exact
     assert [layer.values for layer in found.layers] == [0, 3 * 36]
@@ -131,6 +139,7 @@ def test_planning_gives_the_fewest_cycles_of_all_tilings():
         ({"c": 1}, "net.0: To·P must be at most C = 1, not 2"),
         ({"c": 3}, "net.0: C must be the most To·P that a layer of the engine has, not 3"),
         ({"e": 3}, "net.0: E must be the most that a layer of the engine has, not 3"),
+        ({"pipeline": "long"}, "net.0: pipeline must be deep or short, not 'long'"),
         ({"rows": 1}, "net.3: rows must be 2 to 6, not 1"),
         ({"rows": 7}, "net.3: rows must be 2 to 6, not 7"),
         ({"layers": (_layers()[0], replace(_layers()[1], ti=1))}, "net.3: Ti must be 2 like that of net.0, not 1"),
@@ -175,8 +184,11 @@ def test_layers_of_which_some_are_loaded():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("8", "--share must be all, none, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '8'"),
-        ("0x3", "--share must be all, none, or like 8x16 (Ti times C lanes) or layer0..layer2=8x16, not '0x3'"),
+        ("8", f"{WAYS}, not '8'"),
+        ("0x3", f"{WAYS}, not '0x3'"),
+        ("2x3/long", f"{WAYS}, not '2x3/long'"),
+        ("2x3/1x1/1x1", f"{WAYS}, not '2x3/1x1/1x1'"),
+        ("short", f"{WAYS}, not 'short'"),
         ("net.0..net.9=2x2", "--share names the layer 'net.9'; this model has layer0 (net.0), layer1 (net.3)"),
         ("net.3..net.0=2x2", "--share net.3..net.0=2x2: shared engine must run at least two of the layers 0 to 1, not 1 to 0"),
         ("2x2,layer0..layer1=2x2", "--share 2x2,layer0..layer1=2x2: layer 0 must be in one shared engine, not in two"),
@@ -185,6 +197,30 @@ def test_layers_of_which_some_are_loaded():
 def test_wrong_requests(text, message):
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         parse_shares(text, tiny_program(), 8)
+
+
+@pytest.mark.parametrize(("text", "most", "pipeline"), [("3x6/2x2", (2, 2), "deep"), ("3x6/short", None, "short"), ("3x6 / 2x1 / short", (2, 1), "short")])
+def test_requests(text, most, pipeline):
+    program = tiny_program()
+    (chosen,) = parse_shares(text, program, 18)
+    assert (chosen.ti, chosen.c, chosen.most, chosen.pipeline) == (3, 6, most, pipeline)
+    (engine,) = plan_program(program, 18, shares=(chosen,)).works(program)
+    assert engine.pipeline == pipeline
+    assert most is None or (engine.to <= most[0] and engine.p <= most[1] < share(program.nodes, 3, 6).p)
+
+
+def test_a_short_pipeline_has_few_epilogue_units():
+    deep, short = (share(ternary_shape().nodes, 16, 4, most=(2, 2), pipeline=pipeline) for pipeline in PIPELINES)
+    assert (deep.e, short.e) == (2, 1) and deep.cycles < short.cycles <= deep.cycles * (1 + UNIT_SLACK)
+    assert [(layer.to, layer.p) for layer in short.layers] == [(2, 1), (2, 2), (2, 2), (1, 2)]
+
+
+def test_lanes_that_layers_use_alike():
+    first, second = _layers()
+    narrow = TimeSharing(layers=(first, second), c=2, e=2)
+    assert narrow.lane_uses == [{0: (0, 0), 1: (0, 0)}, {0: (0, 1), 1: (1, 0)}]
+    wide = TimeSharing(layers=(replace(first, p=2), second), c=4, e=2)
+    assert wide.lane_uses == [{0: (0, 0), 1: (0, 0)}, {0: (0, 1)}, {0: (1, 0), 1: (1, 0)}, {0: (1, 1)}]
 
 
 def test_the_fastest_way_to_share():
@@ -208,6 +244,8 @@ def test_a_plan_must_fit():
     odd = replace(alone.engines[0], layers=(replace(alone.engines[0].layers[0], G=2),))
     with pytest.raises(ValueError, match="^net.0: G must be 1 in an engine of one layer, not 2$"):
         replace(alone, engines=(odd, alone.engines[1])).works(program)
+    with pytest.raises(ValueError, match="^net.0: pipeline must be 'deep' in an engine of one layer, not 'short'$"):
+        replace(alone, engines=(replace(alone.engines[0], pipeline="short"), alone.engines[1])).works(program)
     with pytest.raises(ValueError, match="^net.0: rows must be 2 in an engine of one layer, not 3$"):
         replace(alone, engines=(replace(alone.engines[0], rows=3), alone.engines[1])).works(program)
 

@@ -19,6 +19,7 @@ class Term(ABC):
     fraction, offset : a sum counts ``(sum of products << fraction) - offset * sum of activations``.
     product_latency : cycles of a product. more_latency : cycles that `dots` takes beyond those of products and adder tree.
     late : registers between products and the tree, for multipliers that lie far from it; where products are added as they are.
+    short : whether the pipeline is, see `organza.time_sharing`.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Term(ABC):
     product_latency = 1
     more_latency = 0
     late = 0
+    short = False
 
     def latency(self, ti) -> int:
         """Cycles from operands to sums of Ti terms."""

@@ -9,18 +9,19 @@ the cell:
     XOR_XOR  (a ^ b) + (c ^ d)         INIT 0x6996: when the two terms are equal, both are a ^ b
 
 Yosys does not find the first by itself, so Verilog instantiates `organza_carry`, which is CCU2C cells where ORGANZA_ECP5 is
-defined and the plain expression elsewhere.
+defined and the plain expression elsewhere. An accumulator that restarts is the first sum on ECP5. Elsewhere it chooses between
+the value and the sum, which a LUT behind a carry chain has an input left for on iCE40.
 """
 
 from amaranth import *
 
 from organza_hw.lanes.dot import register
 
-AND_AND, AND_XOR, XOR_XOR = range(3)
+AND_AND, AND_XOR, XOR_XOR, RESTART = range(4)
 POPCOUNT_ADDERS = 2  # without a register between them
 MODULE = "organza_carry"
 VERILOG = f"""\
-// Bit by bit in front of one carry chain: KIND 0: (a & b) + (c & d), 1: a + ((b & c) ^ d), 2: (a ^ b) + (c ^ d).
+// Bit by bit in front of one carry chain: KIND 0: (a & b) + (c & d), 1: a + ((b & c) ^ d), 2: (a ^ b) + (c ^ d), 3: as 0, b all equal, d ones.
 module {MODULE} #(
     parameter KIND = 0,
     parameter WIDTH = 1
@@ -44,7 +45,7 @@ module {MODULE} #(
         );
     end endgenerate
 `else
-    assign sum = KIND == 2 ? (a ^ b) + (c ^ d) : KIND == 1 ? a + ((b & c) ^ d) : (a & b) + (c & d);
+    assign sum = KIND == 3 ? (b[0] ? a + c : c) : KIND == 2 ? (a ^ b) + (c ^ d) : KIND == 1 ? a + ((b & c) ^ d) : (a & b) + (c & d);
 `endif
 endmodule
 """
@@ -69,7 +70,7 @@ def carry_sum(m, kind, operands, shape, *, instances):
         m.submodules += Instance(MODULE, p_KIND=kind, p_WIDTH=shape.width, **names, o_sum=total)
     else:
         a, b, c, d = operands
-        first, second = {AND_AND: (a & b, c & d), AND_XOR: (a, (b & c) ^ d), XOR_XOR: (a ^ b, c ^ d)}[kind]
+        first, second = {AND_AND: (a & b, c & d), RESTART: (a & b, c & d), AND_XOR: (a, (b & c) ^ d), XOR_XOR: (a ^ b, c ^ d)}[kind]
         m.d.comb += total.eq(first + second)
     return total
 
@@ -94,7 +95,9 @@ def add_inverted(m, total, value, gate, invert, shape, *, instances):
 
 def accumulate(m, held, restart, value, *, instances):
     """``(0 if restart else held) + value`` in the width of `held`: a restart costs no gate in front of the adder."""
-    return gated_sum(m, (held, ~restart), (value, Const(1)), held.shape(), instances=instances)
+    width = len(held)
+    operands = [held, (~restart).replicate(width), value, Const(1).replicate(width)]
+    return carry_sum(m, RESTART, operands, held.shape(), instances=instances)
 
 
 def popcount(m, bits, *, stages: int):

@@ -99,6 +99,26 @@ def signed_sum(m, activations, passes, negatives, *, instances):
     return register(m, add_tree(m, chains) + _missing_ones(m, activations, negatives, stages))
 
 
+def signed_tree_latency(ti: int) -> int:
+    """Cycles of `signed_tree` of Ti terms."""
+    return 1 + tree_latency(ti) + 1
+
+
+def signed_tree(m, activations, passes, negatives):
+    """`signed_sum` through a tree, after `signed_tree_latency`: for adders that have no gates in front of them, as on iCE40.
+
+    There a gate takes a LUT in any case, with the register behind it; a chain would take registers for terms that wait.
+    """
+    shape = Value.cast(activations[0]).shape()
+    terms = []
+    for value, gate, negative in zip(activations, passes, negatives, strict=True):
+        bits = (Value.cast(value).as_unsigned() & gate.replicate(shape.width)) ^ negative.replicate(shape.width)
+        terms.append(register(m, bits.as_signed() if shape.signed else bits))
+    # One register inside is enough: each more would hold bits that wait.
+    missing = register(m, _missing_ones(m, activations, negatives, 1), stages=signed_tree_latency(len(terms)) - 2)
+    return register(m, add_tree(m, terms) + missing)
+
+
 def _missing_ones(m, activations, negatives, stages):
     """What a sum of inverted activations lacks, `stages` cycles later."""
     shape, count = Value.cast(activations[0]).shape(), popcount(m, negatives, stages=stages)

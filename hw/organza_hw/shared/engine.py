@@ -13,7 +13,6 @@ from organza.epilogue import Epilogue
 from organza.schedule import Schedule
 from organza.time_sharing import TimeSharing
 from organza_hw.accumulators import Accumulators, Use
-from organza_hw.choice import chosen
 from organza_hw.codes import term_of
 from organza_hw.codes.term import Term
 from organza_hw.epilogue import Constants, EpilogueUnit
@@ -24,13 +23,14 @@ from organza_hw.memories import Memories, Memory
 from organza_hw.output_rows import Columns, OutputRows
 from organza_hw.rom import Rom
 from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
+from organza_hw.shared.operands import operand_latency, operands, sums_of_pixels
 from organza_hw.shared.sequencer import SharedSequencer
+from organza_hw.shared.side_queue import SideQueue
 from organza_hw.shared.tables import SharedTables
 from organza_hw.shared.weights import SharedWeights, weights_latency
 from organza_hw.table import Table
 
 CONSTANTS = ("bias", "positive", "negative", "shift")  # of an output channel
-OPERAND_LATENCY = 2  # one register behind the choice of banks, one behind that of lanes
 LEAD = 3  # cycles before the completing write of a layer in which the sequencer hears of it: it reads as much later
 
 
@@ -38,7 +38,8 @@ def shared_term(shared: TimeSharing) -> Term:
     """Arithmetic of the lanes. Multipliers are placed where they are on the device, and the adders of many lanes elsewhere: a register
     more is between them."""
     term = term_of(shared.nodes[0].code, shared.layers[0].arithmetic)
-    if type(term).dots is Term.dots and term.product_latency > 1:
+    term.short = shared.short
+    if type(term).dots is Term.dots and term.product_latency > 1 and not shared.short:
         term.late = 1
     return term
 
@@ -46,7 +47,7 @@ def shared_term(shared: TimeSharing) -> Term:
 def shared_latency(shared: TimeSharing, schedule: Schedule) -> int:
     """Cycles from the last issue of a row of one of the layers to the write that completes the row."""
     return (
-        SharedSequencer.LATENCY + weights_latency(shared) + OPERAND_LATENCY + shared_term(shared).latency(shared.ti)
+        SharedSequencer.LATENCY + weights_latency(shared) + operand_latency(shared) + shared_term(shared).latency(shared.ti)
         + Accumulators.latency(schedule.drain) + Rom.LATENCY + unit_latency(shared) + (WRITE_LATENCY if schedule is not shared.layers[-1] else 0)
     )  # fmt: skip
 
@@ -89,6 +90,7 @@ class SharedEngine(Memories, wiring.Component):
             raise ValueError(f"{last.node.name}: n_out must be between E = {last.e} and {last.node.co}, not {n_out}")
         self.layout = FrameLayout(shared, n=n_in)
         self.weights = SharedWeights(shared, file=file)
+        self.weights.rom.early = shared.short
         self.term = shared_term(shared)
         self.bits = max(int(node.input.bits) for node in shared.nodes)
         signs = {bool(node.input.signed) for node in shared.nodes}
@@ -101,7 +103,7 @@ class SharedEngine(Memories, wiring.Component):
         self.frames = Frames(
             self.layout, bits=self.bits, input=wire_shape(first.input), e=self.inner_e,
             offsets={extra["offset"] for extra in inner},
-            straddle=any(extra["offset"] + extra["count"] > shared.ti for extra in inner),
+            straddle=any(extra["offset"] + extra["count"] > shared.ti for extra in inner), early=shared.short,
         )  # fmt: skip
         pixels = Columns(last.node.x.output, last.node.x.phases, last.g) if last.g > 1 else None
         written = [extra for _, extra in self._pieces if "inner" not in extra and extra["count"]]
@@ -115,12 +117,12 @@ class SharedEngine(Memories, wiring.Component):
         joined = Epilogue(**columns, low=0, high=0)
         self.constants = Constants(
             joined, e=shared.e, chunks=[channels for channels, _ in self._pieces],
-            extra=[{name: extra[name] for name in ("word", "offset", "count")} for _, extra in self._pieces],
+            extra=[{name: extra[name] for name in self._places} for _, extra in self._pieces],
             loads=max((node.loads for node in shared.nodes if node.loads is not None), default=None),
         )  # fmt: skip
         self.constant_rom = Rom(
             width=max(self.constants.layout.size, 1), words=self.constants.words, file=file and f"{file}_constants.hex",
-            loads=shared.loads,
+            loads=shared.loads, early=shared.short,
         )  # fmt: skip
         word = data.View(self.constants.layout, Signal(self.constants.layout.size))
         shapes: dict[str, Any] = {name: Shape.cast(self.constants.take(word, 0, name).shape()) for name in CONSTANTS}
@@ -128,7 +130,7 @@ class SharedEngine(Memories, wiring.Component):
         self.units = [
             EpilogueUnit(
                 epilogues[0], sum_bits=self.sum_bits, output=self.q_shape, **shapes, file=file and f"{file}_table.hex",
-                others=epilogues[1:], loads=shared.loads,
+                others=epilogues[1:], loads=shared.loads, early=shared.short,
             ) for _ in range(shared.e)
         ]  # fmt: skip
         super().__init__({
@@ -136,6 +138,12 @@ class SharedEngine(Memories, wiring.Component):
             "o": Out(joint_signature(wire_shape(last.node.output), n_out)),
             "error": Out(1),
         })  # fmt: skip
+
+    @cached_property
+    def _places(self) -> list[str]:
+        """What a word of constants says of where its channels go: what is not the same in all of them."""
+        counts = {extra["count"] for _, extra in self._pieces}
+        return ["word", "offset", "count"] if len(counts) > 1 else ["word", "offset"]
 
     @cached_property
     def _pieces(self) -> list[tuple[list[int | None], dict]]:
@@ -178,68 +186,29 @@ class SharedEngine(Memories, wiring.Component):
         wiring.connect(m, output.o, wiring.flipped(self.o))
         m.d.comb += [
             sequencer.taken.eq(frames.taken), frames.open.eq(sequencer.open), sequencer.unit_freed.eq(output.unit_freed),
-            frames.r_addr.eq(sequencer.frame_addr),
+            # The lane word may come later than the pixels: addresses wait for it, which have fewer bits than pixels.
+            frames.r_addr.eq(register(m, sequencer.frame_addr, stages=self.weights.latency - Frames.LATENCY)),
         ]  # fmt: skip
 
-        wait = self.weights.latency
-        activations, weights = self._operands(m, tables, sequencer)
-        sums = self._lanes(m, activations, weights)
-        issue = register(m, sequencer.issue, stages=wait + OPERAND_LATENCY + self.term.latency(shared.ti))
-        tile_layout = data.StructLayout(tables.tile_fields)
+        activations, weights = operands(m, self, tables, sequencer)
+        stages = self.weights.latency + operand_latency(shared) + self.term.latency(shared.ti)
+        sums = sums_of_pixels(m, self, tables, sequencer, self._lanes(m, activations, weights), stages=stages)
+        wanted = {name: sequencer.issue[name] for name in ("valid", "first", "last", "layer")}
+        issue = Signal(data.StructLayout({name: value.shape() for name, value in wanted.items()}))
+        m.d.comb += [issue[name].eq(register(m, value, stages=stages)) for name, value in wanted.items()]
         m.submodules.accumulators = accumulators = Accumulators(
-            bits=self.dot_bits, uses=list(map(Use.of, shared.layers)), tile_layout=tile_layout, instances=self.instances
-        )
+            bits=self.dot_bits, uses=Use.of_shared(shared), tile_layout=data.StructLayout({"layer": tables.layers}),
+            instances=self.instances,
+        )  # fmt: skip
+        # There may be a tile in every stage, and one at the accumulators' door.
+        m.submodules.tiles = tiles = SideQueue(data.StructLayout(tables.tile_fields), words=SharedSequencer.TILE_LEAD + stages + 2)
+        m.d.comb += [tiles.write.eq(sequencer.tile_last), tiles.i.eq(sequencer.tile), tiles.read.eq(accumulators.o_load)]
         m.d.comb += [
             accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
-            accumulators.tile.eq(issue.tile), *(accumulators.sums[lane].eq(total) for lane, total in enumerate(sums)),
+            accumulators.tile.layer.eq(issue.layer), *(accumulators.sums[lane].eq(total) for lane, total in enumerate(sums)),
         ]  # fmt: skip
-        self._epilogue(m, tables, accumulators, sequencer)
+        self._epilogue(m, tables, accumulators, tiles.o, sequencer)
         return m
-
-    def _operands(self, m, tables, sequencer):
-        """Activations (C × Ti) and fields (C × Ti) of an issue, as late as weights and `OPERAND_LATENCY` take."""
-        shared, issue = self.shared, sequencer.issue
-        read, mask, layer = (
-            register(m, value, stages=Frames.LATENCY) for value in (issue.read, issue.mask.as_value(), issue.tile.layer)
-        )
-        pixels = [[Signal(self.activation, name=f"pixel_{p}_{k}") for k in range(shared.ti)] for p in range(shared.p)]
-        signs = Array(bool(node.input.signed) for node in shared.nodes)[layer]
-        # What does not exist is zero, also in a tile that has no tap and reads nothing.
-        m.d.sync += [value.eq(0) for pixel in pixels for value in pixel]
-        with m.Switch(read):
-            for number, (turn, p, pitch) in enumerate(tables.reads):
-                with m.Case(number):
-                    for pixel in range(p):
-                        bank = self.frames.r_data[(turn + pixel * pitch) % self.layout.banks]
-                        for k in range(shared.ti):
-                            wire = bank[k]
-                            if self.activation.width > self.bits:
-                                wire = Cat(wire, wire[-1] & signs)
-                            m.d.sync += pixels[pixel][k].eq(Mux(mask[pixel], wire, 0))
-        late = self.weights.latency - Frames.LATENCY
-        held = [[register(m, value, stages=late) for value in pixel] for pixel in pixels]
-        layer = register(m, layer, stages=1 + late)
-        fields = register(m, self.weights.fields(m, sequencer.weight_addr))
-        bits = self.weights.field_bits
-        activations, weights = [], []
-        for lane in range(shared.c):
-            used = {n: divmod(lane, s.to) for n, s in enumerate(shared.layers) if lane < s.to * s.p}
-            activation, weight = [], []
-            for k in range(shared.ti):
-                activation.append(register(m, chosen(m, layer, {n: held[pixel][k] for n, (pixel, _) in used.items()})))
-                words = self._words(fields, bits, k, sorted({channel for _, channel in used.values()}))
-                weight.append(register(m, chosen(m, layer, {n: words[channel] for n, (_, channel) in used.items()})))
-            activations.append(activation)
-            weights.append(weight)
-        return activations, weights
-
-    def _words(self, fields, bits, k, channels):
-        """By channel of a lane word: its field for input channel k."""
-        made = {}
-        for channel in channels:
-            field = fields[bits * (channel * self.shared.ti + k) :][:bits]
-            made[channel] = field.as_signed() if Shape.cast(self.term.field_shape).signed else field
-        return made
 
     def _lanes(self, m, activations, weights):
         """C sums. Lanes that have the same pixel in every layer are handed to the term together: it may share what they share."""
@@ -252,56 +221,77 @@ class SharedEngine(Memories, wiring.Component):
             )
         return sums
 
-    def _epilogue(self, m, tables, accumulators, sequencer):
+    def _epilogue(self, m, tables, accumulators, tile, sequencer):
         """Constants are read while the sums wait; what comes out goes to the frames, or to the output rows."""
         shared, frames, output = self.shared, self.frames, self.output
-        layers, tile = shared.layers, accumulators.o_tile
+        layers, number = shared.layers, accumulators.o_tile.layer
         m.submodules.places = places = Table(tables.places)
-        steps = Array(schedule.node.x.phases * schedule.g for schedule in layers)[tile.layer]
-        chunk_end = Array(schedule.chunks - 1 for schedule in layers)[tile.layer]
         behind = Signal(range(max(max(s.p * s.node.x.phases for s in layers), 2)))  # columns of the tile already passed
         start, final, done = Signal(range(max(shared.rows * output.unit_words, 2))), Signal(), Signal()  # start: of the output row
+        leaves = Signal()  # the tile's last step
+        # Tiles come in the order of rows, channels, columns, and say where one of these ends.
+        constants, inner_rows = tables.constants, tables.output_rows
+        constant = Signal(range(max(len(self.constants.words), 2)))  # first of the tile
+        inner = Signal(range(max(self.layout.bank_words, 2)), init=inner_rows[0][0])  # first word of the output row in the frames
+
+        def by_layer(values):
+            return Array(values)[number]
+
+        def following(values):
+            return [*values[1:], values[0]]
+
         m.d.comb += [
-            self.constant_rom.addr.eq(tile.constant + accumulators.o_chunk),
-            final.eq(tile.layer == len(layers) - 1),
-            done.eq(accumulators.o_valid & accumulators.o_last & tile.done),
+            self.constant_rom.addr.eq(constant + accumulators.o_chunk),
+            final.eq(number == len(layers) - 1),
+            leaves.eq(accumulators.o_valid & accumulators.o_last), done.eq(leaves & Mux(final, tile.row_end, tile.end)),
             places.index.eq(tile.place + behind),
         ]  # fmt: skip
-        with m.If(accumulators.o_valid & (accumulators.o_chunk == chunk_end)):
-            m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + steps))
+        with m.If(accumulators.o_valid & (accumulators.o_chunk == by_layer(schedule.chunks - 1 for schedule in layers))):
+            advance = by_layer(schedule.node.x.phases * schedule.g for schedule in layers)
+            m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + advance))
         with m.If(done & final):
             m.d.sync += start.eq(Mux(start == (shared.rows - 1) * output.unit_words, 0, start + output.unit_words))
         exists = Cat(accumulators.o_valid & (accumulators.o_pixel + k < tile.pixels) for k in range(layers[-1].g))
         row = Signal(range(max(self.layout.bank_words, shared.rows * output.unit_words, 2)))
-        m.d.comb += row.eq(Mux(final, start, tile.row))
+        m.d.comb += row.eq(Mux(final, start, inner))
+        with m.If(leaves):
+            with m.If(tile.column_end):
+                m.d.sync += constant.eq(constant + by_layer(schedule.chunks for schedule in layers))
+            with m.If(tile.row_end):
+                m.d.sync += [constant.eq(by_layer(constants)), inner.eq(inner + by_layer(step for _, step in inner_rows))]
+            with m.If(tile.end):
+                m.d.sync += [constant.eq(by_layer(following(constants))), inner.eq(by_layer(following([base for base, _ in inner_rows])))]
         step = Signal(data.StructLayout({
             "exists": layers[-1].g, "final": 1, "done": 1, "layer": tables.layers, "bank": places.row.bank.shape(), "place": row.shape(),
         }))  # fmt: skip
         m.d.sync += [
-            step.exists.eq(exists), step.final.eq(final), step.done.eq(done), step.layer.eq(tile.layer),
+            step.exists.eq(exists), step.final.eq(final), step.done.eq(done), step.layer.eq(number),
             step.bank.eq(places.row.bank), step.place.eq(row + places.row.word),
         ]  # fmt: skip
         # The layer's number is at the units with the sums and the constants.
         step = register(m, step, stages=Rom.LATENCY - 1)
         sums = register(m, accumulators.o_sums, stages=Rom.LATENCY)
         word = data.View(self.constants.layout, self.constant_rom.data[: self.constants.layout.size])
-        for number, unit in enumerate(self.units):
-            m.submodules[f"unit{number}"] = unit
-            m.d.comb += [unit.sum.eq(sums[number]), unit.choice.eq(step.layer)]
-            m.d.comb += [getattr(unit, name).eq(self.constants.take(word, number, name)) for name in CONSTANTS]
+        for place, unit in enumerate(self.units):
+            m.submodules[f"unit{place}"] = unit
+            m.d.comb += [unit.sum.eq(sums[place]), unit.choice.eq(step.layer)]
+            m.d.comb += [getattr(unit, name).eq(self.constants.take(word, place, name)) for name in CONSTANTS]
         latency = self.units[0].latency
-        address = Signal.like(step.place)
-        m.d.sync += address.eq(step.place + word.word)
-        address = register(m, address, stages=latency - 1)
-        offset, count = register(m, word.offset, stages=latency), register(m, word.count, stages=latency)
+        # Where a step goes waits until it is through the units.
+        count = word.count if "count" in self._places else Const(self._pieces[0][1]["count"])
+        where = {"final": step.final, "bank": step.bank, "address": step.place + word.word, "offset": word.offset, "count": count}
+        shapes = {name: value.shape() for name, value in where.items()} | {"address": step.place.shape()}
+        m.submodules.steps = steps = SideQueue(data.StructLayout(shapes), words=latency + 1)
+        soon = register(m, step.exists, stages=latency - 1)
+        m.d.comb += [steps.write.eq(step.exists.any()), steps.read.eq(soon.any()), *(steps.i[name].eq(value) for name, value in where.items())]
+        exists, place = register(m, soon), steps.o
         # A layer is complete when its last step is written; the sequencer hears of it before.
         m.d.comb += sequencer.written.eq(register(m, step.done & ~step.final, stages=latency + WRITE_LATENCY - LEAD))
-        step = register(m, step, stages=latency)
         m.d.comb += [
-            frames.w_en.eq(step.exists[0] & ~step.final), frames.w_bank.eq(step.bank), frames.w_addr.eq(address),
-            frames.w_offset.eq(offset), frames.w_count.eq(count),
-            output.w_en.eq(Mux(step.final, step.exists, 0)), output.w_addr.eq(address), output.w_offset.eq(offset), output.w_count.eq(count),
-            output.w_last.eq(step.done & step.final),
+            frames.w_en.eq(exists[0] & ~place.final), frames.w_bank.eq(place.bank), frames.w_addr.eq(place.address),
+            frames.w_offset.eq(place.offset), frames.w_count.eq(place.count),
+            output.w_en.eq(Mux(place.final, exists, 0)), output.w_addr.eq(place.address), output.w_offset.eq(place.offset),
+            output.w_count.eq(place.count), output.w_last.eq(register(m, step.done & step.final, stages=latency)),
             *(frames.w_data[k].eq(self.units[k].q) for k in range(self.inner_e)),
             *(output.w_data[k].eq(self.units[k].q) for k in range(layers[-1].e * layers[-1].g)),
         ]  # fmt: skip

@@ -16,6 +16,14 @@ from organza_hw.row_buffer import RingLayout, row_writes
 WRITE_LATENCY = 1  # all banks take the same values, wherever they lie
 
 
+def frame_banks(shared: TimeSharing) -> int:
+    """The fewest banks in which all pixel lanes of any layer read different ones."""
+    banks = shared.p
+    while any(math.gcd(banks, schedule.node.x.pitch) != 1 for schedule in shared.layers if schedule.p > 1):
+        banks += 1
+    return banks
+
+
 class FrameLayout:
     """Where channel c of pixel x of row r of every layer's input lies.
 
@@ -29,10 +37,7 @@ class FrameLayout:
 
     def __init__(self, shared: TimeSharing, *, n: int):
         self.shared, self.n = shared, n
-        wide = [schedule for schedule in shared.layers if schedule.p > 1]
-        self.banks = shared.p
-        while any(math.gcd(self.banks, schedule.node.x.pitch) != 1 for schedule in wide):
-            self.banks += 1
+        self.banks = frame_banks(shared)
         self.rings = [
             RingLayout(schedule, n=min(n, schedule.node.ci), depth=schedule.node.y.size, banks=self.banks) for schedule in shared.layers
         ]
@@ -69,6 +74,8 @@ class Frames(wiring.Component):
     image is taken at first, and one after each `open`, without a pause. Latency: what is written can be
     read `WRITE_LATENCY` + 1 cycles later, what is taken with the last beat of an image a cycle after that; reads take `LATENCY` cycles.
 
+    early : reads have their first register in front of the memories instead of behind them: their words come late in a cycle.
+
     Members
     -------
     i : In(joint_signature(shape, n)). open : In(1), an image may be taken; not while anything else is written.
@@ -91,8 +98,8 @@ class Frames(wiring.Component):
     r_addr: data.View
     r_data: data.View
 
-    def __init__(self, layout: FrameLayout, *, bits: int, input, e: int, offsets: set[int], straddle: bool):
-        self.layout, self.bits, self.input, self.e = layout, bits, Shape.cast(input), e
+    def __init__(self, layout: FrameLayout, *, bits: int, input, e: int, offsets: set[int], straddle: bool, early: bool = False):
+        self.layout, self.bits, self.input, self.e, self.early = layout, bits, Shape.cast(input), e, early
         first = layout.rings[0]
         self.offsets = offsets | {piece.offset for piece in first.pieces if piece.count}
         self.straddle = straddle or any(piece.offset + piece.count > first.lanes for piece in first.pieces)
@@ -130,7 +137,7 @@ class Frames(wiring.Component):
         for number in range(layout.banks):
             m.submodules[f"bank{number}"] = ram = LaneMemory(
                 shape=unsigned(self.bits), depth=layout.bank_words, lanes=first.lanes, width=self.width,
-                offsets=self.offsets, straddle=self.straddle, late=WRITE_LATENCY,
+                offsets=self.offsets, straddle=self.straddle, late=WRITE_LATENCY, spread=True,
             )  # fmt: skip
             m.d.comb += [
                 ram.w_en.eq(Mux(self.w_en, self.w_bank == number, writes.bank == number)),
@@ -138,7 +145,7 @@ class Frames(wiring.Component):
                 ram.w_offset.eq(Mux(self.w_en, self.w_offset, writes.offset)),
                 ram.w_count.eq(Mux(self.w_en, self.w_count, writes.count)),
                 ram.w_data.eq(values),
-                ram.r_en.eq(1), ram.r_addr.eq(self.r_addr[number]),
-                self.r_data[number].eq(register(m, ram.r_data, reset=False)),
+                ram.r_en.eq(1), ram.r_addr.eq(register(m, self.r_addr[number], stages=int(self.early))),
+                self.r_data[number].eq(register(m, ram.r_data, stages=int(not self.early), reset=False)),
             ]  # fmt: skip
         return m

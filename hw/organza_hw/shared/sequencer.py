@@ -23,9 +23,11 @@ class SharedSequencer(wiring.Component):
     written : In(1), with the next cycle an issue may read the whole output of the layer whose last issue is behind.
     open : Out(1), the next image may be taken: the last layer has begun.
     issue : Out, see `issue_layout`. frame_addr, weight_addr : Out, with it.
+    tile_last, tile : Out, `TILE_LEAD` cycles before it: whether it is the last of its tile, and what is to know of the tile then.
     """
 
     LATENCY = 3
+    TILE_LEAD = 2
 
     taken: Signal
     unit_freed: Signal
@@ -34,19 +36,22 @@ class SharedSequencer(wiring.Component):
     issue: data.View
     frame_addr: data.View
     weight_addr: Signal
+    tile_last: Signal
+    tile: data.View
 
     def __init__(self, tables: SharedTables):
         self.tables, self.shared = tables, tables.shared
         frames = tables.frames
         self.issue_layout = data.StructLayout({
             "valid": 1, "first": 1, "last": 1, "read": range(max(len(tables.reads), 2)),
-            "mask": data.ArrayLayout(1, self.shared.p), "tile": data.StructLayout(tables.tile_fields),
+            "mask": data.ArrayLayout(1, self.shared.p), "layer": tables.layers,
         })  # fmt: skip
         super().__init__({
             "taken": In(1), "unit_freed": In(1), "written": In(1), "open": Out(1),
             "issue": Out(self.issue_layout),
             "frame_addr": Out(data.ArrayLayout(range(max(frames.bank_words, 2)), frames.banks)),
             "weight_addr": Out(range(max(self.shared.words, 2))),
+            "tile_last": Out(1), "tile": Out(data.StructLayout(tables.tile_fields)),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -59,8 +64,8 @@ class SharedSequencer(wiring.Component):
         column_at, column_start = Signal.like(column_table.index), Signal.like(column_table.index)
         number = Signal(range(max(tables.most_channels, 2)))
         tile = Signal(range(max(max(d["tiles"] for d in tables.descriptors) + 1, 2)))
-        weight, constant = Signal.like(self.weight_addr), Signal.like(self.issue.tile.constant)
-        layer_at = Signal.like(self.issue.tile.layer)
+        weight = Signal.like(self.weight_addr)
+        layer_at = Signal.like(self.issue.layer)
         m.d.sync += layer.eq(layer_table.row)
         m.d.comb += [
             row_table.index.eq(row_at), column_table.index.eq(column_at), layer_table.index.eq(layer_at),
@@ -104,7 +109,7 @@ class SharedSequencer(wiring.Component):
         with m.If(settle == 1):
             m.d.sync += [
                 row_at.eq(layer.rows), row_start.eq(layer.rows), column_at.eq(layer.columns), column_start.eq(layer.columns),
-                weight.eq(layer.weights), constant.eq(layer.constants), tile.eq(0), number.eq(0),
+                weight.eq(layer.weights), tile.eq(0), number.eq(0),
             ]  # fmt: skip
         with m.If(fire):
             m.d.sync += [begin_row.eq(row_end), begin_layer.eq(end), first.eq(last)]
@@ -117,21 +122,20 @@ class SharedSequencer(wiring.Component):
             with m.Else():
                 m.d.sync += [number.eq(0), column_at.eq(column.next), column_start.eq(column.next), row_at.eq(row_start)]
             with m.If(column_end):
-                m.d.sync += [constant.eq(constant + layer.chunks), weight.eq(weight + layer.tile_step), tile.eq(tile + 1)]
+                m.d.sync += [weight.eq(weight + layer.tile_step), tile.eq(tile + 1)]
             with m.If(row_end):
-                m.d.sync += [
-                    constant.eq(layer.constants), weight.eq(layer.weights), tile.eq(0), row_at.eq(row.next), row_start.eq(row.next),
-                ]  # fmt: skip
+                m.d.sync += [weight.eq(layer.weights), tile.eq(0), row_at.eq(row.next), row_start.eq(row.next)]
             with m.If(end):
                 m.d.sync += [settle.eq(IMAGE_GAP), wait.eq(~layer.final), layer_at.eq(Mux(layer.final, 0, layer_at + 1))]
         self._addresses(m, fire, row, column, number, weight)
 
         one, two = Signal(self.issue_layout), Signal(self.issue_layout)
+        m.d.comb += self.tile_last.eq(one.valid & one.last)
         m.d.sync += [
             one.valid.eq(fire), one.first.eq(first), one.last.eq(last), one.read.eq(column.read),
             one.mask.eq(Mux(none, 0, column.mask.as_value())),
-            one.tile.layer.eq(layer_at), one.tile.done.eq(Mux(layer.final, row_end, end)), one.tile.constant.eq(constant),
-            one.tile.row.eq(row.place), one.tile.place.eq(column.place), one.tile.pixels.eq(column.pixels),
+            one.layer.eq(layer_at), self.tile.column_end.eq(column_end), self.tile.row_end.eq(row_end), self.tile.end.eq(end),
+            self.tile.place.eq(column.place), self.tile.pixels.eq(column.pixels),
             two.eq(one), self.issue.eq(two),
         ]  # fmt: skip
         return m

@@ -1,6 +1,7 @@
 """The layers of a time-shared engine as rows of constant tables: what they read, where it goes, and a descriptor of each."""
 
 from functools import cached_property
+from itertools import accumulate
 
 from amaranth import *
 
@@ -30,46 +31,38 @@ class SharedTables:
         self.rows, self.columns, self.descriptors, self.places = self._tables()
         self.layers = range(max(len(self.shared.layers), 2))
         self.tile_fields = {
-            "layer": self.layers,
-            "done": 1,  # last of a row of the last layer, or of another layer
-            "constant": range(max(sum(self.words_of(schedule) for schedule in self.shared.layers), 2)),
-            "row": range(max(frames.bank_words, 2)),  # first word of the output row in the frames
+            "column_end": 1,  # last of the row with these channels
+            "row_end": 1,
+            "end": 1,  # of the layer
             "place": range(max(len(self.places), 2)),  # of the first pixel
             "pixels": range(self.shared.p + 1),
         }
-
-    @staticmethod
-    def words_of(schedule: Schedule) -> int:
-        """Words of constants of a layer."""
-        return schedule.co_tiles * schedule.chunks
 
     def _tables(self) -> tuple[list[dict], list[dict], list[dict], list[dict]]:
         rows: list[dict] = []
         columns: list[dict] = []
         descriptors: list[dict] = []
         places = list(self.frames.output_places)
-        weights = constants = place = 0
+        weights = place = 0
         for number, schedule in enumerate(self.shared.layers):
             node, final = schedule.node, number == len(self.shared.layers) - 1
             if final:
                 words = [self.together.place(x)[0] if self.together else x for x in range(node.x.output)]
                 places += [{"bank": 0, "word": word * self.pixel_beats} for word in words]
             descriptors.append({
-                "rows": len(rows), "columns": len(columns), "weights": weights, "constants": constants,
+                "rows": len(rows), "columns": len(columns), "weights": weights,
                 "tile_step": schedule.ci_tiles * node.y.kernel * node.x.kernel, "tiles": schedule.co_tiles - 1,
-                "channels": schedule.ci_tiles - 1, "chunks": schedule.chunks, "drain": schedule.drain - 1, "final": int(final),
+                "channels": schedule.ci_tiles - 1, "drain": schedule.drain - 1, "final": int(final),
             })  # fmt: skip
-            rows += self._rows(number, schedule, len(rows), final)
+            rows += self._rows(number, schedule, len(rows))
             columns += self._columns(number, schedule, len(columns), place)
             weights += schedule.words
-            constants += self.words_of(schedule)
             place += node.x.output
         return rows, columns, descriptors, places
 
-    def _rows(self, number: int, schedule: Schedule, start: int, final: bool) -> list[dict]:
+    def _rows(self, number: int, schedule: Schedule, start: int) -> list[dict]:
         """One entry a (row, vertical tap); one for a row without taps."""
         ring, node, made = self.frames.rings[number], schedule.node, []
-        after = None if final else self.frames.rings[number + 1]
         for y, taps in enumerate(node.y.table):
             following = start + len(made) + max(len(taps), 1)
             for position, (k, row) in enumerate(taps or [(0, 0)]):
@@ -78,7 +71,6 @@ class SharedTables:
                     "weight": k * node.x.kernel * schedule.ci_tiles, "none": int(not taps),
                     "last": int(position == max(len(taps), 1) - 1), "final": int(y == node.y.output - 1),
                     "next": following if y < node.y.output - 1 else start,
-                    "place": 0 if after is None else self.frames.bases[number + 1] + y * after.row_words,
                 })  # fmt: skip
         return made
 
@@ -111,6 +103,17 @@ class SharedTables:
         return {
             "weight": tap.k * schedule.ci_tiles, "address": address, "read": self.reads.index(read), "mask": mask, "none": 0,
         }  # fmt: skip
+
+    @cached_property
+    def constants(self) -> list[int]:
+        """By layer its first word of constants."""
+        return [0, *accumulate(schedule.co_tiles * schedule.chunks for schedule in self.shared.layers[:-1])]
+
+    @cached_property
+    def output_rows(self) -> list[tuple[int, int]]:
+        """By layer: first word of its output in the frames, and words from one row to the next; 0 for the last layer's."""
+        rings = zip(self.frames.bases[1:], self.frames.rings[1:], strict=True)
+        return [*((base, ring.row_words) for base, ring in rings), (0, 0)]
 
     @cached_property
     def most_channels(self) -> int:

@@ -77,8 +77,8 @@ def build(
     share: Annotated[
         str | None,
         typer.Option(
-            help="Layers on one engine, one after the other: all, 8x16 for all on Ti×C lanes, layer0..layer2=8x16, or none. "
-            "Default: none, unless a device's limit or the latency is better kept by all."
+            help="Layers on one engine, one after the other: all, 8x16 for all on Ti×C lanes, layer0..layer2=8x16, or none; more in "
+            "docs/hardware.md. Default: none, unless a device's limit or the latency is better kept by all."
         ),
     ] = None,
     loadable: Annotated[

@@ -10,12 +10,12 @@ from organza_hw.codes import term_of
 from organza_hw.lanes.dot import DotLanes
 from organza_sim.pysim import trace_cycles
 
-CODES = {"ternary": Ternary, "binary": Binary}
-KINDS = ["ternary", "binary", *(f"lut{bits}" for bits in (2, 3, 4)), *(f"packed{bits}" for bits in (2, 3, 4, 5, 8))]
+CODES = {"ternary": Ternary, "ternary short": Ternary, "binary": Binary}
+KINDS = [*CODES, *(f"lut{bits}" for bits in (2, 3, 4)), *(f"packed{bits}" for bits in (2, 3, 4, 5, 8))]
 
 
 def code_of(kind, values):
-    """The code of weights (n, to, ti) as a layer of n·to output channels, and its lanes."""
+    """The code of weights (n, to, ti) as a layer of n·to output channels, and its lanes; those "short" are of a short pipeline."""
     values = values.transpose(2, 0, 1).reshape(values.shape[2], -1, 1, 1)
     if kind in CODES:
         return CODES[kind](values), "plain"
@@ -26,7 +26,7 @@ def code_of(kind, values):
 def random_values(rng, kind, shape):
     if kind == "binary":
         return rng.choice([-1, 1], shape)
-    most = 1 if kind == "ternary" else (1 << (int(kind[-1]) - 1)) - 1
+    most = 1 if kind in CODES else (1 << (int(kind[-1]) - 1)) - 1
     values = rng.integers(-most, most + 1, shape)
     values[:2], values[2:4] = most, -most
     return values
@@ -46,6 +46,7 @@ def test_sums_are_exact(kind, ti, signed):
     activations[::2][: steps // 4] = low
     activations[1::2][: steps // 4] = high
     term = term_of(code, arithmetic)
+    term.short = kind.endswith("short")
     lanes = DotLanes(term, activation=Shape(8, signed), ti=ti, to=to, p=p, sum_bits=24)
     if Shape.cast(term.field_shape).signed:
         fields = fields - ((fields >> (code.field_bits - 1)) << code.field_bits)

@@ -19,7 +19,8 @@ def test_sums_leave_in_the_order_of_the_layer(seed):
     _, shared = engine_of(seed)
     rng = np.random.default_rng(seed)
     layout = data.StructLayout({"layer": range(max(len(shared.layers), 2)), "name": 8})
-    component = Accumulators(bits=BITS, uses=list(map(Use.of, shared.layers)), tile_layout=layout)
+    lanes = {(number, *place): lane for lane, used in enumerate(shared.lane_uses) for number, place in used.items()}
+    component = Accumulators(bits=BITS, uses=Use.of_shared(shared), tile_layout=layout)
     tiles = []
     for name in range(12):
         number = int(rng.integers(len(shared.layers)))
@@ -32,7 +33,7 @@ def test_sums_leave_in_the_order_of_the_layer(seed):
             for chunk in range(schedule.chunks):
                 channels = range(chunk * schedule.e, min((chunk + 1) * schedule.e, schedule.to))
                 got = {
-                    k * schedule.e + channel - chunk * schedule.e: int(sums[(pixel + k) * schedule.to + channel])
+                    k * schedule.e + channel - chunk * schedule.e: int(sums[lanes[number, pixel + k, channel]])
                     for k in range(schedule.g) for channel in channels
                 }  # fmt: skip
                 wanted.append((name, pixel, chunk, got))
