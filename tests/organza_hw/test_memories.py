@@ -1,12 +1,25 @@
-# amaranth: UnusedElaboratable=no
 """What engines say of their memories: every word is of one layer, and lies in a file or is loaded."""
 
+import gc
+import warnings
+from collections.abc import Iterator
+
 import pytest
+from amaranth.hdl import UnusedElaboratable
 
 from organza_hw.memories import Memory
 from organza_hw.pipeline import Pipeline
 from organza_hw.rom import Rom
 from tests.shared_engines import shared_case
+
+
+@pytest.fixture(autouse=True)
+def only_looked_at() -> Iterator[None]:
+    """Amaranth warns of what is made and never elaborated when it is collected."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        yield
+        gc.collect()
 
 
 def test_parts_of_layers():

@@ -21,7 +21,7 @@ from organza.link import HEADER_BYTES
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
 from organza_hw.link.beat_bytes import BeatPacker, BeatUnpacker
-from organza_hw.link.counters import count_up, countdown
+from organza_hw.link.counters import count_up, countdown, long_count_up
 from organza_hw.link.crc import BYTE, Crc32
 from organza_hw.link.frames import TEXT_BLOCK, FrameReceiver, FrameTransmitter
 from organza_hw.link.latents import Latents
@@ -95,12 +95,15 @@ class Host(wiring.Component):
         place, come, ahead, anew, text = self._reader(m, reply)
         octet, request = receiver.data, receiver.frame.payload
         begin, feed, count = Signal(), Signal(), Signal()  # a run or an image, and its inputs; a byte of the number of images is there
-        feeding = self._feed(m, come, begin, feed, count, stored)
+        # In the cycle behind `begin`, because a counter is long: one image, or as many as were asked for, of which the first begins.
+        one, many = Signal(), Signal()
+        m.d.sync += [one.eq(begin & stored), many.eq(begin & ~stored)]
+        feeding = self._feed(m, come, one, many, feed, count, stored)
         output, ended = Signal(), Signal()  # the last beat of an output came; of the last one
-        more = countdown(m, BYTE * COUNT_BYTES, clear=begin & stored, load=count, byte=octet, step=(begin & ~stored) | output)
+        more = countdown(m, BYTE * COUNT_BYTES, clear=one, load=count, byte=octet, step=many | output)
         m.d.sync += output.eq(self.o.valid & self.o.ready & self.o.payload.last)
-        with m.If(begin | output):
-            m.d.sync += ended.eq(~more & ~(begin & stored))
+        with m.If(one | many | output):
+            m.d.sync += ended.eq(~more & ~one)
         measured, turn = self._measure(m, begin, ended)
         chunk = self._chunks(m) if self.identity.loads else ()
         m.d.comb += [latents.byte.eq(octet), latents.draw.eq(feeding)]
@@ -137,6 +140,8 @@ class Host(wiring.Component):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 m.d.comb += begin.eq(1)
+                m.next = "BEGUN"
+            with m.State("BEGUN"):
                 m.next = "FEED"
             with m.State("FEED"):
                 m.d.comb += release.eq(1)
@@ -252,7 +257,7 @@ class Host(wiring.Component):
     def _chunks(self, m):
         """The number of the chunk that comes: the next byte of it, one more, and is it how many chunks of the image have come, also."""
         shift, step, taken, equal = Signal(), Signal(), Signal(BYTE * (OFFSET_BYTES - 1)), Signal()
-        number = count_up(m, len(taken), load=shift, byte=self.receiver.data, step=step)
+        number, _ = count_up(m, len(taken), load=shift, byte=self.receiver.data, step=step)
         m.d.sync += equal.eq(number == taken)
         return number, shift, step, taken, equal
 
@@ -293,14 +298,14 @@ class Host(wiring.Component):
                 with m.If(place == OFFSET_BYTES + LOAD_CHUNK - 1):
                     m.d.sync += answer(Reply.LOADED)
 
-    def _feed(self, m, come, begin, feed, count, stored):
+    def _feed(self, m, come, one, many, feed, count, stored):
         """From `feed` on, bytes of inputs to the packer: those of a frame, which is released then, or those that are drawn, for so many images.
 
         Whether there is something left to feed.
         """
         receiver, packer, latents = self.receiver, self.packer, self.latents
         feeding, step, last = Signal(), Signal(), Signal()
-        more = countdown(m, BYTE * COUNT_BYTES, clear=begin & stored, load=count, byte=receiver.data, step=(begin & ~stored) | step)
+        more = countdown(m, BYTE * COUNT_BYTES, clear=one, load=count, byte=receiver.data, step=many | step)
         m.d.comb += feeding.eq(1)
         with m.FSM():
             with m.State("IDLE"):
@@ -338,7 +343,7 @@ class Host(wiring.Component):
         came, started = Signal(), Signal()
         m.d.sync += [came.eq(self.i.valid & self.i.ready), started.eq(~begin & (started | came))]
         high = place >= CYCLE_BYTES
-        cycles = count_up(m, BYTE * CYCLE_BYTES, load=turn & ~high, byte=Const(0, BYTE), step=started & ~ended, clear=begin)
+        cycles = long_count_up(m, BYTE * CYCLE_BYTES, load=turn & ~high, step=started & ~ended, clear=begin)
         m.d.comb += [
             self.crc.start.eq(begin), self.crc.byte.eq(octets.payload), self.crc.valid.eq(octets.valid & octets.ready),
             self.crc.turn.eq(turn & high),
