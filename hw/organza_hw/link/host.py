@@ -112,6 +112,7 @@ class Host(wiring.Component):
             m.next = "SEND"
             return [reply.eq(name), *([] if why is None else [reason.eq(Cat(Const(why % REFUSAL, REASON_BITS), why >= REFUSAL))])]
 
+        m.d.sync += count.eq(0)
         # Between registers, so that neither side adds to the other's cycle.
         body, free, release = self.transmitter.i, Signal(), Signal()
         m.d.comb += [free.eq(~body.valid), receiver.release.eq(release | self._fed)]
@@ -133,7 +134,8 @@ class Host(wiring.Component):
                 m.d.sync += answer(Reply.PIXELS)
             with m.State("RUN"):
                 # State and images, one byte after the other.
-                m.d.comb += [ahead.eq(come), latents.load.eq(come & (place < STATE_BYTES)), count.eq(come & (place >= STATE_BYTES))]
+                m.d.comb += [ahead.eq(come), latents.load.eq(come & (place < STATE_BYTES))]
+                m.d.sync += count.eq(come & (place >= STATE_BYTES))  # a cycle later the byte is still there
                 with m.If(latents.load):
                     m.d.sync += some.eq(some | octet.any())
                 with m.If(come & (place == RUN_BYTES - 1)):
@@ -343,7 +345,9 @@ class Host(wiring.Component):
         came, started = Signal(), Signal()
         m.d.sync += [came.eq(self.i.valid & self.i.ready), started.eq(~begin & (started | came))]
         high = place >= CYCLE_BYTES
-        cycles = long_count_up(m, BYTE * CYCLE_BYTES, load=turn & ~high, step=started & ~ended, clear=begin)
+        shift = Signal()
+        m.d.sync += shift.eq(turn & ~high)
+        cycles = long_count_up(m, BYTE * CYCLE_BYTES, load=shift, step=started & ~ended, clear=begin)
         m.d.comb += [
             self.crc.start.eq(begin), self.crc.byte.eq(octets.payload), self.crc.valid.eq(octets.valid & octets.ready),
             self.crc.turn.eq(turn & high),
