@@ -1,5 +1,6 @@
 """What an engine stores: which words of its memories belong to which layer, and which memories are files or loaded at run time."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -41,7 +42,7 @@ class Memory:
         return words[ends[layer] : ends[layer + 1]]
 
 
-class Memories:
+class Memories(ABC):
     """What every engine says of its memories.
 
     layers : that it runs.
@@ -50,9 +51,9 @@ class Memories:
     layers: tuple[Schedule, ...]
 
     @property
+    @abstractmethod
     def memories(self) -> list[Memory]:
         """All that hold weights, constants or tables, in the order of an image of weights."""
-        raise NotImplementedError
 
     @property
     def roms(self) -> list[Any]:

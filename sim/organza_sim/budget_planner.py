@@ -27,7 +27,7 @@ GROWTH = 4  # most times as many lanes from one step to the next
 CAUTION = 0.95  # of the lanes that a limit seems to allow
 CLOSE = 64  # the search ends when one part in so many of the lanes is left
 ALTERNATIVES = ("packed", "lut")  # arithmetics of fewer multipliers, tried where those are the limit
-SHARED_GAIN = 1.1  # that a shared engine must be faster by: its clock is slower (docs/results/boards.json)
+SHARED_GAIN = 1.1  # that a shared engine must be faster by: its clock is slower (docs/decisions.md)
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,7 @@ class _Search:
         if lanes not in self.plans:
             options = self.options
             if self.shared:
-                kind = next(iter(options["arithmetic"].values()), "")
-                options = {**options, "shares": (fastest_share(self.program, lanes, arithmetic=kind),)}
+                options = {**options, "shares": (fastest_share(self.program, lanes, arithmetic=_kind(options["arithmetic"])),)}
             self.plans[lanes] = plan_program(self.program, lanes, **options)
         return self.plans[lanes]
 
@@ -216,23 +215,20 @@ def plan_within(
                     best = max(best, search(able, shared=shared), key=lambda planned: _merit(planned, goal))
         return best
 
+    found: list[Planned] = []
+    refusal: UserError | None = None
     try_shared = shares is None and (budget.limits or goal == "latency") and _can_share(program, arithmetic or {}, options)
-    try:
-        alone = fastest(shared=False)
-    except UserError:
-        if not try_shared:
-            raise
+    for shared in (False, True) if try_shared else (False,):
         try:
-            return fastest(shared=True)
-        except UserError:
-            pass
-        raise
-    if not try_shared or alone.binds == "bandwidth":
-        return alone
-    try:
-        together = fastest(shared=True)
-    except UserError:
-        return alone
+            found.append(fastest(shared=shared))
+        except UserError as error:
+            refusal = refusal or error  # of engines of one layer, where neither fits
+    if not found:
+        assert refusal is not None
+        raise refusal
+    if len(found) == 1:
+        return found[0]
+    alone, together = found
     ours, others = _merit(together, goal)[0], _merit(alone, goal)[0]
     return together if ours > (others * SHARED_GAIN if goal == "interval" else others / SHARED_GAIN) else alone
 
@@ -242,10 +238,15 @@ def _can_share(program: Program, arithmetic: Mapping[str, str], options: Mapping
     if any(options.get(name) for name in ("orders", "memories")) or len({arithmetic.get(node.name, "") for node in program.nodes}) > 1:
         return False
     try:
-        fastest_share(program, 1, arithmetic=next(iter(arithmetic.values()), ""))
+        fastest_share(program, 1, arithmetic=_kind(arithmetic))
     except ValueError:
         return False
     return True
+
+
+def _kind(arithmetic: Mapping[str, str]) -> str:
+    """Lanes of layers that all have the same."""
+    return next(iter(arithmetic.values()), "")
 
 
 def _merit(planned: Planned, goal: str) -> tuple[float, ...]:
