@@ -18,7 +18,7 @@ from organza.program import Program
 from organza_sim.budget import COUNTED, NAMES, Budget
 from organza_sim.planner import plan_program
 from organza_sim.resources.model import Estimator, Resources
-from organza_sim.sharing import Share, fastest_share, least_lanes
+from organza_sim.sharing import Share, fastest_share, least_lanes, least_shared_lanes
 from organza_sim.ways_out import refuse
 
 MOST_LANES = 1 << 14
@@ -121,7 +121,9 @@ class _Search:
     @property
     def least(self) -> int:
         """Lanes without which there is no Plan."""
-        return 1 if self.shared else least_lanes(self.program, self.options.get("shares", ()))
+        if self.shared:
+            return least_shared_lanes(self.program, _kind(self.options["arithmetic"]))
+        return least_lanes(self.program, self.options.get("shares", ()))
 
     def plan(self, lanes: int) -> Plan:
         """The best Plan on at most so many lanes."""
@@ -211,7 +213,7 @@ def plan_within(
         if arithmetic is None and best.binds == "multipliers" and not shares:
             for kind in ALTERNATIVES:
                 able = {node.name: kind for node in program.nodes if kind in node.code.lanes_for(node.input)}
-                if able and (not shared or len(able) == len(program.nodes)):
+                if able and (not shared or _can_share(program, able, options)):
                     best = max(best, search(able, shared=shared), key=lambda planned: _merit(planned, goal))
         return best
 
@@ -238,7 +240,7 @@ def _can_share(program: Program, arithmetic: Mapping[str, str], options: Mapping
     if any(options.get(name) for name in ("orders", "memories")) or len({arithmetic.get(node.name, "") for node in program.nodes}) > 1:
         return False
     try:
-        fastest_share(program, 1, arithmetic=_kind(arithmetic))
+        fastest_share(program, least_shared_lanes(program, _kind(arithmetic)), arithmetic=_kind(arithmetic))
     except ValueError:
         return False
     return True

@@ -63,12 +63,21 @@ def share(
     return next((found for e in range(1, units) if (found := engine(e)).cycles <= most_cycles), best)
 
 
+def least_shared_lanes(program: Program, arithmetic: str = "") -> int:
+    """Lanes without which all layers cannot share an engine: one input channel for each output channel that they must have together."""
+    return max(node.code.together(arithmetic) for node in program.nodes)
+
+
 def fastest_share(program: Program, lanes: int, *, arithmetic: str = "") -> Share:
-    """All layers on the Ti × C lanes, of at most `lanes`, that take the fewest cycles. Raises ValueError as `share`, and for no lanes."""
-    if lanes < 1:
-        raise ValueError(f"Lanes to share must be at least 1, not {lanes}")
+    """All layers on the Ti × C lanes, of at most `lanes`, that take the fewest cycles. Raises ValueError as `share`, and for too few lanes."""
+    for node in program.nodes:
+        check_shareable(node)
+    least = least_shared_lanes(program, arithmetic)
+    if lanes < least:
+        raise ValueError(f"Lanes to share must be at least {least}, not {lanes}")
     options = []
-    for ti in range(1, min(min(node.ci for node in program.nodes), lanes) + 1):
+    most = min(lanes // least, *(node.code.most_ti(arithmetic, node.ci) for node in program.nodes))
+    for ti in range(1, most + 1):
         engine = share(program.nodes, ti, lanes // ti, arithmetic=arithmetic)
         options.append((engine.cycles, engine.lanes, ti))
     _, _, ti = min(options)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from organza.board import load_board
+from organza.codes import Linear
 from organza.errors import UserError
+from organza.program import Program
 from organza_sim import resource_runs
 from organza_sim.budget import Budget
 from organza_sim.budget_planner import SHARED_GAIN, lines, plan_within
@@ -127,3 +132,25 @@ def test_one_engine_for_the_latency_of_an_image() -> None:
     assert free.plan.cycles * SHARED_GAIN < alone.plan.cycles and len(free.plan.engines) == 1
     kept = plan_within(PROGRAM, Budget(lanes=12), goal="latency", estimator=ESTIMATOR, orders={PROGRAM.nodes[0].name: "weight"})
     assert len(kept.plan.engines) == len(PROGRAM.nodes)  # shared engines know no such order
+
+
+def wide_program() -> Program:
+    """`tiny_program` with an output of two channels."""
+    first, last = PROGRAM.nodes
+    twice = {name: np.repeat(getattr(last.epilogue, name), 2) for name in ("bias", "positive", "negative", "shift")}
+    weights = np.concatenate([last.code.integers()] * 2, axis=1)
+    return Program((first, replace(last, code=Linear(weights), epilogue=replace(last.epilogue, **twice))))
+
+
+def test_lanes_of_pairs_on_one_engine() -> None:
+    """They need two output channels at once, also on the fewest lanes; where a layer has only one, none are tried."""
+    program = wide_program()
+    assert [(one.ti, one.c) for one in (fastest_share(program, lanes, arithmetic="packed") for lanes in (2, 6))] == [(1, 2), (3, 2)]
+    with pytest.raises(ValueError, match="Lanes to share must be at least 2, not 1"):
+        fastest_share(program, 1, arithmetic="packed")
+    with pytest.raises(ValueError, match="'packed' lanes must have at least 2 output channels"):
+        fastest_share(PROGRAM, 2, arithmetic="packed")
+    for tried, pairs in ((program, True), (PROGRAM, False)):
+        planned, plain = (plan_within(tried, Budget(multipliers=8), arithmetic=given) for given in (None, {}))
+        assert planned.used.multipliers <= 8 and planned.plan.interval <= plain.plan.interval
+        assert plain.binds == "multipliers" and (planned.plan.interval < plain.plan.interval) >= pairs

@@ -220,8 +220,8 @@ def make_chip(
                     shares=shares,
                 )
             except ValueError as error:
-                if share is None:
-                    raise
+                if share is None or isinstance(error, UserError):
+                    raise  # says what to do
                 raise UserError(f"--share {share}: {error}") from error
             chosen, said = planned.plan, planned.report()
     with steps.step("Generating Verilog"):
