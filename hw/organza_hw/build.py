@@ -1,15 +1,12 @@
 """From Program and Plan to Verilog and memory images: a pure function of the two."""
 
-import gc
-import warnings
 from dataclasses import dataclass
-
-from amaranth.hdl import UnusedElaboratable
 
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw import multiply, rom
 from organza_hw.lanes import carry, signs
+from organza_hw.looked_at import only_looked_at
 from organza_hw.pipeline import Pipeline
 from organza_hw.rom import Rom
 from organza_hw.verilog import to_verilog
@@ -66,11 +63,8 @@ def memory_words(program: Program, plan: Plan) -> dict[str, tuple[int, list[int]
     Raises ValueError when the Plan does not fit the Program.
     """
     plan.schedules(program)
-    with warnings.catch_warnings():
-        # The pipeline is made only to be looked at; Amaranth warns when it is collected.
-        warnings.simplefilter("ignore", UnusedElaboratable)
+    with only_looked_at():
         found = _words(Pipeline(program, plan))
-        gc.collect()
     return found
 
 

@@ -86,7 +86,9 @@ def shell(component, *extra):
     return to_verilog(Handshake(component, extra), TOP)
 
 
-@pytest.mark.parametrize("component, given", [(BeatReader, [FRAMING]), (BeatWriter, [FRAMING]), (InputGate, [1]), (LoadBytes, [])])
+@pytest.mark.parametrize("component, given", [
+    pytest.param(BeatReader, [FRAMING], marks=pytest.mark.full), (BeatWriter, [FRAMING]), (InputGate, [1]), (LoadBytes, []),
+])  # fmt: skip
 def test_adapters_for_all_time(component, given):
     prove(shell(component(*given)), TOP, depth=4)
 

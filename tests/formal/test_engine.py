@@ -59,6 +59,7 @@ def test_handshake_for_all_time():
     prove(stream_shell(text, "engine"), "stream_shell", depth=3)
 
 
+@pytest.mark.full
 def test_beats_are_counted():
     prove(to_verilog(Shell(), TOP), TOP, mode="bmc", depth=CYCLES)
 

@@ -59,6 +59,7 @@ def test_other_trees_are_refused():
 
 
 @pytest.mark.rtl
+@pytest.mark.full
 def test_the_shipped_generator():
     """Two approximate layers through Verilator: every joint compared; the same bits and the model's cycles under stalls."""
     program = organza.lower(CHECKPOINT, calibration_latents(64), code="layer1=binary:loa4,layer2=binary:notcarry2:ti16")

@@ -72,7 +72,7 @@ def test_faults_are_found(tmp_path):
         bench(chosen.program, chosen.plan, chosen.x, tmp_path, wanted=wrong)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_shipped_model(tmp_path):
     noise = np.random.default_rng(0).standard_normal((64, 64, 1, 1))
     program = organza.lower(CHECKPOINT, noise)

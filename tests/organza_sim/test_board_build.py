@@ -22,6 +22,7 @@ from organza_sim.build_folder import write_build
 from organza_sim.planner import DEFAULT_LANES, plan_program
 from organza_sim.sharing import parse_shares
 from organza_sim.toolchain import place
+from tests.repeated import some_now
 from tests.strategies import random_input, random_program
 
 pytestmark = pytest.mark.synth
@@ -43,7 +44,7 @@ def smaller(board: Board, **device: int) -> Board:
     return board.model_copy(update={"device": board.device.model_copy(update=device)})
 
 
-@pytest.mark.parametrize("name", ["ulx3s-25f", "icebreaker", pytest.param("tang-nano-9k", marks=pytest.mark.full)])
+@pytest.mark.parametrize("name", some_now(["icebreaker", "ulx3s-25f", "tang-nano-9k"], 1))
 def test_bitstreams(tmp_path: Path, chip: Chip, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of every family, with the clock that its PLL makes, as nextpnr derives it; a second time from the cache."""
     board, seen = load_board(name), []
@@ -88,6 +89,7 @@ def test_what_does_not_fit(tmp_path: Path, chip: Chip) -> None:
     assert not list(tmp_path.glob("*.bit"))
 
 
+@pytest.mark.full
 def test_a_clock_that_does_not_close(tmp_path: Path, chip: Chip) -> None:
     board = load_board("icebreaker").with_core_hz(120_000_000)
     with pytest.raises(

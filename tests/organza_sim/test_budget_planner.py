@@ -142,6 +142,7 @@ def wide_program() -> Program:
     return Program((first, replace(last, code=Linear(weights), epilogue=replace(last.epilogue, **twice))))
 
 
+@pytest.mark.full
 def test_lanes_of_pairs_on_one_engine() -> None:
     """They need two output channels at once, also on the fewest lanes; where a layer has only one, none are tried."""
     program = wide_program()

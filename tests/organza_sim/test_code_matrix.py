@@ -33,6 +33,7 @@ def test_the_rows_have_everything():
     assert any(spec.joint_coding == "rle" for spec in SPECS) and any("layer0=weight" in spec.order for spec in SPECS)
 
 
+@pytest.mark.full
 def test_four_codes_in_one_generator():
     assert code_matrix.check(MIXED)["wrong"] == []
 

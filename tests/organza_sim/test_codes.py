@@ -17,6 +17,7 @@ from organza_hw.build import memory_words
 from tests.organza_sim.layer_cases import Case, case
 from tests.organza_sim.test_cycles import check_free, check_stalled
 from tests.plans import random_plan
+from tests.repeated import some_now
 from tests.strategies import random_code, random_convolve, random_epilogue, random_input
 from tests.tiny import tiny_program
 
@@ -25,7 +26,7 @@ KINDS = (*CODES, "approximate")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("kernel", some_now([3, 5], 1))
 def test_unbalanced_phases(kind, kernel):
     """k3 s2 and k5 s2 transposed convolutions: phases of 1 and 2, of 2 and 3 taps an axis."""
     rng = np.random.default_rng(kernel)
@@ -46,22 +47,22 @@ def test_unbalanced_phases(kind, kernel):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", some_now(range(2), 1))
 def test_layers(kind, seed):
     chosen = case(seed, code=kind)
     check_free(chosen)
     check_stalled(chosen, seed)
 
 
-@pytest.mark.parametrize("seed", range(PIPELINES))
+@pytest.mark.parametrize("seed", some_now(range(PIPELINES), 4))
 def test_pipelines_of_different_codes(seed):
     chosen = case(seed, layers=3, code=None)
     check_free(chosen)
     check_stalled(chosen, seed)
 
 
-@pytest.mark.parametrize("kinds", [("linear", "ternary", "codebook", "sparse", "huffman"),
-                                   ("flexpoint", "binary", "affine", "blockhash", "hashed")], ids=":".join)  # fmt: skip
+@pytest.mark.parametrize("kinds", some_now([("linear", "ternary", "codebook", "sparse", "huffman"),
+                                            ("flexpoint", "binary", "affine", "blockhash", "hashed")], 1), ids=":".join)  # fmt: skip
 def test_five_layers_of_five_codes(kinds):
     """A generator of transposed convolutions, every layer in another code."""
     rng = np.random.default_rng(5)

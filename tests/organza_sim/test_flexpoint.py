@@ -54,6 +54,7 @@ def test_pipelines_of_mantissas(seed):
 
 
 @pytest.mark.rtl
+@pytest.mark.full
 def test_the_shipped_generator():
     """All four layers in flexpoint, in Verilog: every bit and every cycle of three images."""
     program = lower(CHECKPOINT, calibration_latents(64), code="flexpoint")

@@ -23,6 +23,7 @@ from organza_sim.planner import plan_program
 from organza_sim.serial_board import serial_board
 from organza_sim.sharing import Share
 from tests.loadable_programs import other_weights, ternary_program
+from tests.repeated import some_now
 from tests.strategies import random_input
 
 pytestmark = pytest.mark.rtl
@@ -138,7 +139,7 @@ def test_a_flash_with_a_wrong_bit(chip: Chip, other: Program, place: int) -> Non
         assert np.array_equal(next(driver.images(other, x))[None], other.run(x))
 
 
-@pytest.mark.parametrize("which", ["chip", "shared"])
+@pytest.mark.parametrize("which", some_now(["shared", "chip"], 1))
 def test_cycles_equal_the_model_with_single_port_rams(which: str, other: Program, request: pytest.FixtureRequest) -> None:
     """The accelerator alone, its large memory in RAMs of one port."""
     chip: Chip = request.getfixturevalue(which)

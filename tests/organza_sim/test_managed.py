@@ -26,6 +26,7 @@ from tests.formal.shell import mutated
 from tests.organza_sim.layer_cases import Case
 from tests.organza_sim.test_cycles import check_free, check_stalled
 from tests.plans import plan_of, random_plan
+from tests.repeated import some_now
 from tests.strategies import random_convolve, random_input, random_managed
 
 PIPELINES = 7
@@ -42,7 +43,7 @@ def managed_case(seed: int, images: int = 6) -> Case:
             return Case(program, plan, random_input(rng, program, images))
 
 
-@pytest.mark.parametrize("seed", range(PIPELINES))
+@pytest.mark.parametrize("seed", some_now(range(PIPELINES), 3))
 def test_pipelines(seed):
     chosen = managed_case(seed)
     check_free(chosen)
@@ -83,7 +84,7 @@ def test_the_pipelines_cover_what_exponents_do():
 
 
 @pytest.mark.parametrize("depth", [1, 3])
-@pytest.mark.parametrize("height", [1, 2])
+@pytest.mark.parametrize("height", some_now([2, 1], 1))
 def test_images_of_one_issue(depth, height):
     """The next image begins while two are on their way: nothing waits for an exponent, and every one is the rule's."""
     rng = np.random.default_rng(depth)
@@ -133,6 +134,7 @@ def shipped():
 
 
 @pytest.mark.rtl
+@pytest.mark.full
 def test_the_shipped_generator_recovers(shipped):
     """Latents that jump by 64: overflows, flags, and recovery, all as the reference has them, in the cycles of the model."""
     program = shipped.program

@@ -22,6 +22,7 @@ from organza_sim.rtl import RtlError
 from tests.organza_sim.layer_cases import Case
 from tests.organza_sim.test_cycles import check_free, check_stalled
 from tests.plans import random_plan
+from tests.repeated import some_now
 from tests.strategies import random_convolve, random_input
 
 pytestmark = pytest.mark.rtl
@@ -40,7 +41,7 @@ def mixed(seed, kinds):
 
 
 @pytest.mark.parametrize("kind", SERIAL)
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", some_now(range(6), 2))
 def test_layers(kind, seed):
     chosen = mixed(seed, [kind])
     model = check_free(chosen)
@@ -48,7 +49,7 @@ def test_layers(kind, seed):
     check_stalled(chosen, seed)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", some_now(range(12), 4))
 def test_pipelines(seed):
     rng = np.random.default_rng([7, seed])
     kinds = [str(rng.choice(list(SERIAL))), *rng.choice(list(CODES), 1 + seed % 2)]

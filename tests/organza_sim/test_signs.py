@@ -22,6 +22,7 @@ from organza_sim.verify import verify
 from tests.organza_sim.layer_cases import Case
 from tests.organza_sim.test_cycles import check_free, check_stalled
 from tests.plans import random_plan
+from tests.repeated import some_now
 from tests.strategies import random_convolve, random_input
 
 
@@ -45,7 +46,7 @@ def test_every_code_on_signs(kind):
     check_stalled(chosen, 1)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", some_now(range(8), 3))
 def test_binary_on_signs(seed):
     chosen = chain(seed, "binary")
     check_free(chosen)
@@ -109,6 +110,7 @@ def test_programs_keep_signs_inside(tmp_path):
 
 
 @pytest.mark.rtl
+@pytest.mark.full
 def test_the_shipped_generator():
     """Two W1A1 layers through Verilator, every joint compared."""
     program = organza.lower(CHECKPOINT, calibration_latents(64), code="layer1=binary:1,layer2=binary:1")

@@ -32,6 +32,7 @@ from organza_sim.rtl import random_stalls
 from organza_sim.tilings import tilings
 from tests.organza_sim.layer_cases import Case
 from tests.plans import plan_of, random_plan
+from tests.repeated import some_now
 from tests.strategies import random_code, random_convolve, random_input
 
 pytestmark = pytest.mark.rtl
@@ -112,12 +113,12 @@ def check(case, seed):
         assert (model.first, model.sent) == (run.in_cycles[0], run.image_ends.tolist())
 
 
-@pytest.mark.parametrize("number", range(LAYERS))
+@pytest.mark.parametrize("number", some_now(range(LAYERS), 12))
 def test_layers(number):
     check(layer(number), number)
 
 
-@pytest.mark.parametrize("number", range(PIPELINES))
+@pytest.mark.parametrize("number", some_now(range(PIPELINES), 4))
 def test_pipelines_of_sparse_and_dense_layers(number):
     check(pipeline(number), number)
 

@@ -28,6 +28,7 @@ from organza_sim.serial_board import serial_board
 from organza_sim.sharing import UNIT_SLACK, Share, parse_shares, share
 from organza_sim.verify import verify
 from tests.organza_sim.layer_cases import Case
+from tests.repeated import some_now
 from tests.shared_engines import shared_case
 from tests.tiny import tiny_inputs, tiny_program
 
@@ -53,7 +54,7 @@ def _run(case: Case, **stalls: np.ndarray) -> tuple[list[int], list[int]]:
     return run.out_cycles[beats - 1 :: beats].tolist(), timing.sent
 
 
-@pytest.mark.parametrize("seed", [*SEEDS[:FEW], *(pytest.param(seed, marks=pytest.mark.full) for seed in SEEDS[FEW:])])
+@pytest.mark.parametrize("seed", some_now(SEEDS, FEW))
 def test_alone(seed):
     measured, model = _run(shared_case(seed))
     assert measured == model

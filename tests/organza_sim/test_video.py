@@ -58,7 +58,7 @@ def test_an_image_a_frame(grey: np.ndarray) -> None:
 
 
 @pytest.mark.rtl
-@pytest.mark.slow
+@pytest.mark.full
 def test_colours_for_two_frames_each() -> None:
     program = colours()
     found = dvi.receive(record(made(program), BOARD, 5, frames=2, seed=9))

@@ -20,6 +20,7 @@ from organza_sim.ways_out import with_code
 from tests.tiny import tiny_program
 
 
+@pytest.mark.full
 def test_the_shipped_generator_on_the_small_board() -> None:
     """60 block RAMs of 56 on the fewest lanes; with 6 bits it fits, on the board with the larger device too."""
     program = organza.lower(CHECKPOINT, calibration_latents(64))

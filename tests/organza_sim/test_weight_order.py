@@ -23,6 +23,7 @@ from organza_sim.rtl import RtlError
 from tests.organza_sim.layer_cases import WEIGHT_ORDER, Case, case, features
 from tests.organza_sim.test_cycles import check_free, check_stalled
 from tests.plans import ORDERS, random_plan, random_schedule
+from tests.repeated import some_now
 from tests.strategies import random_code, random_convolve, random_epilogue, random_input
 
 pytestmark = pytest.mark.rtl
@@ -41,7 +42,7 @@ def chain(seed, kinds, orders, *, images=2, **limits):
     return Case(program, random_plan(rng, program, orders=orders), random_input(rng, program, images))
 
 
-@pytest.mark.parametrize("seed", LAYERS)
+@pytest.mark.parametrize("seed", some_now(LAYERS, 6))
 def test_layers(seed):
     chosen = case(seed, orders=("weight",))
     check_free(chosen)

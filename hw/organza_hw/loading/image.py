@@ -1,13 +1,11 @@
 """Images of weights for a chip, and what an image says: the words are those that a `Rom` with the same Program would hold."""
 
-import gc
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Shape, UnusedElaboratable
+from amaranth.hdl import Shape
 
 from organza.codes import BlockHash, Code, Codebook, Hashed, MultiHash
 from organza.codes.code import lane_order
@@ -21,6 +19,7 @@ from organza.weight_image import unwrapped, wrapped
 from organza_hw.codes import term_of
 from organza_hw.epilogue import Constants
 from organza_hw.loading.loader import word_bytes
+from organza_hw.looked_at import only_looked_at
 from organza_hw.memories import Memory
 from organza_hw.pipeline import Pipeline
 from organza_hw.weights import in_bytes
@@ -103,11 +102,8 @@ def _shape(program: Program, plan: Plan) -> bytes:
 
 
 def _engines(program: Program, plan: Plan) -> list[_Engine]:
-    with warnings.catch_warnings():
-        # The pipeline is made only to be looked at; Amaranth warns when it is collected.
-        warnings.simplefilter("ignore", UnusedElaboratable)
+    with only_looked_at():
         made = [_Engine.of(engine) for engine in Pipeline(program, replace(plan, program=program_hash(program))).engines]
-        gc.collect()
     return made
 
 

@@ -7,15 +7,12 @@ docs/results/resource_model.json.
 
 from __future__ import annotations
 
-import gc
 import json
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from amaranth.hdl import UnusedElaboratable
 from amaranth.lib import wiring
 
 from organza.board import Board
@@ -23,6 +20,7 @@ from organza.plan import JointPlan, Plan
 from organza.program import Program
 from organza_hw.boards.top import BoardTop, Generator
 from organza_hw.build import TOP
+from organza_hw.looked_at import only_looked_at
 from organza_hw.pipeline import Pipeline
 from organza_sim.resources.contents import Contents
 from organza_sim.resources.synthesis import contents
@@ -79,11 +77,8 @@ class Estimator:
             for number, (engine, before, after) in enumerate(zip(plan.engines, plan.joints, plan.joints[1:], strict=False))
         ]
         if any(key not in self._known for key in keys):
-            with warnings.catch_warnings():
-                # What is known already is made only to be looked at; Amaranth warns when it is collected.
-                warnings.simplefilter("ignore", UnusedElaboratable)
+            with only_looked_at():
                 self._look(plan, keys)
-                gc.collect()
         return [self._known[key] for key in keys]
 
     def _look(self, plan: Plan, keys: Sequence[tuple[object, ...]]) -> None:

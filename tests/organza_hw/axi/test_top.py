@@ -28,6 +28,7 @@ from tests.formal.shell import mutated
 from tests.organza_hw.axi.loading import Loading
 from tests.organza_sim.test_managed import managed_case
 from tests.plans import random_plan
+from tests.repeated import some_now
 from tests.strategies import random_input, random_program
 from tests.tiny import LANES, tiny_inputs, tiny_program
 
@@ -78,7 +79,7 @@ def check(program: Program, plan: Plan, x: np.ndarray, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("component, old, new, message", [
-    (OutputGate, "m.If(free)", "m.If(free | self.reset)", "m_axis withdraws what it offered"),
+    pytest.param(OutputGate, "m.If(free)", "m.If(free | self.reset)", "m_axis withdraws what it offered", marks=pytest.mark.full),
     pytest.param(OutputGate, "self.o.payload.keep.eq(0)", "self.o.payload.keep.eq(-1)", "soft_resets", marks=pytest.mark.full),
     pytest.param(InputGate, "skip.eq(self.open)", "skip.eq(0)", "abandoned", marks=pytest.mark.full),
     (FrameStore, "short.eq(i.last & ~at_end", "short.eq(0", "frame_errors"),
@@ -104,7 +105,7 @@ def test_tiny(tmp_path: Path) -> None:
     check(tiny_program(), plan_program(tiny_program(), LANES), tiny_inputs(IMAGES), tmp_path)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (6, 7))])
+@pytest.mark.parametrize("seed", some_now([0, 6, 7], 1))
 def test_random(seed: int, tmp_path: Path) -> None:
     """Beats and words of any sizes, that end anywhere in each other, integers of one bit to sixteen."""
     rng = np.random.default_rng(seed)

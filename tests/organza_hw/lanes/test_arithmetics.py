@@ -9,6 +9,7 @@ from organza.codes import Binary, Linear, Ternary
 from organza_hw.codes import term_of
 from organza_hw.lanes.dot import DotLanes
 from organza_sim.pysim import trace_cycles
+from tests.repeated import some_now
 
 CODES = {"ternary": Ternary, "ternary short": Ternary, "binary": Binary}
 KINDS = [*CODES, *(f"lut{bits}" for bits in (2, 3, 4)), *(f"packed{bits}" for bits in (2, 3, 4, 5, 8))]
@@ -33,7 +34,7 @@ def random_values(rng, kind, shape):
 
 
 @pytest.mark.parametrize("signed", [False, True], ids=["u8", "s8"])
-@pytest.mark.parametrize("ti", [1, 2, 3, 4, 5, 7, 8, 9, 17])
+@pytest.mark.parametrize("ti", some_now([1, 3, 8, 17, 2, 4, 5, 7, 9], 4))
 @pytest.mark.parametrize("kind", KINDS)
 def test_sums_are_exact(kind, ti, signed):
     rng = np.random.default_rng(ti)

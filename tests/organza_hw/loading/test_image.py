@@ -23,6 +23,7 @@ from organza_hw.loading.loader import word_bytes
 from organza_sim.planner import plan_program
 from tests.loadable_programs import KINDS, other_weights, random_loadable
 from tests.plans import plan_of, random_plan
+from tests.repeated import some_now
 from tests.shared_engines import shared_case
 from tests.tiny import LANES, tiny_program
 
@@ -39,7 +40,7 @@ def again(image):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 4))])
+@pytest.mark.parametrize("seed", some_now(range(4), 1))
 def test_there_and_back(kind, seed):
     """An image says all of a Program that its chip computes."""
     rng = np.random.default_rng([seed, KINDS.index(kind)])
@@ -54,7 +55,7 @@ def test_there_and_back(kind, seed):
 
 
 @pytest.mark.parametrize("alone", [True, False])
-@pytest.mark.parametrize("seed", [8, 12, 13, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(20, 40))])
+@pytest.mark.parametrize("seed", some_now([8, 12, 13, *range(20, 40)], 3))
 def test_there_and_back_of_shared_engines(seed, alone):
     case, rng = shared_case(seed, alone=alone, images=2, loads=True), np.random.default_rng(seed)
     program, plan = case.program, case.plan
@@ -104,14 +105,14 @@ def test_every_word_of_a_shared_engine(shared):
     first, second = program.nodes
     (a, b), image = engine.layers, weight_image(program, plan)
     assert image[: HEADER_BYTES - 4] == MAGIC + bytes([VERSION]) + shape_hash(program, plan)
-    words = words_of(image, program, plan)
-    assert list(words) == ["layer0_weights", "layer0_constants", "layer0_table"] and loaded_memories(program, plan)["layer0_weights"][0] == 6 * 8
+    words, widths = words_of(image, program, plan), {name: width for name, (width, _) in loaded_memories(program, plan).items()}
+    assert list(words) == ["layer0_weights", "layer0_constants", "layer0_table"] and widths["layer0_weights"] == 6 * 8
     fields = [
         row for node, layer in ((first, a), (second, b)) for row in node.code.words(engine.Ti, layer.To, 1).reshape(-1, engine.Ti * layer.To)
     ]  # fmt: skip
     assert words["layer0_weights"] == [sum(int(field) << 8 * k for k, field in enumerate(row)) for row in fields]
     assert second.epilogue.table is not None
-    assert words["layer0_table"] == [int(value) % (1 << loaded_memories(program, plan)["layer0_table"][0]) for value in second.epilogue.table]
+    assert words["layer0_table"] == [int(value) % (1 << widths["layer0_table"]) for value in second.epilogue.table]
     bits = max(first.loads, second.loads)
     unit, wanted = bits + 16 + 16 + 6, [(0, [0, 1]), (0, [2]), (1, [0, 0])]
     assert len(words["layer0_constants"]) == len(wanted)

@@ -11,6 +11,7 @@ from organza_sim.pysim import simulate_pipeline
 from tests.loadable_programs import KINDS, other_weights, random_loadable, use_of
 from tests.organza_hw.patterns import PATTERNS
 from tests.plans import random_plan
+from tests.repeated import some_now
 from tests.shared_engines import shared_case
 from tests.strategies import random_input
 
@@ -18,7 +19,7 @@ STALLS: list[dict] = [{}, {"stall_in": PATTERNS["bursts"], "stall_out": PATTERNS
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2))])
+@pytest.mark.parametrize("seed", some_now(range(3), 1))
 def test_own_and_other_weights(kind, seed):
     rng = np.random.default_rng([seed, KINDS.index(kind)])
     program = random_loadable(rng, kind, max_macs=600, max_positions=20)
