@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw import multiply, rom
+from organza_hw.external.memory import external_files
 from organza_hw.lanes import carry, signs
 from organza_hw.looked_at import only_looked_at
 from organza_hw.pipeline import Pipeline
@@ -21,7 +22,7 @@ class Chip:
     """A generated accelerator.
 
     program, plan : what it was made from. files : memory images by file name, to be in the working directory of a
-    simulator or synthesis run. memory_bits : bits of all of them.
+    simulator or synthesis run; those of memories beside the chip too. memory_bits : bits of all memories on the chip.
     """
 
     program: Program
@@ -47,13 +48,14 @@ def build(program: Program, plan: Plan) -> Chip:
     """
     plan.schedules(program)  # refuses before there are components, which Amaranth would report as unused
     pipeline = Pipeline(program, plan)
-    roms = _roms(pipeline)
+    inside = _roms(pipeline)
+    outside = {name: rom.hex_words(*held) for name, held in external_files(program, plan).items()}
     more = (rom.LOADED_VERILOG,) if program.loads else ()
     return Chip(
         program, plan,
         source="\n".join((to_verilog(pipeline, TOP), VERILOG, *more)),
-        files={name: rom.hex for name, rom in roms.items()},
-        memory_bits=sum(memory.width * len(memory.words) for memory in [*roms.values(), *pipeline.loaded_memories]),
+        files={name: one.hex for name, one in inside.items()} | outside,
+        memory_bits=sum(memory.width * len(memory.words) for memory in [*inside.values(), *pipeline.loaded_memories]),
     )  # fmt: skip
 
 
@@ -65,7 +67,7 @@ def memory_words(program: Program, plan: Plan) -> dict[str, tuple[int, list[int]
     plan.schedules(program)
     with only_looked_at():
         found = _words(Pipeline(program, plan))
-    return found
+    return found | external_files(program, plan)
 
 
 def _words(pipeline: Pipeline) -> dict[str, tuple[int, list[int]]]:

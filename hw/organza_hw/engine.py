@@ -10,6 +10,7 @@ from organza.schedule import Schedule
 from organza_hw.codes import term_of
 from organza_hw.epilogue import Constants, EpilogueUnit
 from organza_hw.exponents import STATUS
+from organza_hw.external.supply import word_signature
 from organza_hw.formats import lane_shape, lane_value, wire_shape
 from organza_hw.image_exponents import ImageExponents
 from organza_hw.joint import joint_signature
@@ -63,14 +64,16 @@ class Engine(Memories, wiring.Component):
     Members
     -------
     i, o : streams of `joint_signature`.
-    error : Out(1), the stored weights are damaged: the engine takes rows while its ring has room, and never sends one.
+    error : Out(1), the weights are damaged, stored or as they come: the engine takes rows while its ring has room, and never sends one.
     status : Out, stream of `STATUS`, always ready; only with an output of managed exponents. See `ExponentUnit`.
+    words : In, stream of `word_signature`; only where they come from a memory beside the chip.
     """
 
     i: stream.Interface
     o: stream.Interface
     error: Signal
     status: stream.Interface
+    words: stream.Interface
 
     def __init__(self, schedule: Schedule, *, n_in, n_out, depth, file=None):
         node = schedule.node
@@ -133,6 +136,7 @@ class Engine(Memories, wiring.Component):
             "o": Out(joint_signature(shape_out, n_out)),
             "error": Out(1),
             **({"status": Out(stream.Signature(STATUS, always_ready=True))} if self.writer else {}),
+            **({"words": In(word_signature(schedule))} if schedule.external else {}),
         })  # fmt: skip
 
     def pieces(self):
@@ -206,6 +210,8 @@ class Engine(Memories, wiring.Component):
         partial = _delay(m, sequencer.issue.partial, RowBuffer.LATENCY, "partial")
         used = (node.ci // node.groups - 1) % ring.lanes + 1  # channels of a group's last tile
         weights = Signal(self.weight_shape)
+        if schedule.external:
+            wiring.connect(m, wiring.flipped(self.words), self.weights.words)
         if schedule.streams:
             # The word stays for all issues of its pass.
             take = _delay(m, sequencer.issue.valid & sequencer.issue.word, self.weights.latency, "take")

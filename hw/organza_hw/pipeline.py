@@ -12,6 +12,8 @@ from organza.program import Program
 from organza.time_sharing import TimeSharing
 from organza_hw.engine import Engine
 from organza_hw.exponents import STATUS
+from organza_hw.external.memory import PORT, external_schedules
+from organza_hw.external.supply import word_signature
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_payload, joint_signature
 from organza_hw.joint_rle import RunDecoder, RunEncoder
@@ -49,6 +51,7 @@ class Pipeline(wiring.Component):
     load : In, stream of `LOAD_BYTE`; loaded : Out(1); refusal : Out, a `Reason` or 0; image : Out(32), see `WeightLoader`. Only where
         weights are loaded at run time. Until they are, and while others come, the accelerator is in reset: it takes and offers
         nothing, and what was in it is gone.
+    weights{k} : In, stream of `word_signature`, for every engine k whose lane words come from a memory beside the chip.
     status{k} : Out, for every joint k with managed exponents, see `ExponentUnit`; inside also the wires ``status{k}_payload``,
         ``status{k}_valid``, ``status{k}_ready``.
     """
@@ -77,6 +80,7 @@ class Pipeline(wiring.Component):
             "o": Out(joint_signature(wire_shape(program.output), plan.joints[-1].n)),
             "error": Out(len(self.engines)),
             **{f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed},
+            **{f"{PORT}{k}": In(word_signature(schedule)) for k, schedule in external_schedules(program, plan).items()},
             **(LOAD_PORTS if self.loader else {}),
         })  # fmt: skip
 
@@ -109,6 +113,8 @@ class Pipeline(wiring.Component):
             source = engine.o
         self._joint(m, len(self.engines), source, sink)
         m.d.comb += self.error.eq(Cat(engine.error for engine in self.engines))
+        for k in external_schedules(self.program, self.plan):
+            wiring.connect(m, wiring.flipped(getattr(self, f"{PORT}{k}")), self.engines[k].words)
         for k in self.managed:
             engine, port = self.engines[k - 1], getattr(self, f"status{k}")
             payload, valid = Signal(STATUS, name=f"status{k}_payload"), Signal(name=f"status{k}_valid")

@@ -1,5 +1,7 @@
 """Read-only memory with registers behind it: filled from Python, from a file beside the Verilog, or at run time."""
 
+from collections.abc import Iterable
+
 from amaranth import *
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -87,6 +89,12 @@ endmodule
 """
 
 
+def hex_words(width: int, words: Iterable[int]) -> str:
+    """Words of so many bits as `$readmemh` reads them: one a line."""
+    digits = -(-width // 4)
+    return "".join(f"{word:0{digits}x}\n" for word in words)
+
+
 class Rom(wiring.Component):
     """Words of `width` bits.
 
@@ -136,9 +144,8 @@ class Rom(wiring.Component):
 
     @property
     def hex(self):
-        """Content of `file`: one word a line."""
-        digits = -(-self.width // 4)
-        return "".join(f"{word:0{digits}x}\n" for word in self.words)
+        """Content of `file`."""
+        return hex_words(self.width, self.words)
 
     def _read(self, m, port):
         """`data` out of a memory's port, which is as narrow as the depth allows: one word has no address."""

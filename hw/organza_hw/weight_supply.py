@@ -1,11 +1,19 @@
 """Where the lanes of an engine get their lane words from."""
 
+import numpy as np
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from organza.schedule import Schedule
 from organza_hw.rom import Rom
+
+
+def pack_words(fields: np.ndarray, bits: int) -> list[int]:
+    """Python integers of rows of unsigned fields of `bits` each, first field lowest."""
+    planes = (fields[:, :, None] >> np.arange(bits)) & 1
+    packed = np.packbits(planes.reshape(len(fields), -1).astype(np.uint8), axis=1, bitorder="little")
+    return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
 class WeightSupply(wiring.Component):

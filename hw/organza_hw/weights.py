@@ -11,25 +11,15 @@ from organza.schedule import Schedule
 from organza_hw.block_ram import block_ram
 from organza_hw.codes import expander_of
 from organza_hw.codes.blockhash import RowHash
+from organza_hw.external.supply import ExternalWeights
 from organza_hw.lane_walk import LaneWalk
 from organza_hw.lanes.dot import register
 from organza_hw.rom import Rom
 from organza_hw.trits import TritDecoder, trit_fields
 from organza_hw.weight_stream import StreamedWeights
-from organza_hw.weight_supply import WeightSupply
+from organza_hw.weight_supply import WeightSupply, pack_words
 
 LOAD_LATENCY = 2  # from the last field to the first cycle in which the sequencer may run
-
-
-def pack_words(fields, bits):
-    """Python integers of rows of unsigned fields of `bits` each, first field lowest."""
-    import numpy as np
-
-    planes = (fields[:, :, None] >> np.arange(bits)) & 1
-    packed = np.packbits(
-        planes.reshape(len(fields), -1).astype(np.uint8), axis=1, bitorder="little"
-    )
-    return [int.from_bytes(row.tobytes(), "little") for row in packed]
 
 
 def in_bytes(code: Any) -> bool:
@@ -182,6 +172,8 @@ def supply_of(schedule: Schedule) -> Any:
     """The class that supplies a layer's lane words; its arguments are the schedule and `file`, the prefix of its files, None
     for the netlist."""
     code = schedule.node.code
+    if schedule.external:
+        return ExternalWeights
     if schedule.memory != "rom":
         return StreamedWeights if schedule.streams else BufferedWeights
     if in_bytes(code):

@@ -11,9 +11,14 @@ import numpy as np
 from organza.formats import Format, Managed
 from organza.plan import Plan
 from organza.program import Program
+from organza_hw.boards.top import Generator
+from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
 from organza_hw.build import build as generate
+from organza_hw.external.memory import VERILOG as MEMORY
+from organza_hw.external.memory import Fed, external_schedules
 from organza_hw.loading.image import weight_image
+from organza_hw.verilog import to_verilog
 from organza_sim import rtl
 from organza_sim.beats import Beat, from_beats, to_beats
 from organza_sim.planner import DEFAULT_LANES, plan_program
@@ -23,6 +28,7 @@ from organza_sim.verilator import Progress
 __all__ = [
     "Simulation",
     "build",
+    "fed",
     "joint_beats",
     "joint_shapes",
     "run_chip",
@@ -31,6 +37,7 @@ __all__ = [
 ]
 
 WATCHDOG = 100_000
+FED = "fed"  # module with the memory beside the chip
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,14 @@ def joint_beats(chip: Chip) -> list[Beat]:
     ]
 
 
+def fed(chip: Chip) -> str:
+    """Verilog of `FED`: the accelerator and the memory beside the chip, for simulation. Empty where all weights are inside."""
+    if not external_schedules(chip.program, chip.plan):
+        return ""
+    accelerator = Generator(chip.program, chip.plan, GENERATOR)
+    return to_verilog(Fed(chip.program, chip.plan, accelerator, files=True), FED) + MEMORY
+
+
 def run_chip(
     chip: Chip,
     x: np.ndarray,
@@ -143,7 +158,9 @@ def run_chip(
 
     `joints` records every joint. `progress` is called with a message and a fraction. See `simulate` for the rest.
     """
-    simulator = rtl.build(chip.verilog(), trace=trace is not None, progress=progress)
+    around = fed(chip)
+    top: dict[str, str] = {"top": FED, "inside": f"accelerator.{GENERATOR}"} if around else {}
+    simulator = rtl.build([chip.verilog(), *([around] if around else [])], **top, trace=trace is not None, progress=progress)
     formats = joint_beats(chip)
     beats, last = to_beats(x, chip.plan.joints[0].n)
     channels, height, width = chip.program.output_shape

@@ -13,7 +13,7 @@ from organza.board import Board
 from organza.errors import UserError
 from organza.program import Program
 from organza_hw.boards.pll import divisors
-from organza_hw.boards.top import TOP, BoardTop, Generator, check
+from organza_hw.boards.top import TOP, BoardTop, Generator, check, check_inside
 from organza_hw.boards.video_top import VideoTop, check_video
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
@@ -78,6 +78,7 @@ def sources(chip: Chip, board: Board, *, video: bool = False, **options: int) ->
     """
     program, plan = chip.program, chip.plan
     if video:
+        check_inside(program, plan)
         check_video(board, program, **options)
     else:
         check(board, program, plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from organza.board import Board
@@ -77,15 +78,21 @@ class Budget:
         """By how much each limit is exceeded, those that are not left out."""
         return {name: getattr(used, name) - most for name, most in self.limits.items() if getattr(used, name) > most}
 
-    def least_interval(self, program: Program) -> int:
-        """Cycles between images below which the bandwidth is the limit; 0 without one."""
-        return 0 if self.bandwidth is None else int(-(-traffic_bits(program) * self.clock_hz // self.bandwidth))
+    def least_interval(self, program: Program, memories: Mapping[str, str] = MappingProxyType({})) -> int:
+        """Cycles between images below which the bandwidth is the limit; 0 without one. memories : as of `traffic_bits`."""
+        return 0 if self.bandwidth is None else int(-(-traffic_bits(program, memories) * self.clock_hz // self.bandwidth))
 
 
-def traffic_bits(program: Program) -> int:
-    """Bits that an image brings in and takes out."""
+def traffic_bits(program: Program, memories: Mapping[str, str] = MappingProxyType({})) -> int:
+    """Bits that an image brings in and takes out; with the weights of layers whose memory, by their name, is external.
+
+    Places of lane words without a weight come on top of that.
+    """
     ends = (program.input_shape, program.input), (program.output_shape, program.output)
-    return sum(channels * height * width * int(form.bits) for (channels, height, width), form in ends)
+    codes = [node.code for node in program.nodes if memories.get(node.name) == "external"]
+    return sum(channels * height * width * int(form.bits) for (channels, height, width), form in ends) + sum(
+        code.integers().size * code.field_bits for code in codes
+    )
 
 
 def told(used: Mapping[str, int], limits: Mapping[str, int]) -> str:

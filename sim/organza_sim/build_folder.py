@@ -16,13 +16,16 @@ from organza.program_file import load_program, save_program
 from organza.register_texts import HEADER, MARKDOWN, c_header, markdown
 from organza_hw.axi.top import TOP as AXI_TOP
 from organza_hw.axi.top import axi_verilog
+from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip, memory_words
+from organza_hw.external.memory import external_schedules
 from organza_hw.loading.image import weight_image
 from organza_sim import testbench
-from organza_sim.api import joint_beats
+from organza_sim.api import FED, fed, joint_beats
 from organza_sim.beats import to_beats
 
 VERILOG, AXI = "generator.v", f"{AXI_TOP}.v"
+OUTSIDE = "external_memory.v"  # with the accelerator in it: module `FED`
 WEIGHTS = "weights.bin"
 PROGRAM = "program.safetensors"
 PLAN = "plan.json"
@@ -69,6 +72,9 @@ def write_build(folder: Path, chip: Chip, inputs: np.ndarray, *, axi: bool = Fal
     (folder / VERILOG).write_text(chip.verilog())
     for name, text in chip.files.items():
         (folder / name).write_text(text)
+    around = fed(chip)
+    if around:
+        (folder / OUTSIDE).write_text(around)
     image = weight_image(chip.program, chip.plan) if chip.program.loads else b""
     if image:
         (folder / WEIGHTS).write_bytes(image)
@@ -76,9 +82,14 @@ def write_build(folder: Path, chip: Chip, inputs: np.ndarray, *, axi: bool = Fal
     dump_plan(chip.plan, folder / PLAN)
     _write_testbench(folder, chip, inputs[:TESTBENCH_IMAGES], image)
     (folder / README).write_text(_readme(chip, axi))
-    made: list[str] = [VERILOG, *chip.files, *([WEIGHTS] if image else []), *(_write_axi(folder, chip) if axi else [])]
+    made: list[str] = [*sources(chip), *chip.files, *([WEIGHTS] if image else []), *(_write_axi(folder, chip) if axi else [])]
     hashes = {name: _hash(folder / name) for name in sorted(made)}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n")
+
+
+def sources(chip: Chip) -> list[str]:
+    """Verilog files that a simulation reads."""
+    return [VERILOG, *([OUTSIDE] if external_schedules(chip.program, chip.plan) else [])]
 
 
 def _write_axi(folder: Path, chip: Chip) -> list[str]:
@@ -96,7 +107,7 @@ def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray, image: bytes)
     joints, formats = chip.plan.joints, joint_beats(chip)
     testbench.write(
         folder,
-        [VERILOG],
+        sources(chip),
         *to_beats(inputs, joints[0].n),
         *to_beats(chip.program.run(inputs), joints[-1].n),
         i=formats[0],
@@ -104,6 +115,7 @@ def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray, image: bytes)
         errors=len(chip.plan.engines),
         watchdog=max(100_000, 4 * chip.plan.cycles),
         image=image,
+        top=FED if len(sources(chip)) > 1 else GENERATOR,
     )
 
 
@@ -195,15 +207,20 @@ _AXI_README = f"""\
 
 def _readme(chip: Chip, axi: bool) -> str:
     plan, program = chip.plan, chip.program
+    files = " ".join(sources(chip))
     names = "".join(f"    {name}\n" for name in chip.files)
     images = f"{names}                       memory images that generator.v reads with $readmemh; keep them in the working folder\n" if names else ""
     loads = f"{WEIGHTS:22} weights, which are loaded through the port `load` before anything runs (docs/loading.md)\n" if program.loads else ""
+    outside = (
+        f"{OUTSIDE:22} for simulation only: the memory beside the chip that the ports `weights*` ask for words, with what it holds in\n"
+        f"{'':22} layer*_external.hex, and the accelerator (docs/external.md)\n"
+    ) if len(sources(chip)) > 1 else ""  # fmt: skip
     return f"""\
 A generator accelerator: {len(program.nodes)} layers, {plan.lanes} multipliers.
 One image takes {plan.cycles:,} cycles; images follow each other every {plan.interval:,} cycles.
 
 generator.v            the accelerator; top module `generator`, ports clk, rst, i (stream in), o (stream out)
-{images}{loads}{_AXI_README if axi else ""}\
+{images}{loads}{outside}{_AXI_README if axi else ""}\
 program.safetensors    the integer meaning of the model: organza info program.safetensors
 plan.json              lanes of every engine, beats and rings between them
 report.html            pictures, a drawing of the pipeline, numbers for every layer; report.json for machines
@@ -213,10 +230,10 @@ tb.v                   plain Verilog testbench with its data; it prints PASS or 
 
 Check the Verilog without Organza, in this folder:
 
-    iverilog -g2012 -o tb.vvp tb.v {VERILOG} && vvp tb.vvp
-    verilator --binary --timing -Wno-fatal -Wno-lint --top-module tb tb.v {VERILOG} && obj_dir/Vtb
-    vlog -sv tb.v {VERILOG} && vsim -c tb -do "run -all; quit"                           (Questa, ModelSim)
-    xvlog tb.v {VERILOG} && xelab tb -R                                                  (Vivado)
+    iverilog -g2012 -o tb.vvp tb.v {files} && vvp tb.vvp
+    verilator --binary --timing -Wno-fatal -Wno-lint --top-module tb tb.v {files} && obj_dir/Vtb
+    vlog -sv tb.v {files} && vsim -c tb -do "run -all; quit"                           (Questa, ModelSim)
+    xvlog tb.v {files} && xelab tb -R                                                  (Vivado)
 
 Check it with Organza, on as many images as you like:
 

@@ -34,7 +34,7 @@ OUTPUT = Path("docs/results/designs.json")
 class Design:
     """program : what runs. lanes : budget. share : Ti and C of one engine for all layers, with `most` and
     `pipeline` as of a `Share`; None for an engine a layer. arithmetic : of all
-    layers. images : to simulate. about : what it stands for."""
+    layers. outside : of that many layers, the first ones, weights are beside the chip. images : to simulate. about : what it stands for."""
 
     about: str
     program: Callable[[], Program]
@@ -44,13 +44,16 @@ class Design:
     images: int = 3
     most: tuple[int, int] | None = None
     pipeline: str = PIPELINES[0]
+    outside: int = 0
 
     def plan(self, program: Program) -> Plan:
         """The Plan."""
         count = len(program.nodes)
         shares = () if self.share is None else (Share(0, count, *self.share, most=self.most, pipeline=self.pipeline),)
         kinds = {node.name: self.arithmetic for node in program.nodes} if self.arithmetic else None
-        return plan_program(program, self.lanes, shares=shares, arithmetic=kinds)
+        names = [node.name for node in program.nodes[: self.outside]]
+        orders, memories = dict.fromkeys(names, "weight"), dict.fromkeys(names, "external")
+        return plan_program(program, self.lanes, shares=shares, arithmetic=kinds, orders=orders, memories=memories)
 
 
 def dcgan64() -> Program:
@@ -98,6 +101,7 @@ DESIGNS = {
     "dcgan64 shares 12×13": Design("time sharing on as many products as an ECP5-85 has multipliers", dcgan64, 156, (12, 13), images=2),
     "dcgan64 shares 26×6": Design("time sharing on as many products as an ECP5-85 has multipliers", dcgan64, 156, (26, 6), images=2),
     "dcgan64 shares 26×12 packed": Design("time sharing, two products a multiplier", dcgan64, 312, (26, 12), "packed", images=2),
+    "dcgan64 on 156 lanes, three layers outside": Design("streaming, the rest of the weights in an ECP5-85", dcgan64, 156, images=2, outside=3),
     "shipped shape on 133 lanes": Design("streaming", shipped_shape, 133),
     "shipped shape shares 8×16": Design("time sharing", shipped_shape, 128, (8, 16)),
     "ternary dcgan64 of 32 filters on 1050 lanes": Design("streaming, all weights in an ECP5-85", ternary_dcgan64, 1050, images=2),

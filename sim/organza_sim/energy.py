@@ -2,7 +2,7 @@
 
 Operations: Horowitz, Computing's energy problem (ISSCC 2014), 45 nm at 0.9 V: an 8-bit product 0.2 pJ, growing with the bits of both
 factors, an 8-bit sum 0.03 pJ, a 32-bit sum 0.1 pJ. Memories, from the same: 64 bits out of 8 kB 10 pJ, out of 32 kB 20 pJ, out of 1 MB
-100 pJ, between them by powers of the size. FPGA: at most 14 pJ a multiplication with everything around it (Perri et al., Journal of
+100 pJ, between them by powers of the size; out of DRAM 1.3 nJ, the least that is given there. FPGA: at most 14 pJ a multiplication with everything around it (Perri et al., Journal of
 Imaging 6(9), 2020: 72 GOPS of DCGAN on an XC7Z020 with less than 0.5 W). Models of what is built, not measurements of it.
 """
 
@@ -23,6 +23,7 @@ PRODUCT_PJ, SUM8_PJ, SUM32_PJ = 0.2, 0.03, 0.1
 FPGA_PJ = 14.0
 # Bits of a memory, and picojoules a bit.
 MEMORIES = ((8 * 8192, 10 / 64), (8 * 32768, 20 / 64), (8 * 1048576, 100 / 64))
+DRAM_PJ = 1300 / 64  # a bit
 EPILOGUE_BITS = (24, 16)  # of its product
 PJ_OF_UJ = 1e6
 
@@ -77,7 +78,7 @@ def layer_energy(schedule: Schedule, depth: int, shared: TimeSharing | None = No
     operations = products + node.macs * SUM32_PJ + outputs * PRODUCT_PJ * math.prod(EPILOGUE_BITS) / 64
     # In weight order each lane word is read once an image.
     word_reads = schedule.issues if schedule.order == "row" else int(schedule.tap_issues.sum())
-    weights = word_reads * word_bits * memory_pj(stored_bits)
+    weights = word_reads * word_bits * (memory_pj(stored_bits) + DRAM_PJ * schedule.external)
     ring_bits = depth * node.input_shape[0] * node.input_shape[2] * int(node.input.bits)
     if shared:
         ring_bits = max(math.prod(one.input_shape) * int(one.input.bits) for one in shared.nodes)

@@ -142,7 +142,7 @@ def least_pass(node: Convolve, ti: int, to: int) -> int:
 
 def engine_cycles(schedule: Schedule) -> int:
     """Cycles an image of an engine alone, image after image: the closed form, unless lane words come as a stream."""
-    if not schedule.streams:
+    if not _waits(schedule):
         return schedule.cycles
     times, ends = StreamTimes(schedule), [-1]
     for _ in range(4):
@@ -159,4 +159,9 @@ def issue_times(schedule: Schedule) -> RowTimes | ImageTimes | StreamTimes:
     """The times of an engine."""
     if schedule.order == "row":
         return RowTimes(schedule)
-    return StreamTimes(schedule) if schedule.streams else ImageTimes(schedule)
+    return StreamTimes(schedule) if _waits(schedule) else ImageTimes(schedule)
+
+
+def _waits(schedule: Schedule) -> bool:
+    """Whether lanes wait for words that are made. Those of a memory beside the chip are there in time, if that does not stall."""
+    return schedule.streams and not schedule.external

@@ -210,7 +210,7 @@ def resources(works: Sequence[Work], joints: list[JointPlan]) -> dict[str, int]:
         rows += OUTPUT_UNITS * schedule.visit.unit_rows * node.x.output * node.co * node.output.bits
         if isinstance(schedule.visit, WeightVisit):
             sums += 2 * schedule.visit.places * schedule.p * schedule.to * node.dot_bits
-        weights += schedule.image_bits
+        weights += 0 if schedule.external else schedule.image_bits
         if before.coding == "rle":
             coders += memory_bits(wire_shape(node.input), before.n)
         buffers += schedule.buffer_bits

@@ -16,6 +16,7 @@ from amaranth.sim import Simulator
 
 from organza.plan import Plan
 from organza.program import Program
+from organza_hw.external.memory import Fed, external_schedules
 from organza_hw.formats import wire_shape
 from organza_hw.loading.image import weight_image
 from organza_hw.loading.loader import WeightLoader
@@ -35,13 +36,15 @@ NO_STALL = np.zeros(1, bool)
 def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: np.ndarray | None = None,
                       stall_out: np.ndarray | None = None, watch: bool = False,
                       watchdog: int | None = None, weights: Program | None = None,
-                      before: Callable[[Any, Pipeline], Awaitable[None]] | None = None) -> tuple[np.ndarray, RtlRun]:
+                      before: Callable[[Any, Pipeline], Awaitable[None]] | None = None,
+                      late_words: Sequence[bool] = (False,)) -> tuple[np.ndarray, RtlRun]:
     """Integer outputs (N, co, height, width) of the accelerator for the images ``x``, and the run with all its cycles.
 
     ``stall_in``, ``stall_out`` and ``watchdog`` are those of :func:`run`; the default watchdog is far above what the
     plan can need between two beats. ``watch`` records every joint: 0 is the input, the last one the output; and under
     the names ``"status1"``, … the status registers of joints with managed exponents, see `organza_sim.status`. Where weights
-    are loaded, those of ``weights``, or else of ``program``, are before cycle 0; ``before`` is done before that.
+    are loaded, those of ``weights``, or else of ``program``, are before cycle 0; ``before`` is done before that. Memories beside the
+    chip stall as ``late_words``, over and over, says.
 
     Raises :exc:`RtlError` as :func:`run` does, and for a padding channel that is not zero or a wrong ``last``.
     """
@@ -68,7 +71,9 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
         if not ctx.get(pipeline.loaded):
             raise RtlError("refused", f"Weights were refused: {refused(ctx.get(pipeline.refusal))}")
 
-    made = run(pipeline, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
+    outside = external_schedules(program, plan)
+    accelerator: Any = Fed(program, plan, pipeline, files=False, stalls=tuple(late_words)) if outside else pipeline
+    made = run(accelerator, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
                stall_out=stall_out, watchdog=watchdog,
                joints=watched if watch else None, error=pipeline.error, layers=plan.engine_names,
                before=load if image else None)  # fmt: skip

@@ -130,12 +130,14 @@ def build(
     verilog: str | Path | Sequence[str | Path],
     *,
     top: str = "generator",
+    inside: str = "",
     trace: bool = False,
     optimize: str | None = None,
     progress: Progress | None = None,
 ) -> Simulator:
     """Compiles the accelerator ``top`` in ``verilog``, texts or files, together with the harness.
 
+    Joints are those of ``top``, or of its module ``inside``, as a path of instances that ends with the module's name.
     ``trace`` makes a slower program that can write waveforms. The result is cached. Raises
     :exc:`ValueError` if the Verilog has no module ``top`` with the streams ``i`` and ``o``, and
     :exc:`~organza_sim.verilator.VerilatorError` if it does not compile.
@@ -151,10 +153,11 @@ def build(
         if not found:
             raise ValueError(f"Module {top!r} must have the {flow} {port}__payload, but has none")
         bits[port] = int(found[1] or 0) + 1
+    path = [top, *inside.split(".")] if inside else [top]
     joints = {
         (int(k) if kind == "joint" else f"{kind}{k}"): int(high or 0) + 1
         for high, kind, k in re.findall(
-            r"\b(?:wire|reg)\s+(?:\[(\d+):0\]\s*)?(joint|status)(\d+)_payload\b", body
+            r"\b(?:wire|reg)\s+(?:\[(\d+):0\]\s*)?(joint|status)(\d+)_payload\b", _module("\n".join(texts), path[-1])
         )
     }
     error = re.search(r"\boutput\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?error\b", body)
@@ -163,11 +166,11 @@ def build(
     lines = [f"#define IN_BITS {bits['i']}", f"#define ERROR_BITS {errors}", f"#define LOADS {loads}", "#define JOINTS(J) \\"]
     lines += [
         f'    J("{name}", '
-        + ", ".join(f"{top}__DOT__{name}_{part}" for part in ("payload", "valid", "ready"))
+        + ", ".join("__DOT__".join([*path, f"{name}_{part}"]) for part in ("payload", "valid", "ready"))
         + ") \\"
         for name in map(_name, sorted(joints, key=_order))
     ]
-    public = [f'public_flat_rd -module "{top}" -var "{kind}*"\n' for kind in ("joint", "status")
+    public = [f'public_flat_rd -module "{path[-1]}" -var "{kind}*"\n' for kind in ("joint", "status")
               if any(_name(key).startswith(kind) for key in joints)]  # fmt: skip
     control = "`verilator_config\n" + "".join(public) if public else ""
     harness = Path(__file__).with_name("harness.cpp").read_text()

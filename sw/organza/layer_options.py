@@ -28,16 +28,20 @@ def parse_orders(text: str, program: Program, arithmetic: Mapping[str, str]) -> 
     return made
 
 
-def parse_memories(text: str, program: Program, orders: Mapping[str, str]) -> dict[str, str]:
+def parse_memories(text: str, program: Program, orders: dict[str, str]) -> dict[str, str]:
     """``layer=memory`` pairs as memories by layer name; `orders`, by layer name, are those that were chosen.
+
+    An external memory needs weight order, so it says that too: those layers are added to `orders`.
 
     Raises `UserError` as `parse_layers`, and for a memory that the layer's code does not have in its order.
     """
     nodes = {node.name: node for node in program.nodes}
     made = parse_layers("memory", text, list(nodes))
     for name, memory in made.items():
+        if memory == "external":
+            orders.setdefault(name, "weight")
         code, order = nodes[name].code, orders.get(name, "row")
-        known = code.memories(order)
+        known = code.supplies(order)
         if memory not in known:
             raise UserError(
                 f"memory of {name} (a {code.kind} code in {order} order) must be one of {', '.join(known)}, not {memory!r}"

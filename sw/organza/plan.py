@@ -44,7 +44,8 @@ class EnginePlan:
     Several layers share the engine in time, see `organza.time_sharing`; each may leave some of the C lanes and E units unused.
 
     memory : "rom", lane words are read as they are stored. Of a serial code "expand", it fills a buffer after reset; or
-        "stream", in weight order, it makes each lane word anew for every image.
+        "stream", in weight order, it makes each lane word anew for every image. "external", in weight order: each lane word comes once
+        an image through a port, from a memory beside the chip.
     arithmetic : which lanes, see `Code.arithmetics`.
     rows, pipeline : of a time-shared engine, see `TimeSharing`.
     """

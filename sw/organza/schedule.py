@@ -24,6 +24,8 @@ from organza.visits import VISITS, Needs, RowVisit, WeightVisit
 
 # Every Verilog tool must take vectors of this many bits (IEEE 1364-2005, 4.3.1), and need not take wider ones.
 MOST_WORD_BITS = 1 << 16
+# Lane words of an external memory that have come and are not yet used. One a cycle can be: from its coming to its use it takes six.
+EXTERNAL_WORDS = 8
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -37,7 +39,7 @@ class Schedule:
 
     g : pixels of a tile whose sums leave at once, each with its E units, where layers share an engine.
     arithmetic : one of the code's `arithmetics`, "" for the first.
-    order : "row" or "weight". memory : one of the code's `memories` in this order, "" for the first.
+    order : "row" or "weight". memory : one of the code's `supplies` in this order, "" for the first.
 
     Raises ValueError for lane counts below 1 or beyond the layer's channels and pixels, lanes that the code lacks, and an
     order or a memory that they cannot have.
@@ -98,7 +100,7 @@ class Schedule:
             raise ValueError(
                 f"{node.name}: order of {self.arithmetic!r} lanes must be {' or '.join(map(repr, known))}, not {self.order!r}"
             )
-        known = code.memories(self.order)
+        known = code.supplies(self.order)
         if not self.memory:
             object.__setattr__(self, "memory", known[0])
         if self.memory not in known:
@@ -106,6 +108,13 @@ class Schedule:
                 f"{node.name}: memory of a {code.kind} code in {self.order} order must be {' or '.join(map(repr, known))}, "
                 f"not {self.memory!r}"
             )
+        if self.external and self.loads:
+            raise ValueError(f"{node.name}: weights of an external memory must not be loaded too: that memory can be written instead")
+
+    @property
+    def external(self) -> bool:
+        """Lane words come from a memory beside the chip."""
+        return self.memory == "external"
 
     @property
     def loads(self) -> bool:
@@ -195,7 +204,7 @@ class Schedule:
     @property
     def streams(self) -> bool:
         """Lane words come one after the other, each once an image, instead of out of a memory with addresses."""
-        return self.memory == "stream"
+        return self.memory == "stream" or self.external
 
     @cached_property
     def streamed_words(self) -> np.ndarray | None:
@@ -224,10 +233,14 @@ class Schedule:
 
     @property
     def image_bits(self) -> int:
-        """Bits of the engine's memory images of weights, to the last place of the last word."""
+        """Bits of the engine's memory images of weights, on the chip or beside it, to the last place of the last word."""
+        if self.external:
+            return self.words * self.word_bits
         return self.node.code.image_bits(self.ti, self.to, self.node.groups, self.streamed_words)
 
     @property
     def buffer_bits(self) -> int:
-        """Bits of the weights where the lanes read them: the images themselves, a buffer, or the two lane words of a stream."""
+        """Bits of the weights where the lanes read them: the images themselves, a buffer, or the lane words of a stream that wait."""
+        if self.external:
+            return EXTERNAL_WORDS * self.word_bits
         return 2 * self.word_bits if self.streams else self.node.code.buffer_bits(self.ti, self.to, self.node.groups)

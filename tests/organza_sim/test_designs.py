@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from organza.board import load_board
 from organza_sim.cycles import simulate_cycles
 from organza_sim.designs import COMMAND, DESIGNS, OUTPUT
 
@@ -62,3 +64,17 @@ def test_intervals(name, most):
 )  # fmt: skip
 def test_utilization(name, least):
     assert RECORDED["designs"][name]["utilization_of_budget"] >= least
+
+
+def test_with_three_layers_outside_the_weights_are_in_an_ecp5():
+    """A block RAM has 18 kbit; the table in docs/external.md is the planner's."""
+    program, plan = _planned("dcgan64 on 156 lanes, three layers outside")
+    assert plan.interval == _planned("dcgan64 on 156 lanes")[1].interval
+    assert sum(plan.resources[name] for name in ("weight_bits", "ring_bits", "output_row_bits", "sum_bits")) < load_board("ulx3s-85f").device.block_rams * 18 * 1024
+    text, tried = (Path(__file__).parents[2] / "docs/external.md").read_text(encoding="utf-8"), DESIGNS["dcgan64 on 156 lanes"]
+    for outside, name in enumerate(("none", "1", "2", "3")):
+        plan = replace(tried, outside=outside).plan(program)
+        count = sum(schedule.image_bits for schedule in plan.schedules(program) if schedule.external) // 8
+        cycles = simulate_cycles(program, plan, 1)
+        row = f"| {name} | {plan.resources['weight_bits'] / 1e6:.2f} | {count:,} | {count * 100 / plan.interval:.0f} | {cycles.sent[0] - cycles.first:,} |\n"
+        assert row in text, row

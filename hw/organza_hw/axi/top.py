@@ -11,13 +11,15 @@ from organza.plan import Plan
 from organza.program import Program
 from organza.program_file import program_hash
 from organza.registers import MOST_LAYERS, REGISTERS, WORD_BITS, WORD_BYTES, register
+from organza.schedule import ceil_div
 from organza_hw.axi.frame_store import FrameStore
 from organza_hw.axi.gates import InputGate, OutputGate
 from organza_hw.axi.load_bytes import LoadBytes
 from organza_hw.axi.registers import CHANNELS, GIVEN, RegisterFile
-from organza_hw.axi.stream import BYTE, BeatReader, BeatWriter, Framing
+from organza_hw.axi.stream import BYTE, MOST_BYTES, BeatReader, BeatWriter, Framing
 from organza_hw.boards.top import Generator
 from organza_hw.build import TOP as GENERATOR
+from organza_hw.external.memory import PORT, external_schedules
 from organza_hw.formats import wire_shape
 from organza_hw.verilog import to_verilog
 
@@ -36,9 +38,23 @@ def framings(program: Program, plan: Plan) -> tuple[Framing, Framing]:
     )
 
 
+def weight_bytes(program: Program, plan: Plan) -> dict[str, int]:
+    """Bytes of the words that lane words from outside come in, the least power of two, by the port of the accelerator.
+
+    Raises ValueError for a lane word that is too wide.
+    """
+    made = {}
+    for number, schedule in external_schedules(program, plan).items():
+        made[f"{PORT}{number}"] = size = 1 << (ceil_div(schedule.word_bits, BYTE) - 1).bit_length()
+        if size > MOST_BYTES:
+            raise ValueError(f"Lane words of {schedule.node.name} must have at most {MOST_BYTES} bytes in an AXI stream, not {size}")
+    return made
+
+
 def axi_verilog(program: Program, plan: Plan) -> str:
-    """Verilog of `TOP`, which has the module of `organza_hw.build` inside. Raises ValueError as `framings` does."""
+    """Verilog of `TOP`, which has the module of `organza_hw.build` inside. Raises ValueError as `framings` and `weight_bytes` do."""
     framings(program, plan)  # refuses before there are components, which Amaranth would report as unused
+    weight_bytes(program, plan)
     return to_verilog(AxiTop(program, plan, Generator(program, plan, GENERATOR)), TOP)
 
 
@@ -55,6 +71,8 @@ class AxiTop(wiring.Component):
     -------
     aclk, aresetn : In(1), all is at the rising edge of `aclk`; `aresetn` is synchronous.
     s_axis_*, m_axis_* : streams of inputs and outputs. s_axil_* : registers.
+    s_axis_weights{k}_* : stream of lane words, for every engine k that has them from a memory beside the chip: a frame an image, over and
+        over, the lowest byte first. TKEEP is not looked at. What comes of a frame when a reset cuts it is dropped, as of an input.
     """
 
     RESET_CYCLES = 16  # of a soft reset
@@ -70,6 +88,10 @@ class AxiTop(wiring.Component):
             widths = {"tdata": BYTE * framing.word_bytes, "tkeep": framing.word_bytes, "tlast": 1, "tvalid": 1}
             ports |= {f"{name}_{port}": here(width) for port, width in widths.items()}
             ports[f"{name}_tready"] = there(1)
+        self.weight_gates = {name: InputGate(size) for name, size in weight_bytes(program, plan).items()}
+        for name, gate in self.weight_gates.items():
+            ports |= {f"s_axis_{name}_{port}": In(gate.i.payload[field].shape()) for field, port in STREAM_PORTS.items()}
+            ports |= {f"s_axis_{name}_tvalid": In(1), f"s_axis_{name}_tready": Out(1)}
         for channel, layout in CHANNELS.items():
             here, there = (Out, In) if channel in GIVEN else (In, Out)
             ports |= {f"s_axil_{channel}{field}": here(layout[field].width) for field in layout.members}
@@ -100,6 +122,14 @@ class AxiTop(wiring.Component):
         wiring.connect(m, self.accelerator.o, writer.i)
         wiring.connect(m, writer.o, output_gate.i)
         self._ports(m, registers, input_gate.i, output_gate.o)
+        for name, gate in self.weight_gates.items():
+            m.submodules[f"{name}_gate"] = gate
+            words = getattr(self.accelerator, name)
+            m.d.comb += [
+                words.payload.data.eq(gate.o.payload.data), words.payload.last.eq(gate.o.payload.last),
+                words.valid.eq(gate.o.valid), gate.o.ready.eq(words.ready),
+            ]  # fmt: skip
+            self._stream(m, f"s_axis_{name}", gate.i, given=False)
 
         resetting, left = Signal(), Signal(range(self.RESET_CYCLES))
         unloaded, held = self._load(m, registers), Signal()
@@ -107,9 +137,12 @@ class AxiTop(wiring.Component):
         asked, abandon = (registers.control_written[control.field(name).low] for name in ("reset", "abandon"))
         m.d.comb += [
             outer.rst.eq(~self.aresetn), core.rst.eq(~self.aresetn | resetting), held.eq(resetting | unloaded),
-            frames.rst.eq(~self.aresetn | held), input_gate.reset.eq(held), output_gate.reset.eq(held),
+            frames.rst.eq(~self.aresetn | held), output_gate.reset.eq(held),
         ]  # fmt: skip
-        m.d.sync += [input_gate.abandon.eq(asked & abandon), resetting.eq(asked | (left != 0))]
+        for gate in (input_gate, *self.weight_gates.values()):
+            m.d.comb += gate.reset.eq(held)
+            m.d.sync += gate.abandon.eq(asked & abandon)
+        m.d.sync += [resetting.eq(asked | (left != 0))]
         with m.If(asked):
             m.d.sync += left.eq(self.RESET_CYCLES - 1)
         with m.Elif(left != 0):
@@ -120,15 +153,17 @@ class AxiTop(wiring.Component):
         return m
 
     def _ports(self, m, registers, source, sink):
-        for name, inner, given in (("s_axis", source, False), ("m_axis", sink, True)):
-            pairs = [(f"{name}_{port}", inner.payload[field], given) for field, port in STREAM_PORTS.items()]
-            pairs += [(f"{name}_tvalid", inner.valid, given), (f"{name}_tready", inner.ready, not given)]
-            self._connect(m, pairs)
+        self._stream(m, "s_axis", source, given=False)
+        self._stream(m, "m_axis", sink, given=True)
         for channel, layout in CHANNELS.items():
             inner, given = getattr(registers, channel), channel in GIVEN
             pairs = [(f"s_axil_{channel}{field}", inner.payload[field], given) for field in layout.members]
             pairs += [(f"s_axil_{channel}valid", inner.valid, given), (f"s_axil_{channel}ready", inner.ready, not given)]
             self._connect(m, pairs)
+
+    def _stream(self, m, name, inner, *, given):
+        pairs = [(f"{name}_{port}", inner.payload[field], given) for field, port in STREAM_PORTS.items()]
+        self._connect(m, [*pairs, (f"{name}_tvalid", inner.valid, given), (f"{name}_tready", inner.ready, not given)])
 
     def _connect(self, m, pairs):
         for name, signal, given in pairs:

@@ -15,6 +15,8 @@ from organza.program_file import program_hash
 from organza.weight_image import image_bytes
 from organza_hw.boards.pll import Pll, divisors
 from organza_hw.exponents import STATUS
+from organza_hw.external.memory import PORT, external_schedules
+from organza_hw.external.supply import word_signature
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
 from organza_hw.link.host import BYTE, Host
@@ -27,12 +29,19 @@ TOP = "board"
 FLASH_PORTS = {"sck": Out(1), "cs": Out(1), "mosi": Out(1), "miso": In(1)}
 
 
+def check_inside(program: Program, plan: Plan) -> None:
+    """Whether all weights are on the chip. Raises ValueError if not."""
+    if external_schedules(program, plan):
+        raise ValueError("Weights must be on the chip on a board, not in an external memory: no board's top has a controller for one")
+
+
 def check(board, program: Program, plan: Plan):
     """Whether a board's top can be made, before there are components, which Amaranth would report as unused.
 
     Raises ValueError if the Program has too many layers for the status, the PLL cannot make the accelerator's clock, or the flash is too
     small for the weights.
     """
+    check_inside(program, plan)
     if len(program.nodes) > BYTE * STATUS_BYTES:
         raise ValueError(f"Program must have at most {BYTE * STATUS_BYTES} layers on a board, not {len(program.nodes)}")
     divisors(board.device.family, board.clock.hz, board.core_hz)
@@ -65,7 +74,9 @@ class Generator(wiring.Component):
         self.managed = [k for k, n in enumerate(plan.tensors) if n and isinstance(program.nodes[n - 1].output, Managed)]
         status = {f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed}
         loading = LOAD_PORTS if self.loads else {}
-        super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(plan.engines)), **status, **loading})
+        words = {f"{PORT}{k}": In(word_signature(schedule)) for k, schedule in external_schedules(program, plan).items()}
+        self.outside = list(words)
+        super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(plan.engines)), **status, **loading, **words})
 
     def elaborate(self, platform):
         m = Module()
@@ -74,10 +85,14 @@ class Generator(wiring.Component):
             "i_load__payload": self.load.payload, "i_load__valid": self.load.valid, "o_load__ready": self.load.ready,
             "o_loaded": self.loaded, "o_refusal": self.refusal, "o_image": self.image,
         } if self.loads else {}  # fmt: skip
+        words = {}
+        for name in self.outside:
+            port = getattr(self, name)
+            words |= {f"i_{name}__payload": port.payload, f"i_{name}__valid": port.valid, f"o_{name}__ready": port.ready}
         m.submodules.generator = Instance(
             self.name, i_clk=ClockSignal(), i_rst=ResetSignal(), i_i__payload=self.i.payload, i_i__valid=self.i.valid,
             o_i__ready=self.i.ready, o_o__payload=self.o.payload, o_o__valid=self.o.valid, i_o__ready=self.o.ready, o_error=self.error,
-            **status, **loading,
+            **status, **loading, **words,
         )  # fmt: skip
         return m
 

@@ -40,6 +40,7 @@ class Affine(Code):
 
     kind = "affine"
     loads = True
+    external = True
 
     def __post_init__(self) -> None:
         check_integer("Affine bits", self.bits, 1, 8)

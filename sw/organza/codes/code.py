@@ -24,6 +24,7 @@ class Code(ABC):
     kind: ClassVar[str]
     gathers: ClassVar[bool] = False
     loads: ClassVar[bool] = False  # memories and `fixed` are all that an engine needs to know: weights can be loaded at run time
+    external: ClassVar[bool] = False  # lane words are fields as they are stored: they can come from a memory beside the chip
     groups: Any = None  # channel groups that the code is made for, None for any
     adder: Any = EXACT  # of the lanes' trees; sums are those of `integers` if it is exact, else `lane_sums`
 
@@ -52,6 +53,10 @@ class Code(ABC):
     def memories(self, order: str) -> tuple[str, ...]:
         """How an engine may hold the weights in this order, the planner's choice first; see `EnginePlan`."""
         return ("rom",)
+
+    def supplies(self, order: str) -> tuple[str, ...]:
+        """Where the weights may come from in this order: `memories`, and what is beside the chip."""
+        return (*self.memories(order), *(["external"] if self.external and order == "weight" else []))
 
     def sum_cycles(self, arithmetic: str) -> int:
         """Cycles for E sums at the end of a tile in which the lanes stand still; 0 if lanes and epilogue work together."""
@@ -236,6 +241,7 @@ def lane_order(shape: tuple[int, ...], ti: int, to: int, groups: int) -> np.ndar
 class PlainCode(Code):
     """A code that holds its integers as `weights`, one field each and nothing else."""
 
+    external = True
     weights: np.ndarray
 
     @property

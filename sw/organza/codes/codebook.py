@@ -32,6 +32,7 @@ class Codebook(Code):
 
     kind = "codebook"
     loads = True
+    external = True
 
     def __post_init__(self) -> None:
         indices, centroids = check_weights("Codebook", self.indices), np.asarray(self.centroids)

@@ -58,7 +58,7 @@ def build(
     dsps: Annotated[int | None, typer.Option(min=0, help="Most multipliers of 18×18 bits.")] = None,
     ram: Annotated[int | None, typer.Option(min=0, help="Most block RAMs of 18 kbit.")] = None,
     bandwidth: Annotated[
-        float | None, typer.Option(help="Most megabits a second of inputs and outputs together; weights stay on the chip.")
+        float | None, typer.Option(help="Most megabits a second of inputs, outputs and weights of an external memory.")
     ] = None,
     goal: Annotated[str, typer.Option(help="What is made as short as possible: interval between images, or latency of one.")] = "interval",
     arithmetic: Annotated[
@@ -69,7 +69,7 @@ def build(
     ] = None,
     memory: Annotated[
         str | None,
-        typer.Option(help="Weights of serial codes by layer: expand (a buffer), or in weight order stream (no buffer)."),
+        typer.Option(help="Weights by layer: external (beside the chip, in weight order, docs/external.md); of serial codes expand (a buffer), or in weight order stream."),
     ] = None,
     joint_coding: Annotated[
         str, typer.Option(help="Activations between engines: plain, or rle (run lengths of zeros).")

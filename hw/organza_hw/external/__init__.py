@@ -1,0 +1,1 @@
+"""Weights that stay in a memory beside the chip."""
