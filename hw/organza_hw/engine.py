@@ -209,7 +209,7 @@ class Engine(Memories, wiring.Component):
         mask = _delay(m, sequencer.issue.mask, RowBuffer.LATENCY, "mask")
         partial = _delay(m, sequencer.issue.partial, RowBuffer.LATENCY, "partial")
         used = (node.ci // node.groups - 1) % ring.lanes + 1  # channels of a group's last tile
-        weights = Signal(self.weight_shape)
+        weights = Signal(self.weight_shape, reset_less=True)
         if schedule.external:
             wiring.connect(m, wiring.flipped(self.words), self.weights.words)
         if schedule.streams:
@@ -221,7 +221,7 @@ class Engine(Memories, wiring.Component):
         else:
             m.d.comb += self.weights.addr.eq(sequencer.weight_addr)
             m.d.sync += weights.as_value().eq(self.weights.data)
-        activations, masked = Signal.like(lanes.activations), Signal.like(lanes.exists)
+        activations, masked = (Signal.like(one, reset_less=True) for one in (lanes.activations, lanes.exists))
         m.d.sync += masked.eq(mask.as_value())
         with m.Switch(turn):
             for number in tables.turns:

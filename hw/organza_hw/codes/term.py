@@ -60,7 +60,7 @@ class Term(ABC):
         for word in words:
             pairs = zip(activations, word, strict=True)
             products = [
-                register(m, self.product(m, activation, field, instances=instances), stages=self.late) for activation, field in pairs
+                register(m, self.product(m, activation, field, instances=instances), stages=self.late, reset=False) for activation, field in pairs
             ]
             made.append(add_tree(m, products) << self.fraction)
         if not self.offset:

@@ -8,7 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 
 def register(m, value, *, enable: Any = 1, stages=1, reset=True):
-    """`value` a cycle later, or some `stages`, of cycles with `enable`; without `reset` a block RAM can take it in."""
+    """`value` a cycle later, or some `stages`, of cycles with `enable`.
+
+    Without `reset` a block RAM can take it in, and what registers of data alone are in a large design needs no way from the reset to all of them.
+    """
     for _ in range(stages):
         held = Signal.like(value, reset_less=not reset)
         with m.If(enable):
@@ -28,7 +31,7 @@ def add_tree(m, terms, *, sum_of=sum, enable: Any = 1):
     sum_of : of a list of one or two terms, in their order. enable : of the registers.
     """
     while len(terms) > 1:
-        terms = [register(m, sum_of(terms[k : k + 2]), enable=enable) for k in range(0, len(terms), 2)]
+        terms = [register(m, sum_of(terms[k : k + 2]), enable=enable, reset=False) for k in range(0, len(terms), 2)]
     return terms[0]
 
 
