@@ -28,7 +28,7 @@ Say = Callable[[str, float], None]
 class Point:
     """A design that was planned.
 
-    board : whose budgets it keeps to, host included; empty for one that is given by its lanes alone, at a nominal clock. ram_bits : of the block
+    engines : one a layer, or fewer where layers share one. board : whose budgets it keeps to, host included; empty for one that is given by its lanes alone, at a nominal clock. ram_bits : of the block
     RAMs that it takes. energy_uj : of an image, a 45 nm process. stored_bits : of the model. front : axes of `AXES` on which no other design
     for the same board, or for none, is both faster and smaller: clocks differ from board to board.
     """
@@ -36,6 +36,7 @@ class Point:
     code: str
     board: str
     lanes: int
+    engines: int
     images_per_second: float
     interval: int
     cycles: int
@@ -98,7 +99,7 @@ def explore(
 
 def _point(code: str, board: str, program: Program, plan: Plan, used: Resources, rate: float, binds: str = "") -> Point:
     return Point(
-        code=code, board=board, lanes=plan.lanes, images_per_second=round(rate, 1), interval=plan.interval, cycles=plan.cycles,
+        code=code, board=board, lanes=plan.lanes, engines=len(plan.engines), images_per_second=round(rate, 1), interval=plan.interval, cycles=plan.cycles,
         **asdict(used), ram_bits=used.block_rams * BLOCK_RAM_BITS,
         energy_uj=round(sum(energy.total for energy in program_energy(program, plan)), 4),
         stored_bits=sum(node.stored_bits for node in program.nodes), binds=binds,

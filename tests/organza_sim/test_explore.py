@@ -21,7 +21,7 @@ from tests.tiny import tiny_program
 
 def point(rate: float, luts: int, board: str = "") -> Point:
     return Point(
-        code="linear", board=board, lanes=1, images_per_second=rate, interval=1, cycles=1, luts=luts, multipliers=1, block_rams=1,
+        code="linear", board=board, lanes=1, engines=2, images_per_second=rate, interval=1, cycles=1, luts=luts, multipliers=1, block_rams=1,
         ram_bits=luts, energy_uj=luts / 7, stored_bits=1,
     )  # fmt: skip
 
@@ -64,6 +64,7 @@ def test_points_are_what_planner_and_model_say(found: tuple[list[Point], list[Mi
     for p, plan in zip(linear, plans, strict=True):
         used = Estimator(program).plan(plan)
         assert (p.luts, p.multipliers, p.block_rams) == (used.luts, used.multipliers, used.block_rams)
+        assert p.engines == len(plan.engines) == len(program.nodes)
         assert (p.interval, p.cycles) == (plan.interval, plan.cycles) and p.images_per_second == pytest.approx(1e8 / plan.interval, abs=0.1)
         assert p.energy_uj == pytest.approx(sum(e.total for e in program_energy(program, plan)), abs=1e-4)
     assert any("luts" in p.front for p in points if p.code == "ternary")

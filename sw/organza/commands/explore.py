@@ -74,10 +74,10 @@ def _numbers(text: str) -> list[int]:
 
 def _table(report: dict) -> list[str]:
     """The designs for people; a star for each front that one is on."""
-    rows = [("code", "board", "lanes", "images/s", "LUTs", "multipliers", "block RAMs", "µJ", "fronts")]
+    rows = [("code", "board", "lanes", "engines", "images/s", "LUTs", "multipliers", "block RAMs", "µJ", "fronts")]
     rows += [
         (
-            point["code"], point["board"] or "-", str(point["lanes"]), f"{point['images_per_second']:,.0f}", f"{point['luts']:,}",
+            point["code"], point["board"] or "-", str(point["lanes"]), str(point["engines"]), f"{point['images_per_second']:,.0f}", f"{point['luts']:,}",
             str(point["multipliers"]), str(point["block_rams"]), f"{point['energy_uj']:.3g}", "*" * len(point["front"]) or "-",
         )
         for point in report["points"]

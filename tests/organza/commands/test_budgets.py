@@ -58,7 +58,7 @@ def test_explore(program: str) -> None:
     assert made.exit_code == 0, made.output
     report = json.loads(Path("out/report.json").read_text())
     assert [point["lanes"] for point in report["points"]] == [2, 5] and report["points"][0]["code"] == "as it is"
-    assert made.stdout.splitlines()[0].split() == ["code", "board", "lanes", "images/s", "LUTs", "multipliers", "block", "RAMs", "µJ", "fronts"]
+    assert made.stdout.splitlines()[0].split() == ["code", "board", "lanes", "engines", "images/s", "LUTs", "multipliers", "block", "RAMs", "µJ", "fronts"]
     assert {path.name for path in Path("out").iterdir()} == {
         "report.json", "report.html", "front_luts.svg", "front_ram_bits.svg", "front_energy_uj.svg",
     }  # fmt: skip
