@@ -133,7 +133,7 @@ def test_wrong_orders_and_memories():
     node = random_convolve(np.random.default_rng(0))
     with pytest.raises(ValueError, match="^layer: order must be 'row' or 'weight', not 'column'$"):
         Schedule(node=node, ti=1, to=1, order="column")
-    with pytest.raises(ValueError, match="^layer: memory of a linear code in weight order must be 'rom', not 'stream'$"):
+    with pytest.raises(ValueError, match="^layer: memory of a linear code in weight order must be 'rom' or 'external', not 'stream'$"):
         Schedule(node=node, ti=1, to=1, order="weight", memory="stream")
     serial = random_convolve(np.random.default_rng(0), code="huffman")
     assert Schedule(node=serial, ti=1, to=1).memory == "expand"

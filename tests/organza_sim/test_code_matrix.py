@@ -38,6 +38,7 @@ def test_four_codes_in_one_generator():
     assert code_matrix.check(MIXED)["wrong"] == []
 
 
+@pytest.mark.full
 def test_what_is_wrong_is_reported(monkeypatch):
     monkeypatch.setattr(code_matrix, "simulate_cycles", lambda *args, **kwargs: type("", (), {"first": 0, "sent": [1]}))
     wrong = code_matrix.check(MIXED)["wrong"]

@@ -54,6 +54,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)
         }
         interruption.clear()
+        complain = sys.unraisablehook
+        sys.unraisablehook = functools.partial(_unraisable, complain)
         try:
             command(*args, **kwargs)
         except KeyboardInterrupt:
@@ -65,6 +67,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             print(f"organza: error: {_message(error)}", file=sys.stderr)
             raise typer.Exit(FAILED) from None
         finally:
+            sys.unraisablehook = complain
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
@@ -75,6 +78,12 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     # Python drops an exception that happens to arrive inside a destructor, so the next step looks here again.
     interruption.set()
     raise KeyboardInterrupt
+
+
+def _unraisable(complain: Callable[[Any], None], dropped: Any) -> None:
+    """Say nothing of an interruption that arrived inside a destructor."""
+    if dropped.exc_type is not KeyboardInterrupt:
+        complain(dropped)
 
 
 def _is_expected(error: Exception) -> bool:

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+
+from organza.commands.common import INTERRUPTED, guarded
+from organza.commands.steps import check_interruption
 
 
 def _interrupted(
@@ -81,3 +85,30 @@ def test_progress_never_pauses(here: Path) -> None:
     assert process.returncode == 0, lines
     assert "next: organza verify out" in out
     assert max(np.diff(times)) < 4, list(zip(np.diff(times), lines, strict=True))
+
+
+def test_an_interruption_in_a_destructor_is_not_lost_and_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    class Interrupted:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    class Wrong:
+        def __del__(self) -> None:
+            raise LookupError("not an interruption")
+
+    seen: list[type[BaseException]] = []
+
+    def command() -> None:
+        Interrupted()
+        Wrong()
+        check_interruption()
+
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda dropped: seen.append(dropped.exc_type)
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            guarded(command)()
+    finally:
+        sys.unraisablehook = hook
+    assert ended.value.exit_code == INTERRUPTED and seen == [LookupError]
+    assert capsys.readouterr().err == "organza: interrupted; nothing was written\n"

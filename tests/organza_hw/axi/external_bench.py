@@ -26,7 +26,7 @@ class Memory:
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
-@cocotb.parametrize(stall=[0.0, 0.5], late=[0.0, 0.7])
+@cocotb.parametrize((("stall", "late"), [(0.0, 0.0), (0.4, 0.7)]))
 async def words(dut, stall, late):
     """Images are right whenever the words come; a soft reset cuts what is on its way, and the next ones are right again."""
     bench = Bench(dut, stall=stall, seed=100)
