@@ -88,12 +88,12 @@ def sources(chip: Chip, board: Board, *, video: bool = False, **options: int) ->
 
 
 def make(
-    chip: Chip, board: Board, name: str, folder: Path, *, video: bool = False, seeds: int = 1, say: Say = lambda what, done: None,
+    chip: Chip, board: Board, name: str, folder: Path, *, video: bool = False, first: int = 1, seeds: int = 1, say: Say = lambda what, done: None,
     weights: Program | None = None,
 ) -> BoardBuild:
     """Build `chip` for a board into the existing `folder`: sources, constraint file, and where tools are open the bitstream.
 
-    Placements with up to `seeds` seeds until the clock closes. The same chip on the same board is taken from the cache. Of a chip that
+    Placements with up to `seeds` seeds, from `first` on, until the clock closes. The same chip on the same board is taken from the cache. Of a chip that
     loads its weights also their image, those of `weights` or its own; where the board's flash is read, it is behind the bitstream.
     video : a top that shows images on a screen instead of one that answers a host.
 
@@ -104,13 +104,13 @@ def make(
     for file, text in files.items():
         (folder / file).write_text(text)
     key = cache.digest(
-        json.dumps({"files": files, "board": board.model_dump(), "seeds": seeds}),
+        json.dumps({"files": files, "board": board.model_dump(), "first": first, "seeds": seeds}),
         *(f"{tool} {version(tool)}" for tool in TOOLS), *(Path(str(module.__file__)).read_text() for module in FLOW),
     )  # fmt: skip
     found = cache.folder(KIND) / f"{key}.json"
     if not found.exists():
         with cache.scratch(KIND) as scratch:
-            made, image = _run(chip, board, name, scratch, files, seeds, say)
+            made, image = _run(chip, board, name, scratch, files, range(first, first + seeds), say)
             record = {**asdict(made), "data": image.hex()}
             (scratch / "record.json").write_text(json.dumps(record))
             cache.publish(scratch / "record.json", found)
@@ -146,7 +146,7 @@ def predict(chip: Chip, board: Board) -> dict[str, int] | None:
 
 
 def _run(
-    chip: Chip, board: Board, name: str, folder: Path, files: Mapping[str, str], seeds: int, say: Say
+    chip: Chip, board: Board, name: str, folder: Path, files: Mapping[str, str], seeds: range, say: Say
 ) -> tuple[BoardBuild, bytes]:
     """What became of it, and the bitstream."""
     family = board.device.family
@@ -171,8 +171,8 @@ def _run(
         return BoardBuild(**common, seed=0, mhz=None, used=used, bitstream=""), b""
     best: dict[str, Any] = {"mhz": 0.0}
     image, late = b"", ""
-    for seed in range(1, seeds + 1):
-        say(f"place and route, seed {seed}", 0.2 + 0.7 * (seed - 1) / seeds)
+    for number, seed in enumerate(seeds):
+        say(f"place and route, seed {seed}", 0.2 + 0.7 * number / len(seeds))
         try:
             report = toolchain.place(folder, board, TOP, seed=seed, loads=chip.program.loads)
         except ToolError as error:

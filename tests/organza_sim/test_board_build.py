@@ -99,6 +99,22 @@ def test_a_clock_that_does_not_close(tmp_path: Path, chip: Chip) -> None:
     assert not list(tmp_path.glob("*.bin"))
 
 
+def test_seeds_from_one_on_until_the_clock_closes(tmp_path: Path, chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def placed(folder: Path, board: Board, top: str, *, seed: int, loads: bool) -> dict:
+        tried.append(seed)
+        mhz = {4: 10.0, 5: 40.0}[seed]
+        (folder / "board.bin").write_bytes(bytes([seed]))
+        return {"fmax": {"clk": {"achieved": mhz}}, "utilization": {cell: {"used": 1} for cell in toolchain.CELLS["ice40"].values()}}
+
+    monkeypatch.setattr(toolchain, "place", placed)
+    monkeypatch.setattr(toolchain, "pack", lambda *args: "board.bin")
+    board = load_board("icebreaker")
+    made = make(chip, board, "icebreaker", tmp_path, first=4, seeds=5)
+    assert tried == [4, 5] and (made.seed, made.mhz) == (5, 40.0) and (tmp_path / "board.bin").read_bytes() == bytes([5])
+
+
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, list(arguments))
     return result.exit_code, result.output

@@ -27,6 +27,7 @@ def synth(
     ] = False,
     weights: Weights = None,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Most placements to try until the clock closes.")] = 3,
+    seed: Annotated[int, typer.Option(min=1, help="The first of them, e.g. one that is known to close.")] = 1,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -63,7 +64,7 @@ def synth(
                 report = make_cells(found.chip, folder).report()
             else:
                 report = make(
-                    found.chip, chosen, Path(str(board)).stem, folder, video=video, seeds=seeds, say=say, weights=program
+                    found.chip, chosen, Path(str(board)).stem, folder, video=video, first=seed, seeds=seeds, say=say, weights=program
                 ).report()
             write_record(folder / "report.json", report)
     if as_json:
