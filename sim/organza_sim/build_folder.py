@@ -18,7 +18,7 @@ from organza_hw.axi.top import TOP as AXI_TOP
 from organza_hw.axi.top import axi_verilog
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip, memory_words
-from organza_hw.external.memory import external_schedules
+from organza_hw.external.memory import external_files, external_schedules
 from organza_hw.loading.image import weight_image
 from organza_sim import testbench
 from organza_sim.api import FED, fed, joint_beats
@@ -208,7 +208,8 @@ _AXI_README = f"""\
 def _readme(chip: Chip, axi: bool) -> str:
     plan, program = chip.plan, chip.program
     files = " ".join(sources(chip))
-    names = "".join(f"    {name}\n" for name in chip.files)
+    beside = external_files(program, plan)
+    names = "".join(f"    {name}\n" for name in chip.files if name not in beside)
     images = f"{names}                       memory images that generator.v reads with $readmemh; keep them in the working folder\n" if names else ""
     loads = f"{WEIGHTS:22} weights, which are loaded through the port `load` before anything runs (docs/loading.md)\n" if program.loads else ""
     outside = (

@@ -100,6 +100,9 @@ def plan_program(
         Schedule(node=node, ti=ti or 1, to=to or 1, **asdict(choices[node.name]))
     engines = {share.first: _shared(program, share, arithmetic) for share in shares}
     inside = {k for share in shares for k in range(share.first, share.first + share.count)}
+    for node in (program.nodes[k] for k in sorted(inside)):
+        if choices[node.name].order != "row" or choices[node.name].memory not in ("", "rom"):
+            raise ValueError(f"{node.name}: layers that share an engine must have row order and weights in memories on the chip")
     alone = [k for k in range(len(program.nodes)) if k not in inside]
     nodes = [program.nodes[k] for k in alone]
     # A budget that is no number is refused as it is.

@@ -166,12 +166,15 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     weights = [one["resources"]["weight_bits"] for one in rows]
     assert weights[0] < weights[1] and rows[0]["layers"][0]["energy_weights_uj"] > rows[1]["layers"][0]["energy_weights_uj"]
     assert run("verify", "b", "--images", "3").exit_code == 0
-    assert "tb.v generator.v external_memory.v" in (tmp_path / "b/README.txt").read_text()
+    readme = (tmp_path / "b/README.txt").read_text()
+    assert "tb.v generator.v external_memory.v" in readme and "    layer0_constants.hex\n" in readme and "    layer0_external.hex\n" not in readme
     plain = testbench.Testbench(tmp_path / "b", ("generator.v", "external_memory.v"))
     assert testbench.simulate(plain, stalls=True).message.startswith("PASS ")
     for arguments, message in (
         (("synth", "b", "--board", "ulx3s-85f", "-o", "s"), "Weights must be on the chip on a board"),
         (("build", *common, "--memory", "layer0=external", "--order", "layer0=row", "-o", "d"), "must be one of rom, not 'external'"),
+        (("build", *common, "--memory", "layer0=external", "--share", "all", "-o", "d"), "layers that share an engine must have row order and weights in"),
+        (("build", *common, "--order", "layer1=weight", "--share", "2x2", "-o", "d"), "layers that share an engine must have row order and weights in"),
         (("build", *common, "--code", "sparse:50", "--memory", "layer0=external", "-o", "d"), "must be one of rom, not 'external'"),
     ):
         result = run(*arguments)
