@@ -97,9 +97,9 @@ class Pipeline(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         source, sink = self.i, self.o
-        held = _as_it_is
+        held, hold = _as_it_is, Const(0)
         if self.loader:
-            held, source, sink = self._load(m, self.loader)
+            held, hold, source, sink = self._load(m, self.loader)
         for k, engine in enumerate(self.engines):
             m.submodules[f"layer{k}"] = held(engine)
             if k in self.coders:
@@ -114,7 +114,8 @@ class Pipeline(wiring.Component):
         self._joint(m, len(self.engines), source, sink)
         m.d.comb += self.error.eq(Cat(engine.error for engine in self.engines))
         for k in external_schedules(self.program, self.plan):
-            wiring.connect(m, wiring.flipped(getattr(self, f"{PORT}{k}")), self.engines[k].words)
+            port, words = getattr(self, f"{PORT}{k}"), self.engines[k].words
+            m.d.comb += [words.payload.eq(port.payload), words.valid.eq(port.valid & ~hold), port.ready.eq(words.ready & ~hold)]
         for k in self.managed:
             engine, port = self.engines[k - 1], getattr(self, f"status{k}")
             payload, valid = Signal(STATUS, name=f"status{k}_payload"), Signal(name=f"status{k}_valid")
@@ -126,7 +127,7 @@ class Pipeline(wiring.Component):
         return m
 
     def _load(self, m, loader):
-        """Connect the loader: what keeps a component in reset until weights are there, and the streams that are closed until then."""
+        """Connect the loader: what keeps a component in reset until weights are there, as a wire too, and the streams that are closed until then."""
         m.submodules.loader = loader
         hold = Signal(init=1)  # far from everything that it resets, so behind a register
         m.d.sync += hold.eq(~loader.loaded)
@@ -142,7 +143,7 @@ class Pipeline(wiring.Component):
             source.payload.eq(self.i.payload), source.valid.eq(self.i.valid & ~hold), self.i.ready.eq(source.ready & ~hold),
             self.o.payload.eq(sink.payload), self.o.valid.eq(sink.valid & ~hold), sink.ready.eq(self.o.ready),
         ]  # fmt: skip
-        return ResetInserter(hold), source, sink
+        return ResetInserter(hold), hold, source, sink
 
     @staticmethod
     def _coder(node, n):

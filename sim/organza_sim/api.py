@@ -11,12 +11,12 @@ import numpy as np
 from organza.formats import Format, Managed
 from organza.plan import Plan
 from organza.program import Program
-from organza_hw.boards.top import Generator
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
 from organza_hw.build import build as generate
 from organza_hw.external.memory import VERILOG as MEMORY
 from organza_hw.external.memory import Fed, external_schedules
+from organza_hw.generator import Generator
 from organza_hw.loading.image import weight_image
 from organza_hw.verilog import to_verilog
 from organza_sim import rtl

@@ -13,10 +13,11 @@ from organza.board import Board
 from organza.errors import UserError
 from organza.program import Program
 from organza_hw.boards.pll import divisors
-from organza_hw.boards.top import TOP, BoardTop, Generator, check, check_inside
+from organza_hw.boards.top import TOP, BoardTop, check, check_inside
 from organza_hw.boards.video_top import VideoTop, check_video
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
+from organza_hw.generator import Generator
 from organza_hw.loading.image import loaded_memories, weight_image
 from organza_hw.verilog import to_verilog
 from organza_sim import cache, deep_memories, large_memories, output_registers, toolchain

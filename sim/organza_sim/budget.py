@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from organza.board import Board
@@ -78,18 +77,18 @@ class Budget:
         """By how much each limit is exceeded, those that are not left out."""
         return {name: getattr(used, name) - most for name, most in self.limits.items() if getattr(used, name) > most}
 
-    def least_interval(self, program: Program, memories: Mapping[str, str] = MappingProxyType({})) -> int:
+    def least_interval(self, program: Program, memories: Mapping[str, str] | None = None) -> int:
         """Cycles between images below which the bandwidth is the limit; 0 without one. memories : as of `traffic_bits`."""
         return 0 if self.bandwidth is None else int(-(-traffic_bits(program, memories) * self.clock_hz // self.bandwidth))
 
 
-def traffic_bits(program: Program, memories: Mapping[str, str] = MappingProxyType({})) -> int:
+def traffic_bits(program: Program, memories: Mapping[str, str] | None = None) -> int:
     """Bits that an image brings in and takes out; with the weights of layers whose memory, by their name, is external.
 
     Places of lane words without a weight come on top of that.
     """
     ends = (program.input_shape, program.input), (program.output_shape, program.output)
-    codes = [node.code for node in program.nodes if memories.get(node.name) == "external"]
+    codes = [node.code for node in program.nodes if memories and memories.get(node.name) == "external"]
     return sum(channels * height * width * int(form.bits) for (channels, height, width), form in ends) + sum(
         code.integers().size * code.field_bits for code in codes
     )

@@ -264,7 +264,7 @@ def _planned(search: _Search) -> Planned:
     first = search.at(least)
     if first.over:
         refuse(program, budget, first.plan, first.resources + first.host, search.options)
-    floor = budget.least_interval(program, search.options.get("memories") or {})
+    floor = budget.least_interval(program, search.options.get("memories"))
     if search.options["goal"] == "latency":
         if budget.lanes is None and not budget.limits:
             raise UserError("the latency of an image needs a limit of lanes or of a device, not only a bandwidth")

@@ -72,24 +72,20 @@ def write_build(folder: Path, chip: Chip, inputs: np.ndarray, *, axi: bool = Fal
     (folder / VERILOG).write_text(chip.verilog())
     for name, text in chip.files.items():
         (folder / name).write_text(text)
-    around = fed(chip)
-    if around:
-        (folder / OUTSIDE).write_text(around)
+    sources = [VERILOG]
+    if external_schedules(chip.program, chip.plan):
+        (folder / OUTSIDE).write_text(fed(chip))
+        sources.append(OUTSIDE)
     image = weight_image(chip.program, chip.plan) if chip.program.loads else b""
     if image:
         (folder / WEIGHTS).write_bytes(image)
     save_program(chip.program, folder / PROGRAM)
     dump_plan(chip.plan, folder / PLAN)
-    _write_testbench(folder, chip, inputs[:TESTBENCH_IMAGES], image)
-    (folder / README).write_text(_readme(chip, axi))
-    made: list[str] = [*sources(chip), *chip.files, *([WEIGHTS] if image else []), *(_write_axi(folder, chip) if axi else [])]
+    _write_testbench(folder, chip, inputs[:TESTBENCH_IMAGES], image, sources)
+    (folder / README).write_text(_readme(chip, axi, sources))
+    made: list[str] = [*sources, *chip.files, *([WEIGHTS] if image else []), *(_write_axi(folder, chip) if axi else [])]
     hashes = {name: _hash(folder / name) for name in sorted(made)}
     (folder / HASHES).write_text(json.dumps(hashes, indent=2) + "\n")
-
-
-def sources(chip: Chip) -> list[str]:
-    """Verilog files that a simulation reads."""
-    return [VERILOG, *([OUTSIDE] if external_schedules(chip.program, chip.plan) else [])]
 
 
 def _write_axi(folder: Path, chip: Chip) -> list[str]:
@@ -103,11 +99,11 @@ def _write_axi(folder: Path, chip: Chip) -> list[str]:
     return [AXI, HEADER]
 
 
-def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray, image: bytes) -> None:
+def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray, image: bytes, sources: list[str]) -> None:
     joints, formats = chip.plan.joints, joint_beats(chip)
     testbench.write(
         folder,
-        sources(chip),
+        sources,
         *to_beats(inputs, joints[0].n),
         *to_beats(chip.program.run(inputs), joints[-1].n),
         i=formats[0],
@@ -115,7 +111,7 @@ def _write_testbench(folder: Path, chip: Chip, inputs: np.ndarray, image: bytes)
         errors=len(chip.plan.engines),
         watchdog=max(100_000, 4 * chip.plan.cycles),
         image=image,
-        top=FED if len(sources(chip)) > 1 else GENERATOR,
+        top=FED if OUTSIDE in sources else GENERATOR,
     )
 
 
@@ -205,9 +201,9 @@ _AXI_README = f"""\
 """
 
 
-def _readme(chip: Chip, axi: bool) -> str:
+def _readme(chip: Chip, axi: bool, sources: list[str]) -> str:
     plan, program = chip.plan, chip.program
-    files = " ".join(sources(chip))
+    files = " ".join(sources)
     beside = external_files(program, plan)
     names = "".join(f"    {name}\n" for name in chip.files if name not in beside)
     images = f"{names}                       memory images that generator.v reads with $readmemh; keep them in the working folder\n" if names else ""
@@ -215,7 +211,7 @@ def _readme(chip: Chip, axi: bool) -> str:
     outside = (
         f"{OUTSIDE:22} for simulation only: the memory beside the chip that the ports `weights*` ask for words, with what it holds in\n"
         f"{'':22} layer*_external.hex, and the accelerator (docs/external.md)\n"
-    ) if len(sources(chip)) > 1 else ""  # fmt: skip
+    ) if OUTSIDE in sources else ""  # fmt: skip
     return f"""\
 A generator accelerator: {len(program.nodes)} layers, {plan.lanes} multipliers.
 One image takes {plan.cycles:,} cycles; images follow each other every {plan.interval:,} cycles.

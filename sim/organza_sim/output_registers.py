@@ -15,7 +15,7 @@ MEMORY, REGISTER, LUT = "DP16KD", "TRELLIS_FF", "LUT4"
 _WORD = 18  # outputs of a port; a word of 36 bits leaves through both
 _LEAVES = 8  # nets that enables may be functions of; more are not looked at
 Bit = int | str
-_CONSTANTS: dict[Bit, int] = {"0": 0, "1": 1, "x": 0}
+_CONSTANTS: dict[Bit, int] = {"0": 0, "1": 1}
 
 
 def absorb(netlist: dict[str, Any], top: str) -> int:

@@ -98,11 +98,8 @@ def plan_program(
     for node in program.nodes:  # refuses what the code does not have
         ti, to = node.code.lane_shape
         Schedule(node=node, ti=ti or 1, to=to or 1, **asdict(choices[node.name]))
-    engines = {share.first: _shared(program, share, arithmetic) for share in shares}
+    engines = {share.first: _shared(program, share, choices) for share in shares}
     inside = {k for share in shares for k in range(share.first, share.first + share.count)}
-    for node in (program.nodes[k] for k in sorted(inside)):
-        if choices[node.name].order != "row" or choices[node.name].memory not in ("", "rom"):
-            raise ValueError(f"{node.name}: layers that share an engine must have row order and weights in memories on the chip")
     alone = [k for k in range(len(program.nodes)) if k not in inside]
     nodes = [program.nodes[k] for k in alone]
     # A budget that is no number is refused as it is.
@@ -124,16 +121,18 @@ def plan_program(
     return min([best, *others], key=lambda plan: (plan.cycles, plan.interval))
 
 
-def _shared(program: Program, shared: Share, arithmetic: Mapping[str, str]) -> TimeSharing:
-    """The engine of some layers, with all the output rows that it can have."""
+def _shared(program: Program, shared: Share, choices: Mapping[str, Choice]) -> TimeSharing:
+    """The engine of some layers, with all the output rows that it can have. It refuses choices that no shared engine has."""
     nodes = program.nodes[shared.first : shared.first + shared.count]
-    kinds = {arithmetic.get(node.name, "") for node in nodes}
+    kinds = {choices[node.name].arithmetic for node in nodes}
     if len(kinds) > 1:
         raise ValueError(f"{nodes[0].name}: layers that share an engine must have the same lanes, not {' and '.join(sorted(kinds))}")
-    return share(
+    engine = share(
         nodes, shared.ti, shared.c, arithmetic=kinds.pop(), rows=max(nodes[-1].y.output, OUTPUT_ROWS), most=shared.most,
         pipeline=shared.pipeline,
     )  # fmt: skip
+    given = [(layer, choices[layer.node.name]) for layer in engine.layers]
+    return replace(engine, layers=tuple(replace(layer, order=choice.order, memory=choice.memory) for layer, choice in given))
 
 
 def _depths(work: Work) -> list[int]:

@@ -6,12 +6,12 @@ moves the clock by single ticks and counts them, so every simulation ends.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Cat, ClockDomain, Const, Module, Signal, Value
+from amaranth.hdl import ClockDomain, Const, Module, Value
+from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from organza.plan import Plan
@@ -36,7 +36,7 @@ NO_STALL = np.zeros(1, bool)
 def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: np.ndarray | None = None,
                       stall_out: np.ndarray | None = None, watch: bool = False,
                       watchdog: int | None = None, weights: Program | None = None,
-                      before: Callable[[Any, Pipeline], Awaitable[None]] | None = None,
+                      before: Callable[[Any, Any], Awaitable[None]] | None = None,
                       late_words: Sequence[bool] = (False,)) -> tuple[np.ndarray, RtlRun]:
     """Integer outputs (N, co, height, width) of the accelerator for the images ``x``, and the run with all its cycles.
 
@@ -49,6 +49,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     Raises :exc:`RtlError` as :func:`run` does, and for a padding channel that is not zero or a wrong ``last``.
     """
     pipeline = Pipeline(program, plan, files=False)
+    accelerator: Any = Fed(program, plan, pipeline, files=False, stalls=tuple(late_words)) if external_schedules(program, plan) else pipeline
     tensors = [program.input, *(node.output for node in program.nodes)]
     formats = [tensors[number] for number in plan.tensors]
     shapes = [Beat.of(wire_shape(form), joint.n) for form, joint in zip(formats, plan.joints, strict=True)]
@@ -66,13 +67,11 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
 
     async def load(ctx):
         if before:
-            await before(ctx, pipeline)
-        await send_image(ctx, pipeline, image)
-        if not ctx.get(pipeline.loaded):
-            raise RtlError("refused", f"Weights were refused: {refused(ctx.get(pipeline.refusal))}")
+            await before(ctx, accelerator)
+        await send_image(ctx, accelerator, image)
+        if not ctx.get(accelerator.loaded):
+            raise RtlError("refused", f"Weights were refused: {refused(ctx.get(accelerator.refusal))}")
 
-    outside = external_schedules(program, plan)
-    accelerator: Any = Fed(program, plan, pipeline, files=False, stalls=tuple(late_words)) if outside else pipeline
     made = run(accelerator, beats, last, i=shapes[0], o=shapes[-1], outputs=len(flags), stall_in=stall_in,
                stall_out=stall_out, watchdog=watchdog,
                joints=watched if watch else None, error=pipeline.error, layers=plan.engine_names,
@@ -85,7 +84,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
         raise RtlError("protocol", f"Stream o: {error}", made) from error
 
 
-def run(component: Any, beats: np.ndarray, last: np.ndarray, *, i: Beat, o: Beat, outputs: int,
+def run(component: wiring.Component, beats: np.ndarray, last: np.ndarray, *, i: Beat, o: Beat, outputs: int,
         stall_in: np.ndarray | None = None, stall_out: np.ndarray | None = None,
         joints: Mapping[int | str, tuple[Any, Beat]] | None = None, watchdog: int = 10_000,
         silence: int = 128, error: Value | None = None, layers: Sequence[str] = (),
@@ -108,35 +107,23 @@ def run(component: Any, beats: np.ndarray, last: np.ndarray, *, i: Beat, o: Beat
     watched = {"i": (source, i), "o": (sink, o), **(joints or {})}
     moved: dict[int | str, list[tuple[int, int]]] = {name: [] for name in watched}
     cycle = 0
-    # One signal a cycle is read, and nothing is set to what it is: either takes longer than the rest of most cycles.
-    signals = [part for stream, _ in watched.values() for part in (stream.valid, stream.ready, Value.cast(stream.payload).as_unsigned())]
-    signals.append(Const(0) if error is None else error)
-    fields = [(start, (1 << len(part)) - 1) for part, start in zip(signals, accumulate(map(len, signals), initial=0), strict=False)]
-    module, seen = Module(), Signal(sum(map(len, signals)))
-    module.submodules.component = component
-    module.d.comb += seen.eq(Cat(signals))
 
     async def testbench(ctx):
         nonlocal cycle
         offered, sent, still, quiet = False, 0, 0, 0
         held: dict[int | str, int | None] = dict.fromkeys(watched)
-        now: dict[str, int] = {}
-
-        def put(name: str, signal: Value, value: int) -> None:
-            if now.get(name) != value:
-                ctx.set(signal, value)
-                now[name] = value
-
+        signals = [part for stream, _ in watched.values()
+                   for part in (stream.valid, stream.ready, Value.cast(stream.payload).as_unsigned())]  # fmt: skip
+        signals.append(Const(0) if error is None else error)
         if before:
             await before(ctx)
         while quiet < silence or sent < len(words):
             if not offered and sent < len(words):
                 offered = not stall_in[cycle % len(stall_in)]
-                put("payload", source.payload.as_value(), words[sent] if offered else ~words[sent] & mask)
-            put("valid", source.valid, offered)
-            put("ready", sink.ready, not stall_out[cycle % len(stall_out)])
-            _, _, word = await ctx.tick().sample(seen)
-            *values, found = [word >> start & most for start, most in fields]
+                ctx.set(source.payload.as_value(), words[sent] if offered else ~words[sent] & mask)
+            ctx.set(source.valid, offered)
+            ctx.set(sink.ready, not stall_out[cycle % len(stall_out)])
+            _, _, *values, found = await ctx.tick().sample(*signals)
             if found:
                 damaged = [damage(name, k, cycle) for k, name in enumerate(layers) if found >> k & 1]
                 raise RtlError("damaged", "; ".join(damaged))
@@ -160,7 +147,7 @@ def run(component: Any, beats: np.ndarray, last: np.ndarray, *, i: Beat, o: Beat
                 raise RtlError("stuck", f"No transfer for {still} cycles: {sent} of {len(words)} beats taken, "
                                         f"{len(moved['o'])} of {outputs} given")  # fmt: skip
 
-    simulator = Simulator(module)
+    simulator = Simulator(component)
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()

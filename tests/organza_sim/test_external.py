@@ -94,6 +94,17 @@ def test_words_are_all_weights_once():
         assert external_files(chosen.program, chosen.plan)["layer0_external.hex"] == (schedule.word_bits, words)
 
 
+def test_words_wait_while_weights_of_others_are_loaded():
+    """From reset on the memory offers its words, and the accelerator takes none until the other layer has its weights."""
+    program = tiny_program()
+    first, second = (node.name for node in program.nodes)
+    program = loadable(program, [second])
+    plan, x = plan_program(program, 8, orders={first: "weight"}, memories={first: "external"}), tiny_inputs(3)
+    outputs, _ = simulate_pipeline(program, plan, x)
+    assert np.array_equal(outputs, program.run(x))
+    assert verify(api.build(program, plan=plan), x).passed
+
+
 class Wrong(ExternalMemory):
     """Marks the word before the last one of an image as its last."""
 
@@ -173,8 +184,8 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for arguments, message in (
         (("synth", "b", "--board", "ulx3s-85f", "-o", "s"), "Weights must be on the chip on a board"),
         (("build", *common, "--memory", "layer0=external", "--order", "layer0=row", "-o", "d"), "must be one of rom, not 'external'"),
-        (("build", *common, "--memory", "layer0=external", "--share", "all", "-o", "d"), "layers that share an engine must have row order and weights in"),
-        (("build", *common, "--order", "layer1=weight", "--share", "2x2", "-o", "d"), "layers that share an engine must have row order and weights in"),
+        (("build", *common, "--memory", "layer0=external", "--share", "all", "-o", "d"), "must run in row order out of a ROM, not in weight"),
+        (("build", *common, "--order", "layer1=weight", "--share", "2x2", "-o", "d"), "must run in row order out of a ROM, not in weight"),
         (("build", *common, "--code", "sparse:50", "--memory", "layer0=external", "-o", "d"), "must be one of rom, not 'external'"),
     ):
         result = run(*arguments)

@@ -24,6 +24,13 @@ def axis_signature(size):
     return stream.Signature(data.StructLayout({"data": BYTE * size, "keep": size, "last": 1}))
 
 
+def least_word(what, size):
+    """Bytes of a word that holds `size` of them: the least power of two. Raises ValueError, with `what` they are of, for too many."""
+    if size > MOST_BYTES:
+        raise ValueError(f"{what} of an AXI stream must have at most {MOST_BYTES} bytes, not {size}")
+    return 1 << (size - 1).bit_length()
+
+
 @dataclass(frozen=True)
 class Framing:
     """How a tensor lies in words and in beats.
@@ -38,8 +45,7 @@ class Framing:
     n: int
 
     def __post_init__(self):
-        if self.n * self.element_bytes > MOST_BYTES:
-            raise ValueError(f"Beats of an AXI stream must have at most {MOST_BYTES} bytes, not {self.n * self.element_bytes}")
+        least_word("Beats", self.n * self.element_bytes)
 
     @property
     def element_bytes(self):
@@ -48,8 +54,8 @@ class Framing:
 
     @property
     def word_bytes(self):
-        """Bytes of a word: the least power of two that holds a beat."""
-        return 1 << (self.n * self.element_bytes - 1).bit_length()
+        """Bytes of a word."""
+        return least_word("Beats", self.n * self.element_bytes)
 
     @property
     def word_elements(self):

@@ -16,11 +16,11 @@ from organza_hw.axi.frame_store import FrameStore
 from organza_hw.axi.gates import InputGate, OutputGate
 from organza_hw.axi.load_bytes import LoadBytes
 from organza_hw.axi.registers import CHANNELS, GIVEN, RegisterFile
-from organza_hw.axi.stream import BYTE, MOST_BYTES, BeatReader, BeatWriter, Framing
-from organza_hw.boards.top import Generator
+from organza_hw.axi.stream import BYTE, BeatReader, BeatWriter, Framing, least_word
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.external.memory import PORT, external_schedules
 from organza_hw.formats import wire_shape
+from organza_hw.generator import Generator
 from organza_hw.verilog import to_verilog
 
 TOP = "axi_top"
@@ -43,12 +43,10 @@ def weight_bytes(program: Program, plan: Plan) -> dict[str, int]:
 
     Raises ValueError for a lane word that is too wide.
     """
-    made = {}
-    for number, schedule in external_schedules(program, plan).items():
-        made[f"{PORT}{number}"] = size = 1 << (ceil_div(schedule.word_bits, BYTE) - 1).bit_length()
-        if size > MOST_BYTES:
-            raise ValueError(f"Lane words of {schedule.node.name} must have at most {MOST_BYTES} bytes in an AXI stream, not {size}")
-    return made
+    return {
+        f"{PORT}{number}": least_word(f"{schedule.node.name}: lane words", ceil_div(schedule.word_bits, BYTE))
+        for number, schedule in external_schedules(program, plan).items()
+    }
 
 
 def axi_verilog(program: Program, plan: Plan) -> str:
@@ -85,13 +83,11 @@ class AxiTop(wiring.Component):
         self.source, self.sink = framings(program, plan)
         ports: dict[str, Any] = {"aclk": In(1), "aresetn": In(1)}
         for name, framing, here, there in (("s_axis", self.source, In, Out), ("m_axis", self.sink, Out, In)):
-            widths = {"tdata": BYTE * framing.word_bytes, "tkeep": framing.word_bytes, "tlast": 1, "tvalid": 1}
-            ports |= {f"{name}_{port}": here(width) for port, width in widths.items()}
-            ports[f"{name}_tready"] = there(1)
-        self.weight_gates = {name: InputGate(size) for name, size in weight_bytes(program, plan).items()}
-        for name, gate in self.weight_gates.items():
-            ports |= {f"s_axis_{name}_{port}": In(gate.i.payload[field].shape()) for field, port in STREAM_PORTS.items()}
-            ports |= {f"s_axis_{name}_tvalid": In(1), f"s_axis_{name}_tready": Out(1)}
+            ports |= _stream_ports(name, framing.word_bytes, here, there)
+        sizes = weight_bytes(program, plan)
+        self.weight_gates = {name: InputGate(size) for name, size in sizes.items()}
+        for name, size in sizes.items():
+            ports |= _stream_ports(f"s_axis_{name}", size, In, Out)
         for channel, layout in CHANNELS.items():
             here, there = (Out, In) if channel in GIVEN else (In, Out)
             ports |= {f"s_axil_{channel}{field}": here(layout[field].width) for field in layout.members}
@@ -229,6 +225,12 @@ class AxiTop(wiring.Component):
         for k in range(len(digest) // WORD_BYTES):
             word = digest[k * WORD_BYTES : (k + 1) * WORD_BYTES]
             m.d.comb += getattr(registers, f"program_{k}").eq(int.from_bytes(word, "little"))
+
+
+def _stream_ports(name, size, here, there):
+    """Of a stream of words of `size` bytes."""
+    widths = {"tdata": BYTE * size, "tkeep": size, "tlast": 1, "tvalid": 1}
+    return {**{f"{name}_{port}": here(width) for port, width in widths.items()}, f"{name}_tready": there(1)}
 
 
 def _word(name, **values):

@@ -18,8 +18,9 @@ from amaranth.lib import wiring
 from organza.board import Board
 from organza.plan import JointPlan, Plan
 from organza.program import Program
-from organza_hw.boards.top import BoardTop, Generator
+from organza_hw.boards.top import BoardTop
 from organza_hw.build import TOP
+from organza_hw.generator import Generator
 from organza_hw.looked_at import only_looked_at
 from organza_hw.pipeline import Pipeline
 from organza_sim.resources.contents import Contents

@@ -45,5 +45,5 @@ def test_words_that_are_too_wide() -> None:
     node = replace(first, code=code, y=replace(first.y, kernel=1), x=replace(first.x, kernel=1))
     program = Program((node,))
     plan = plan_program(program, 192, orders={node.name: "weight"}, memories={node.name: "external"})
-    with pytest.raises(ValueError, match=rf"^Lane words of {node.name} must have at most 128 bytes in an AXI stream, not 256$"):
+    with pytest.raises(ValueError, match=rf"^{node.name}: lane words of an AXI stream must have at most 128 bytes, not 192$"):
         axi_verilog(program, plan)
