@@ -1,5 +1,7 @@
 """What differs by layer in an engine that layers share."""
 
+from collections.abc import Sequence
+
 from amaranth import *
 
 
@@ -18,3 +20,8 @@ def chosen(m, layer, values: dict):
             with m.Default() if k == len(distinct) - 1 else m.Case(*numbers):
                 m.d.comb += made.eq(value)
     return made
+
+
+def by_layer(layer, values: Sequence[int]):
+    """The number of a layer among `values`."""
+    return values[0] if len(set(values)) == 1 else Array(values)[layer]

@@ -8,7 +8,7 @@ from organza.formats import Managed
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw.exponents import STATUS
-from organza_hw.external.memory import PORT, external_schedules
+from organza_hw.external.memory import PORT, external_works
 from organza_hw.external.supply import word_signature
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
@@ -38,7 +38,7 @@ class Generator(wiring.Component):
         self.managed = [k for k, n in enumerate(plan.tensors) if n and isinstance(program.nodes[n - 1].output, Managed)]
         status = {f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed}
         loading = LOAD_PORTS if self.loads else {}
-        words = {f"{PORT}{k}": In(word_signature(schedule)) for k, schedule in external_schedules(program, plan).items()}
+        words = {f"{PORT}{k}": In(word_signature(work)) for k, work in external_works(program, plan).items()}
         self.outside = list(words)
         super().__init__({"i": In(source), "o": Out(sink), "error": Out(len(plan.engines)), **status, **loading, **words})
 

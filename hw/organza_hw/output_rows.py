@@ -97,20 +97,14 @@ class OutputRows(wiring.Component):
         m = Module()
         rows = self.memories
         complete = Signal(range(self.places + 1))
-        at, depth = Signal(range(max(rows[0].depth, 2))), rows[0].depth  # address, or with columns that of the unit
-        beat = Signal(range(max(self.unit_beats, 2)))
+        following = Signal(range(max(self.unit_beats, 2)), init=1 % self.unit_beats)  # beat behind the one that is read
         group = Signal(range(max(self.pixel_beats, 2)))
         unit = Signal(range(max(self.units, 2)))
         group_last, unit_last, last = Signal(), Signal(), Signal()
         there = Signal()  # the memory's output is a beat
 
         move, advance, read, read_last = Signal(), Signal(), Signal(), Signal()
-        address, order = at, None
-        lane = Signal(range(max(len(rows), 2)))  # of the pixels of a word the one that is read
-        if self.columns:
-            m.submodules.columns = order = Table(self.columns.order(self.pixel_beats))
-            m.d.comb += order.index.eq(beat)
-            address = at + order.row.address
+        address, lane = self._reads(m, read, read_last, following)
         for number, memory in enumerate(rows):
             m.submodules[f"rows{number}" if number else "rows"] = memory
             m.d.comb += [
@@ -122,7 +116,7 @@ class OutputRows(wiring.Component):
             move.eq(~self.o.valid | self.o.ready),
             advance.eq(~there | move),
             read.eq(advance & (complete != 0)),
-            read_last.eq(read & (beat == self.unit_beats - 1)),
+            read_last.eq(read & (following == 0)),
             self.unit_freed.eq(there & move & unit_last),
         ]  # fmt: skip
         m.d.sync += complete.eq(complete + self.w_last - read_last)
@@ -132,15 +126,12 @@ class OutputRows(wiring.Component):
             m.d.sync += self.o.valid.eq(there)
         with m.If(read):
             m.d.sync += [
-                at.eq(Mux(at == depth - 1, 0, at + 1)),
-                beat.eq(Mux(read_last, 0, beat + 1)),
+                following.eq(Mux(following == self.unit_beats - 1, 0, following + 1)),
                 group.eq(Mux(group == self.pixel_beats - 1, 0, group + 1)),
                 group_last.eq(group == self.pixel_beats - 1),
                 unit_last.eq(read_last),
                 last.eq(read_last & (unit == self.units - 1)),
             ]
-            if order is not None:
-                m.d.sync += [lane.eq(order.row.lane), at.eq(Mux(read_last, Mux(at == depth - self.unit_words, 0, at + self.unit_words), at))]
             with m.If(read_last):
                 m.d.sync += unit.eq(Mux(unit == self.units - 1, 0, unit + 1))
 
@@ -153,3 +144,23 @@ class OutputRows(wiring.Component):
         with m.If(move):
             m.d.sync += self.o.payload.last.eq(last)
         return m
+
+    def _reads(self, m, read, read_last, following):
+        """Address of the beat that is next, and the pixel of its word in the cycle behind its `read`; `following` is the beat after it."""
+        depth = self.memories[0].depth
+        at, lane = Signal(range(max(depth, 2))), Signal(range(max(len(self.memories), 2)))
+        if self.columns is None:
+            with m.If(read):
+                m.d.sync += at.eq(Mux(at == depth - 1, 0, at + 1))
+            return at, lane
+        # Looked up a beat ahead: logic in front of the memory would come on top of what a memory of LUTs has behind it.
+        places = self.columns.order(self.pixel_beats)
+        m.submodules.columns = order = Table(places)
+        address, ahead = Signal.like(at, init=places[0]["address"]), Signal.like(lane, init=places[0]["lane"])
+        start = Signal.like(at)  # of the next beat's unit
+        m.d.comb += [
+            order.index.eq(following), start.eq(Mux(read_last, Mux(at == depth - self.unit_words, 0, at + self.unit_words), at)),
+        ]  # fmt: skip
+        with m.If(read):
+            m.d.sync += [at.eq(start), address.eq(start + order.row.address), ahead.eq(order.row.lane), lane.eq(ahead)]
+        return address, lane

@@ -12,7 +12,7 @@ from organza.program import Program
 from organza.time_sharing import TimeSharing
 from organza_hw.engine import Engine
 from organza_hw.exponents import STATUS
-from organza_hw.external.memory import PORT, external_schedules
+from organza_hw.external.memory import PORT, external_works
 from organza_hw.external.supply import word_signature
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_payload, joint_signature
@@ -80,7 +80,7 @@ class Pipeline(wiring.Component):
             "o": Out(joint_signature(wire_shape(program.output), plan.joints[-1].n)),
             "error": Out(len(self.engines)),
             **{f"status{k}": Out(stream.Signature(STATUS, always_ready=True)) for k in self.managed},
-            **{f"{PORT}{k}": In(word_signature(schedule)) for k, schedule in external_schedules(program, plan).items()},
+            **{f"{PORT}{k}": In(word_signature(work)) for k, work in external_works(program, plan).items()},
             **(LOAD_PORTS if self.loader else {}),
         })  # fmt: skip
 
@@ -113,7 +113,7 @@ class Pipeline(wiring.Component):
             source = engine.o
         self._joint(m, len(self.engines), source, sink)
         m.d.comb += self.error.eq(Cat(engine.error for engine in self.engines))
-        for k in external_schedules(self.program, self.plan):
+        for k in external_works(self.program, self.plan):
             port, words = getattr(self, f"{PORT}{k}"), self.engines[k].words
             m.d.comb += [words.payload.eq(port.payload), words.valid.eq(port.valid & ~hold), port.ready.eq(words.ready & ~hold)]
         for k in self.managed:

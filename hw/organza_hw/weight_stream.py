@@ -32,7 +32,8 @@ class StreamedWeights(WeightSupply):
     def __init__(self, schedule: Schedule, *, file=None):
         self.expander = expander_of(schedule.node.code)(schedule, file=file)
         self.roms = self.expander.roms
-        super().__init__(schedule, {"ready": Out(1), "take": In(1)})
+        self.schedule, self.field_bits = schedule, schedule.node.code.field_bits
+        super().__init__(schedule.word_bits, {"ready": Out(1), "take": In(1)})
 
     def elaborate(self, platform):
         m = Module()

@@ -5,7 +5,6 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from organza.schedule import Schedule
 from organza_hw.rom import Rom
 
 
@@ -39,6 +38,5 @@ class WeightSupply(wiring.Component):
     loaded: Signal
     error: Signal
 
-    def __init__(self, schedule: Schedule, asks: dict):
-        self.schedule, self.field_bits = schedule, schedule.node.code.field_bits
-        super().__init__({"data": Out(schedule.word_bits), "loaded": Out(1), "error": Out(1), **asks})
+    def __init__(self, word_bits: int, asks: dict):
+        super().__init__({"data": Out(word_bits), "loaded": Out(1), "error": Out(1), **asks})

@@ -61,8 +61,8 @@ class Weights(WeightSupply):
     addr: Signal
 
     def __init__(self, schedule: Schedule):
-        self.depth = schedule.words
-        super().__init__(schedule, {"addr": In(range(max(self.depth, 2)))})
+        self.schedule, self.depth, self.field_bits = schedule, schedule.words, schedule.node.code.field_bits
+        super().__init__(schedule.word_bits, {"addr": In(range(max(self.depth, 2)))})
 
 
 class StoredWeights(Weights):

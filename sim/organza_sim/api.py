@@ -15,7 +15,7 @@ from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
 from organza_hw.build import build as generate
 from organza_hw.external.memory import VERILOG as MEMORY
-from organza_hw.external.memory import Fed, external_schedules
+from organza_hw.external.memory import Fed, external_works
 from organza_hw.generator import Generator
 from organza_hw.loading.image import weight_image
 from organza_hw.verilog import to_verilog
@@ -137,7 +137,7 @@ def joint_beats(chip: Chip) -> list[Beat]:
 
 def fed(chip: Chip) -> str:
     """Verilog of `FED`: the accelerator and the memory beside the chip, for simulation. Empty where all weights are inside."""
-    if not external_schedules(chip.program, chip.plan):
+    if not external_works(chip.program, chip.plan):
         return ""
     accelerator = Generator(chip.program, chip.plan, GENERATOR)
     return to_verilog(Fed(chip.program, chip.plan, accelerator, files=True), FED) + MEMORY

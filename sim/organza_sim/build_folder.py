@@ -18,7 +18,7 @@ from organza_hw.axi.top import TOP as AXI_TOP
 from organza_hw.axi.top import axi_verilog
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip, memory_words
-from organza_hw.external.memory import external_files, external_schedules
+from organza_hw.external.memory import external_files, external_works
 from organza_hw.loading.image import weight_image
 from organza_sim import testbench
 from organza_sim.api import FED, fed, joint_beats
@@ -73,7 +73,7 @@ def write_build(folder: Path, chip: Chip, inputs: np.ndarray, *, axi: bool = Fal
     for name, text in chip.files.items():
         (folder / name).write_text(text)
     sources = [VERILOG]
-    if external_schedules(chip.program, chip.plan):
+    if external_works(chip.program, chip.plan):
         (folder / OUTSIDE).write_text(fed(chip))
         sources.append(OUTSIDE)
     image = weight_image(chip.program, chip.plan) if chip.program.loads else b""

@@ -183,41 +183,46 @@ class _Engine:
 
 
 class _SharedEngine(_Engine):
-    """The same for several layers; a unit is a row of the last one, and the first has all that comes before it too."""
+    """The same for several layers; a unit is one of the last layer, and the first has all that comes before it too."""
 
     def __init__(self, shared: TimeSharing, before: JointPlan, after: JointPlan):
         self._begin(shared, FrameLayout(shared, n=before.n).rings[0], shared.layers[-1].node, after)
-        self.unit_rows = 1
-        self.costs, self.opening, self.rows = shared.row_costs, shared.opening, shared.rows
+        last = shared.layers[-1]
+        self.unit_rows, self.units = last.visit.unit_rows, last.units
+        self.costs, self.opening, self.rows = shared.unit_costs, shared.opening, shared.rows
+        self.chained = shared.chained if shared.order == "weight" else NEVER
         self.gaps = [shared_latency(shared, schedule) + 1 - LEAD for schedule in shared.layers[:-1]]
-        self.latency = shared_latency(shared, shared.layers[-1])
+        self.latency = shared_latency(shared, last)
         self.ready: int | None = None  # cycle in which the last layer of the image in hand can begin
         self.began = 0
 
     def compute_unit(self) -> int | None:
-        row = self.unit % self.height_out
-        if row == 0 and self.ready is None:
-            images = self.unit // self.height_out + 1
+        number = self.unit % self.units
+        if number == 0 and self.ready is None:
+            images = self.unit // self.units + 1
             if len(self.times.accepted) < images * self.height_in:
                 return None
-            start = self.times.end[-1] + 1 if self.times.end else 0
+            before = self.times.end[-1] if self.times.end else NEVER
+            start = max(before + 1, 0)
             start = max(start + IMAGE_GAP, self.times.accepted[images * self.height_in - 1] + 1)
-            self.began = self.ready = start
-            for costs, gap in zip(self.costs, self.gaps, strict=False):
-                self.ready += sum(costs) - 1 + gap
-        waits_for = self.unit - self.rows
+            self.began = start
+            for layer, (costs, gap) in enumerate(zip(self.costs, self.gaps, strict=False)):
+                end = start + sum(costs) - 1
+                start = (max(end, before + self.chained) if layer == 0 else end) + gap
+            self.ready = start
+        waits_for = (self.unit - self.rows + 1) * self.unit_rows - 1  # the row that gives up a place
         if waits_for >= len(self.left):
             return None
-        start = self.ready if row == 0 else self.times.end[-1] + 1
+        start = self.ready if number == 0 else self.times.end[-1] + 1
         assert start is not None
         if waits_for >= 0:
             start = max(start, self.left[waits_for] + 1)
-        end = start + self.costs[-1][row] - 1
-        if row == 0:
+        end = start + self.costs[-1][number] - 1
+        if number == 0:
             # The next image may be taken when the last layer has begun.
             self.freed += [start + self.opening + 2] * self.height_in
             self.ready = None
-        self.times.start.append(self.began if row == 0 else start)
+        self.times.start.append(self.began if number == 0 else start)
         self.times.end.append(end)
         self.unit += 1
         return end + self.latency

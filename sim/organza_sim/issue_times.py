@@ -152,7 +152,7 @@ def engine_cycles(schedule: Schedule) -> int:
 
 def layer_cycles(work: Work) -> list[int]:
     """Cycles an image of every layer of an engine."""
-    return list(map(sum, work.row_costs)) if isinstance(work, TimeSharing) else [engine_cycles(work)]
+    return list(map(sum, work.unit_costs)) if isinstance(work, TimeSharing) else [engine_cycles(work)]
 
 
 def issue_times(schedule: Schedule) -> RowTimes | ImageTimes | StreamTimes:

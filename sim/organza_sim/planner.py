@@ -122,17 +122,20 @@ def plan_program(
 
 
 def _shared(program: Program, shared: Share, choices: Mapping[str, Choice]) -> TimeSharing:
-    """The engine of some layers, with all the output rows that it can have. It refuses choices that no shared engine has."""
+    """The engine of some layers, with all the output rows that it can have. Raises ValueError as `share`, and where layers are to have
+    different lanes, orders or memories."""
     nodes = program.nodes[shared.first : shared.first + shared.count]
-    kinds = {choices[node.name].arithmetic for node in nodes}
-    if len(kinds) > 1:
-        raise ValueError(f"{nodes[0].name}: layers that share an engine must have the same lanes, not {' and '.join(sorted(kinds))}")
-    engine = share(
-        nodes, shared.ti, shared.c, arithmetic=kinds.pop(), rows=max(nodes[-1].y.output, OUTPUT_ROWS), most=shared.most,
-        pipeline=shared.pipeline,
+    first = nodes[0]
+    for node in nodes:
+        for name, wanted in asdict(choices[first.name]).items():
+            given = getattr(choices[node.name], name)
+            if given != wanted:
+                raise ValueError(
+                    f"{node.name}: {name} must be {wanted!r} like that of {first.name}, with which it shares an engine, not {given!r}"
+                )
+    return share(
+        nodes, shared.ti, shared.c, choices[first.name], rows=max(nodes[-1].y.output, OUTPUT_ROWS), most=shared.most, pipeline=shared.pipeline,
     )  # fmt: skip
-    given = [(layer, choices[layer.node.name]) for layer in engine.layers]
-    return replace(engine, layers=tuple(replace(layer, order=choice.order, memory=choice.memory) for layer, choice in given))
 
 
 def _depths(work: Work) -> list[int]:
@@ -201,9 +204,11 @@ def resources(works: Sequence[Work], joints: list[JointPlan]) -> dict[str, int]:
             last, frames = work.layers[-1].node, FrameLayout(work, n=before.n)
             bits = max(int(node.input.bits) for node in work.nodes)
             ring += frames.banks * frames.bank_words * work.ti * bits
-            rows += work.rows * last.x.output * last.co * last.output.bits
-            weights += work.image_bits
-            buffers += work.image_bits
+            rows += work.rows * work.layers[-1].visit.unit_rows * last.x.output * last.co * last.output.bits
+            if work.order == "weight":
+                sums += 2 * work.sum_places * work.c * max(node.dot_bits for node in work.nodes)
+            weights += 0 if work.external else work.image_bits
+            buffers += work.buffer_bits
             continue
         schedule = work
         node = schedule.node

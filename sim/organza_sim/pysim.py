@@ -16,7 +16,7 @@ from amaranth.sim import Simulator
 
 from organza.plan import Plan
 from organza.program import Program
-from organza_hw.external.memory import Fed, external_schedules
+from organza_hw.external.memory import Fed, external_works
 from organza_hw.formats import wire_shape
 from organza_hw.loading.image import weight_image
 from organza_hw.loading.loader import WeightLoader
@@ -49,7 +49,7 @@ def simulate_pipeline(program: Program, plan: Plan, x: np.ndarray, *, stall_in: 
     Raises :exc:`RtlError` as :func:`run` does, and for a padding channel that is not zero or a wrong ``last``.
     """
     pipeline = Pipeline(program, plan, files=False)
-    accelerator: Any = Fed(program, plan, pipeline, files=False, stalls=tuple(late_words)) if external_schedules(program, plan) else pipeline
+    accelerator: Any = Fed(program, plan, pipeline, files=False, stalls=tuple(late_words)) if external_works(program, plan) else pipeline
     tensors = [program.input, *(node.output for node in program.nodes)]
     formats = [tensors[number] for number in plan.tensors]
     shapes = [Beat.of(wire_shape(form), joint.n) for form, joint in zip(formats, plan.joints, strict=True)]

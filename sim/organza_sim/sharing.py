@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from organza.codes.spec import layers_by_name, unknown_layer
 from organza.errors import UserError
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
 from organza.time_sharing import OUTPUT_ROWS, PIPELINES, TimeSharing, check_shareable
-from organza_sim.tilings import lanes_of_layers, tilings_of_ti
+from organza_sim.tilings import Choice, lanes_of_layers, tilings_of_ti
 
 UNIT_SLACK = 0.001  # of cycles, for a smaller epilogue in a short pipeline
 
@@ -32,29 +32,31 @@ class Share:
 
 
 def share(
-    nodes: Sequence[Convolve], ti: int, c: int, *, arithmetic: str = "", rows: int = OUTPUT_ROWS, most: tuple[int, int] | None = None,
+    nodes: Sequence[Convolve], ti: int, c: int, choice: Choice | None = None, *, rows: int = OUTPUT_ROWS, most: tuple[int, int] | None = None,
     pipeline: str = PIPELINES[0],
 ) -> TimeSharing:
     """The fastest engine of at most Ti × C lanes for these layers, with the fewest epilogue units that keep it so; in a short pipeline,
     which is for small devices, with the fewest that cost at most `UNIT_SLACK` of its cycles.
 
-    rows : of the output that can wait. most, pipeline : see `Share`.
+    choice : of all layers. rows : of the output that can wait, as many as can be of use at most. most, pipeline : see `Share`.
 
     Raises ValueError, naming the layer, for one that cannot share an engine, and for a Ti beyond its channels.
     """
     for node in nodes:
         check_shareable(node)
-    chosen = [tilings_of_ti(node, ti, c, arithmetic, limits=most) for node in nodes]
+    choice = choice or Choice()
+    chosen = [tilings_of_ti(node, ti, c, choice, limits=most) for node in nodes]
 
     def engine(e: int) -> TimeSharing:
         layers = []
         for node, (to, p) in zip(nodes, chosen, strict=True):
             # Units that the last layer has no channels for take more pixels.
-            g = max(g for g in range(1, p + 1) if p % g == 0 and g <= max(e // to, 1)) if node is nodes[-1] else 1
-            layers.append(Schedule(node=node, ti=ti, to=to, p=p, e=min(e // g, to), g=g, arithmetic=arithmetic))
+            together = node is nodes[-1] and choice.order == "row"
+            g = max(g for g in range(1, p + 1) if p % g == 0 and g <= max(e // to, 1)) if together else 1
+            layers.append(Schedule(node=node, ti=ti, to=to, p=p, e=min(e // g, to), g=g, **asdict(choice)))
         return TimeSharing(
-            layers=tuple(layers), c=max(to * p for to, p in chosen), e=max(layer.e * layer.g for layer in layers), rows=rows,
-            pipeline=pipeline,
+            layers=tuple(layers), c=max(to * p for to, p in chosen), e=max(layer.e * layer.g for layer in layers),
+            rows=min(rows, max(layers[-1].units, OUTPUT_ROWS)), pipeline=pipeline,
         )  # fmt: skip
 
     units = min(ti, max(to for to, _ in chosen))
@@ -78,7 +80,7 @@ def fastest_share(program: Program, lanes: int, *, arithmetic: str = "") -> Shar
     options = []
     most = min(lanes // least, *(node.code.most_ti(arithmetic, node.ci) for node in program.nodes))
     for ti in range(1, most + 1):
-        engine = share(program.nodes, ti, lanes // ti, arithmetic=arithmetic)
+        engine = share(program.nodes, ti, lanes // ti, Choice(arithmetic))
         options.append((engine.cycles, engine.lanes, ti))
     _, _, ti = min(options)
     return Share(0, len(program.nodes), ti, lanes // ti)

@@ -131,6 +131,13 @@ def _weight_cycles(node: Convolve, memory: str) -> Callable[[int, int, int], int
     return cycles
 
 
+def _cycles(node: Convolve, choice: Choice, pixel_sums: dict[int, tuple[int, ...]]) -> Callable[[int, int, int], int]:
+    """Cycles an image by Ti, To, P, for enough epilogue units."""
+    if choice.order == "row":
+        return _row_cycles(node, choice.arithmetic, pixel_sums)
+    return _weight_cycles(node, choice.memory or node.code.memories(choice.order)[0])
+
+
 def tilings(node: Convolve, budget: int, choice: Choice | None = None) -> list[Tiling]:
     """Tilings of a layer that no other one beats in both lanes and cycles, fewest lanes first.
 
@@ -138,10 +145,7 @@ def tilings(node: Convolve, budget: int, choice: Choice | None = None) -> list[T
     """
     choice = choice or Choice()
     pixel_sums = _pixel_sums(node.x, min(budget, node.x.output))
-    if choice.order == "row":
-        cycles = _row_cycles(node, choice.arithmetic, pixel_sums)
-    else:
-        cycles = _weight_cycles(node, choice.memory or node.code.memories(choice.order)[0])
+    cycles = _cycles(node, choice, pixel_sums)
     found: dict[int, Tiling] = {}
     for p in pixel_sums:
         for ti, to in _lane_shapes(node, budget // p, choice.arithmetic):
@@ -158,12 +162,12 @@ def tilings(node: Convolve, budget: int, choice: Choice | None = None) -> list[T
 
 
 def tilings_of_ti(
-    node: Convolve, ti: int, most: int, arithmetic: str = "", *, limits: tuple[int, int] | None = None
+    node: Convolve, ti: int, most: int, choice: Choice, *, limits: tuple[int, int] | None = None
 ) -> tuple[int, int]:
-    """The fastest To and P of a layer in row order with this Ti and To·P of at most `most`, of the same speed those with the fewest
+    """The fastest To and P of a layer with this Ti and To·P of at most `most`, of the same speed those with the fewest
     lanes; in whole groups of `Code.together`, so that a layer may leave lanes without channels. limits : the most To and P, if they have any.
     Raises ValueError for a Ti that the layer cannot have, and lanes that are not enough for one group."""
-    cig, cog = node.ci // node.groups, node.co // node.groups
+    arithmetic, cig, cog = choice.arithmetic, node.ci // node.groups, node.co // node.groups
     most_ti, group = node.code.most_ti(arithmetic, cig), node.code.together(arithmetic)
     if not 1 <= ti <= most_ti:
         raise ValueError(f"{node.name}: Ti must be between 1 and {most_ti}, not {ti}")
@@ -171,7 +175,7 @@ def tilings_of_ti(
     if not group <= min(most, most_to, cog):
         raise ValueError(f"{node.name}: {arithmetic!r} lanes must have at least {group} output channels and C, not {min(most, most_to, cog)}")
     sums = _pixel_sums(node.x, min(most, most_p, node.x.output))
-    cycles = _row_cycles(node, arithmetic, sums)
+    cycles = _cycles(node, choice, sums)
     tiles = {min(ceil_div(to, group) * group, cog // group * group) for to in useful_tiles(cog, min(most, most_to))}
     options = [(cycles(ti, to, p), to * p, p, to) for p in sums for to in tiles if to * p <= most and to <= most_to]
     _, _, p, to = min(options)

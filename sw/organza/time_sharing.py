@@ -1,8 +1,9 @@
 """How one engine runs several consecutive layers: one after the other, on the same lanes.
 
-An engine of several layers has Ti × C lanes. Each layer uses them as Ti × To × P with its own To and P, To·P ≤ C, in row order
-(`organza.schedule`), and keeps its whole output in the engine's *frames* before the next layer begins; the last layer's rows leave
-as they are finished. The input of the next image is taken while the last layer runs, because nothing else is written then.
+An engine of several layers has Ti × C lanes. Each layer uses them as Ti × To × P with its own To and P, To·P ≤ C, all in row or all in
+weight order (`organza.visits`), and keeps its whole output in the engine's *frames* before the next layer begins; the last layer's output
+units, rows or images, leave as they are finished. The input of the next image is taken while the last layer runs, because nothing else
+is written then.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from functools import cached_property
 
 from organza.formats import Fixed
 from organza.program import Convolve
-from organza.schedule import Schedule
+from organza.schedule import EXTERNAL_WORDS, Schedule
+from organza.visits import WeightVisit
 
 # Between the last issue of an image and the first of the next, for the descriptor of the first layer to be read.
 IMAGE_GAP = 2
 PIPELINES = ("deep", "short")
-OUTPUT_ROWS = 2  # that can wait to be sent, at least: one leaves while one is finished
+OUTPUT_ROWS = 2  # or images in weight order, that can wait to be sent, at least: one leaves while one is finished
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,11 +27,11 @@ class TimeSharing:
     """Consecutive layers on Ti × C lanes with E epilogue units.
 
     layers : their schedules, all with the same Ti. c : lanes of Ti. e : epilogue units; a layer with fewer uses the first ones.
-    rows : of the last layer's output that can wait to be sent.
+    rows : of the last layer's output that can wait to be sent; in weight order images.
     pipeline : "deep", a register behind every memory, multiplier and choice, for the highest clock; "short", where no logic is in front
         of a register it is left out or holds an address instead of data, for small devices whose clock is slow.
 
-    Raises ValueError, naming the layer, for what one engine cannot have: other orders, memories, lanes or codes side by side,
+    Raises ValueError, naming the layer, for what one engine cannot have: orders, memories, lanes or codes side by side,
     channel groups, formats other than fixed point, more lanes than C, weights that are loaded at run time beside others that are not.
     """
 
@@ -52,8 +54,11 @@ class TimeSharing:
             if schedule.loads != first.loads:
                 kind = "loaded at run time" if first.loads else "in the bitstream"
                 raise ValueError(f"{node.name}: weights must be {kind} like those of {first.node.name}, with which it shares an engine")
-            if (schedule.order, schedule.memory) != ("row", "rom"):
-                raise ValueError(f"{node.name}: a time-shared engine must run in row order out of a ROM, not in {schedule.order} order")
+            if (schedule.order, schedule.memory) != (first.order, first.memory):
+                raise ValueError(
+                    f"{node.name}: engine must run in {first.order} order with the memory {first.memory!r} like {first.node.name}, "
+                    f"not in {schedule.order} order with {schedule.memory!r}"
+                )
             if schedule.ti != first.ti:
                 raise ValueError(f"{node.name}: Ti must be {first.ti} like that of {first.node.name}, not {schedule.ti}")
             if schedule.to * schedule.p > self.c:
@@ -61,18 +66,43 @@ class TimeSharing:
             most = schedule.ti if schedule is not self.layers[-1] else schedule.to
             if schedule.e > most:
                 raise ValueError(f"{node.name}: E must be at most {most}, not {schedule.e}")
-            if schedule.g != 1 and schedule is not self.layers[-1]:
-                raise ValueError(f"{node.name}: G must be 1 but in the last layer of an engine, not {schedule.g}")
+            if schedule.g != 1 and (schedule is not self.layers[-1] or self.order == "weight"):
+                raise ValueError(f"{node.name}: G must be 1 but in the last layer of an engine in row order, not {schedule.g}")
             if schedule.p % schedule.g:
                 raise ValueError(f"{node.name}: G must divide P = {schedule.p}, not be {schedule.g}")
         if self.pipeline not in PIPELINES:
             raise ValueError(f"{first.node.name}: pipeline must be {' or '.join(PIPELINES)}, not {self.pipeline!r}")
         if self.c != max(schedule.to * schedule.p for schedule in self.layers):
             raise ValueError(f"{first.node.name}: C must be the most To·P that a layer of the engine has, not {self.c}")
-        if not OUTPUT_ROWS <= self.rows <= max(last.y.output, OUTPUT_ROWS):
-            raise ValueError(f"{last.name}: rows must be {OUTPUT_ROWS} to {max(last.y.output, OUTPUT_ROWS)}, not {self.rows}")
+        if not OUTPUT_ROWS <= self.rows <= self.most_rows:
+            raise ValueError(f"{last.name}: rows must be {OUTPUT_ROWS} to {self.most_rows}, not {self.rows}")
         if self.e != max(schedule.e * schedule.g for schedule in self.layers):
             raise ValueError(f"{first.node.name}: E must be the most that a layer of the engine has, not {self.e}")
+
+    @property
+    def order(self) -> str:
+        """Of all layers."""
+        return self.layers[0].order
+
+    @cached_property
+    def weight_visits(self) -> list[WeightVisit]:
+        """Of all layers in weight order, none in row order."""
+        return [schedule.visit for schedule in self.layers if isinstance(schedule.visit, WeightVisit)]
+
+    @property
+    def sum_places(self) -> int:
+        """In weight order: places of sums, the most that a layer has, in each of two halves."""
+        return max(visit.places for visit in self.weight_visits)
+
+    @property
+    def most_rows(self) -> int:
+        """The most rows that can be worth a place: an image, or in weight order two."""
+        return max(self.layers[-1].units, OUTPUT_ROWS)
+
+    @property
+    def external(self) -> bool:
+        """Lane words come from a memory beside the chip, each once an image."""
+        return self.layers[0].external
 
     @property
     def short(self) -> bool:
@@ -130,12 +160,14 @@ class TimeSharing:
         return made
 
     @cached_property
-    def row_costs(self) -> list[list[int]]:
-        """By layer: cycles of every row.
+    def unit_costs(self) -> list[list[int]]:
+        """By layer: cycles of every output unit.
 
         The last issue of a tile waits until the tile before has been emptied, which before the first tile of a layer is one of
-        another layer.
+        another layer. In weight order that has always been emptied but before the first layer, see `chained`.
         """
+        if self.order == "weight":
+            return [[visit.spans[0]] for visit in self.weight_visits]
         made = []
         for schedule, before in zip(self.layers, (self.layers[-1], *self.layers[:-1]), strict=True):
             costs, issues = list(schedule.unit_costs), _first_tile(schedule)
@@ -144,14 +176,22 @@ class TimeSharing:
         return made
 
     @property
+    def chained(self) -> int:
+        """In weight order: the least cycles from the last issue of an image to that of the first layer in the next one, whose last issue
+        of the first tile waits until the last layer has been emptied."""
+        visit = self.weight_visits[0]
+        return self.layers[-1].drain + visit.spans[1] - visit.drain
+
+    @property
     def opening(self) -> int:
         """Cycles that the first issue of the last layer waits for the epilogue: if it is the last one of its tile, too."""
-        return self.layers[-2].drain - 1 if _first_tile(self.layers[-1]) == 1 else 0
+        waits = self.order == "row" and _first_tile(self.layers[-1]) == 1
+        return self.layers[-2].drain - 1 if waits else 0
 
     @property
     def cycles(self) -> int:
         """Cycles an image in which the lanes work, or wait for the epilogue."""
-        return sum(map(sum, self.row_costs))
+        return sum(map(sum, self.unit_costs))
 
     @property
     def issues(self) -> int:
@@ -160,8 +200,16 @@ class TimeSharing:
 
     @property
     def words(self) -> int:
-        """Lane words of all layers."""
-        return sum(schedule.words for schedule in self.layers)
+        """Lane words of all layers that are stored, or come once an image."""
+        return sum(schedule.words for schedule in self.stored)
+
+    @property
+    def stored(self) -> list[Schedule]:
+        """Layers whose lane words are stored, or come: without any tap, as a layer can be, none of a stream would be used."""
+        if not self.external:
+            return list(self.layers)
+        used = [visit.schedule for visit in self.weight_visits if any(visit.passes)]
+        return used or list(self.layers)
 
     @property
     def word_bits(self) -> int:
@@ -170,8 +218,13 @@ class TimeSharing:
 
     @property
     def image_bits(self) -> int:
-        """Bits of the memory image of weights, to the last place of the last word."""
+        """Bits of the memory image of weights, on the chip or beside it, to the last place of the last word."""
         return self.words * self.word_bits
+
+    @property
+    def buffer_bits(self) -> int:
+        """Bits of the weights where the lanes read them: the image itself, or the lane words that wait."""
+        return EXTERNAL_WORDS * self.word_bits if self.external else self.image_bits
 
 
 def _first_tile(schedule: Schedule) -> int:

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from organza.host_protocol import element_bytes
-from organza.plan import Plan
+from organza.plan import Plan, schedules_of
 from organza.program import Program
 from organza.program_file import program_hash
 from organza.registers import MOST_LAYERS, REGISTERS, WORD_BITS, WORD_BYTES, register
@@ -18,7 +18,7 @@ from organza_hw.axi.load_bytes import LoadBytes
 from organza_hw.axi.registers import CHANNELS, GIVEN, RegisterFile
 from organza_hw.axi.stream import BYTE, BeatReader, BeatWriter, Framing, least_word
 from organza_hw.build import TOP as GENERATOR
-from organza_hw.external.memory import PORT, external_schedules
+from organza_hw.external.memory import PORT, external_works
 from organza_hw.formats import wire_shape
 from organza_hw.generator import Generator
 from organza_hw.verilog import to_verilog
@@ -44,8 +44,8 @@ def weight_bytes(program: Program, plan: Plan) -> dict[str, int]:
     Raises ValueError for a lane word that is too wide.
     """
     return {
-        f"{PORT}{number}": least_word(f"{schedule.node.name}: lane words", ceil_div(schedule.word_bits, BYTE))
-        for number, schedule in external_schedules(program, plan).items()
+        f"{PORT}{number}": least_word(f"{schedules_of(work)[0].node.name}: lane words", ceil_div(work.word_bits, BYTE))
+        for number, work in external_works(program, plan).items()
     }
 
 

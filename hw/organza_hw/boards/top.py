@@ -13,7 +13,7 @@ from organza.program import Program
 from organza.program_file import program_hash
 from organza.weight_image import image_bytes
 from organza_hw.boards.pll import Pll, divisors
-from organza_hw.external.memory import external_schedules
+from organza_hw.external.memory import external_works
 from organza_hw.link.host import BYTE, Host
 from organza_hw.link.uart import UartReceiver, UartTransmitter
 from organza_hw.loading.image import payload_bytes
@@ -25,7 +25,7 @@ FLASH_PORTS = {"sck": Out(1), "cs": Out(1), "mosi": Out(1), "miso": In(1)}
 
 def check_inside(program: Program, plan: Plan) -> None:
     """Whether all weights are on the chip. Raises ValueError if not."""
-    if external_schedules(program, plan):
+    if external_works(program, plan):
         raise ValueError("Weights must be on the chip on a board, not in an external memory: no board's top has a controller for one")
 
 

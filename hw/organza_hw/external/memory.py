@@ -6,9 +6,8 @@ from amaranth import *
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import Out
 
-from organza.plan import Plan
+from organza.plan import Plan, Work
 from organza.program import Program
-from organza.schedule import Schedule
 from organza_hw.external.supply import external_words, word_signature
 
 PORT = "weights"  # and the engine's number
@@ -31,15 +30,14 @@ endmodule
 """
 
 
-def external_schedules(program: Program, plan: Plan) -> dict[int, Schedule]:
-    """Layers whose lane words come from outside, by the number of their engine."""
-    return {k: work for k, work in enumerate(plan.works(program)) if isinstance(work, Schedule) and work.external}
+def external_works(program: Program, plan: Plan) -> dict[int, Work]:
+    """What engines do whose lane words come from outside, by their number."""
+    return {k: work for k, work in enumerate(plan.works(program)) if work.external}
 
 
 def external_files(program: Program, plan: Plan) -> dict[str, tuple[int, list[int]]]:
     """Width and words of what is in memories beside the chip, by the names of their files."""
-    made = external_schedules(program, plan)
-    return {_file(number): (schedule.word_bits, external_words(schedule)) for number, schedule in made.items()}
+    return {_file(number): (work.word_bits, external_words(work)) for number, work in external_works(program, plan).items()}
 
 
 def _file(number: int) -> str:
@@ -60,13 +58,13 @@ class ExternalMemory(wiring.Component):
 
     words: stream.Interface
 
-    def __init__(self, schedule: Schedule, *, file: str | None, stalls: tuple[bool, ...] = (False,)):
-        self.schedule, self.file, self.stalls = schedule, file, stalls
-        super().__init__({"words": Out(word_signature(schedule))})
+    def __init__(self, work: Work, *, file: str | None, stalls: tuple[bool, ...] = (False,)):
+        self.work, self.file, self.stalls = work, file, stalls
+        super().__init__({"words": Out(word_signature(work))})
 
     def elaborate(self, platform):
         m = Module()
-        count, period, width = self.schedule.words, len(self.stalls), self.schedule.word_bits
+        count, period, width = self.work.words, len(self.stalls), self.work.word_bits
         number, time, held = Signal(range(max(count, 2))), Signal(range(max(period, 2))), Signal()
         if self.file:
             m.submodules.memory = Instance(
@@ -74,7 +72,7 @@ class ExternalMemory(wiring.Component):
                 i_addr=number, o_data=self.words.payload.data,
             )  # fmt: skip
         else:
-            m.submodules.memory = words = memory.Memory(shape=width, depth=count, init=external_words(self.schedule))
+            m.submodules.memory = words = memory.Memory(shape=width, depth=count, init=external_words(self.work))
             port = words.read_port(domain="comb")
             m.d.comb += [port.addr.eq(number), self.words.payload.data.eq(port.data)]
         m.d.comb += [
@@ -101,8 +99,8 @@ class Fed(wiring.Component):
     def __init__(self, program: Program, plan: Plan, accelerator: Any, *, files: bool, stalls: tuple[bool, ...] = (False,)):
         self.accelerator = accelerator
         self.memories = {
-            f"{PORT}{k}": ExternalMemory(schedule, file=_file(k) if files else None, stalls=stalls)
-            for k, schedule in external_schedules(program, plan).items()
+            f"{PORT}{k}": ExternalMemory(work, file=_file(k) if files else None, stalls=stalls)
+            for k, work in external_works(program, plan).items()
         }
         super().__init__({name: member for name, member in accelerator.signature.members.items() if name not in self.memories})
 

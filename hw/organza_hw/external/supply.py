@@ -5,19 +5,24 @@ from amaranth.lib import data, stream
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from organza.schedule import EXTERNAL_WORDS, Schedule
+from organza.plan import Work
+from organza.schedule import EXTERNAL_WORDS
+from organza.time_sharing import TimeSharing
 from organza_hw.weight_supply import WeightSupply, pack_words
 
 
-def word_signature(schedule: Schedule) -> stream.Signature:
-    """Of the port: a lane word, and whether it is the last of an image."""
-    return stream.Signature(data.StructLayout({"data": schedule.word_bits, "last": 1}))
+def word_signature(work: Work) -> stream.Signature:
+    """Of an engine's port: a lane word, and whether it is the last of an image."""
+    return stream.Signature(data.StructLayout({"data": work.word_bits, "last": 1}))
 
 
-def external_words(schedule: Schedule) -> list[int]:
-    """Lane words of an image in the order in which they come, first field lowest."""
-    rows = schedule.node.code.words(schedule.ti, schedule.to, schedule.node.groups)
-    return pack_words(rows.reshape(len(rows), -1)[schedule.streamed_words], schedule.node.code.field_bits)
+def external_words(work: Work) -> list[int]:
+    """Lane words of an image in the order in which they come, layer after layer, first field lowest."""
+    made = []
+    for schedule in work.stored if isinstance(work, TimeSharing) else [work]:
+        rows = schedule.node.code.words(schedule.ti, schedule.to, schedule.node.groups)
+        made += pack_words(rows.reshape(len(rows), -1)[schedule.streamed_words], schedule.node.code.field_bits)
+    return made
 
 
 class ExternalWeights(WeightSupply):
@@ -40,16 +45,15 @@ class ExternalWeights(WeightSupply):
     ready: Signal
     take: Signal
 
-    def __init__(self, schedule: Schedule, *, file=None):
-        self.roms = []
-        super().__init__(schedule, {"ready": Out(1), "take": In(1), "words": In(word_signature(schedule))})
+    def __init__(self, work: Work, *, file=None):
+        self.roms, self.count = [], work.words
+        super().__init__(work.word_bits, {"ready": Out(1), "take": In(1), "words": In(word_signature(work))})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.queue = queue = SyncFIFOBuffered(width=len(self.data), depth=EXTERNAL_WORDS)
-        count = self.schedule.words
-        number, good = Signal(range(max(count, 2))), Signal()
-        end, taken = number == count - 1, self.words.valid & self.words.ready
+        number, good = Signal(range(max(self.count, 2))), Signal()
+        end, taken = number == self.count - 1, self.words.valid & self.words.ready
         m.d.comb += [
             self.loaded.eq(1),
             good.eq(self.words.payload.last == end),

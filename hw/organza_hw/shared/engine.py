@@ -1,4 +1,4 @@
-"""Several consecutive layers on one engine: frames, sequencer, weights, lanes, accumulators, epilogue, output rows."""
+"""Several consecutive layers on one engine: frames, sequencer, weights, lanes, sums, epilogue, output units."""
 
 from functools import cached_property
 from math import gcd
@@ -12,26 +12,31 @@ from amaranth.lib.wiring import In, Out
 from organza.epilogue import Epilogue
 from organza.schedule import Schedule
 from organza.time_sharing import TimeSharing
-from organza_hw.accumulators import Accumulators, Use
+from organza_hw.choice import by_layer
 from organza_hw.codes import term_of
 from organza_hw.codes.term import Term
 from organza_hw.epilogue import Constants, EpilogueUnit
+from organza_hw.external.supply import word_signature
 from organza_hw.formats import wire_shape
 from organza_hw.joint import joint_signature
 from organza_hw.lanes.dot import register
 from organza_hw.memories import Memories, Memory
+from organza_hw.orders import finish_latency
 from organza_hw.output_rows import Columns, OutputRows
 from organza_hw.rom import Rom
 from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
 from organza_hw.shared.operands import operand_latency, operands, sums_of_pixels
+from organza_hw.shared.row import SharedRowTables
 from organza_hw.shared.sequencer import SharedSequencer
 from organza_hw.shared.side_queue import SideQueue
-from organza_hw.shared.tables import SharedTables
+from organza_hw.shared.tables import Finished
+from organza_hw.shared.weight import SharedWeightTables
 from organza_hw.shared.weights import SharedWeights, weights_latency
 from organza_hw.table import Table
 
 CONSTANTS = ("bias", "positive", "negative", "shift")  # of an output channel
 LEAD = 3  # cycles before the completing write of a layer in which the sequencer hears of it: it reads as much later
+TABLES = {"row": SharedRowTables, "weight": SharedWeightTables}
 
 
 def shared_term(shared: TimeSharing) -> Term:
@@ -45,10 +50,10 @@ def shared_term(shared: TimeSharing) -> Term:
 
 
 def shared_latency(shared: TimeSharing, schedule: Schedule) -> int:
-    """Cycles from the last issue of a row of one of the layers to the write that completes the row."""
+    """Cycles from the last issue of an output unit of one of the layers to the write that completes the unit."""
     return (
         SharedSequencer.LATENCY + weights_latency(shared) + operand_latency(shared) + shared_term(shared).latency(shared.ti)
-        + Accumulators.latency(schedule.drain) + Rom.LATENCY + unit_latency(shared) + (WRITE_LATENCY if schedule is not shared.layers[-1] else 0)
+        + finish_latency(schedule) + Rom.LATENCY + unit_latency(shared) + (WRITE_LATENCY if schedule is not shared.layers[-1] else 0)
     )  # fmt: skip
 
 
@@ -66,7 +71,7 @@ class SharedEngine(Memories, wiring.Component):
     """Consecutive layers on Ti × C lanes, one after the other.
 
     Throughput and latency: see `organza_sim.cycles`. Full back-pressure on both sides: an image is taken while the last layer
-    of the one before runs, and a row of the last layer starts only when there is a place for it.
+    of the one before runs, and an output unit of the last layer, a row or in weight order an image, starts only when there is a place for it.
 
     Parameters
     ----------
@@ -75,12 +80,14 @@ class SharedEngine(Memories, wiring.Component):
 
     Members
     -------
-    i, o : streams of `joint_signature`. error : Out(1), always 0: nothing that is stored could be damaged unnoticed.
+    i, o : streams of `joint_signature`. error : Out(1), words from beside the chip are not those of an image; without them always 0: nothing
+    that is stored could be damaged unnoticed. words : In, stream of `word_signature`; only with words from beside the chip.
     """
 
     i: stream.Interface
     o: stream.Interface
     error: Signal
+    words: stream.Interface
     reader = writer = None  # of headers: exponents are not managed here
 
     def __init__(self, shared: TimeSharing, *, n_in, n_out, file=None):
@@ -89,8 +96,7 @@ class SharedEngine(Memories, wiring.Component):
         if not last.e <= n_out <= last.node.co:
             raise ValueError(f"{last.node.name}: n_out must be between E = {last.e} and {last.node.co}, not {n_out}")
         self.layout = FrameLayout(shared, n=n_in)
-        self.weights = SharedWeights(shared, file=file)
-        self.weights.rom.early = shared.short
+        self.weights = SharedWeights(shared, file=file, early=shared.short)
         self.term = shared_term(shared)
         self.bits = max(int(node.input.bits) for node in shared.nodes)
         signs = {bool(node.input.signed) for node in shared.nodes}
@@ -109,7 +115,7 @@ class SharedEngine(Memories, wiring.Component):
         written = [extra for _, extra in self._pieces if "inner" not in extra and extra["count"]]
         self.output = OutputRows(
             shape=wire_shape(last.node.output), n=n_out, channels=last.node.co, height=last.node.y.output,
-            width=last.node.x.output, rows=1, e=last.e, offsets={extra["offset"] for extra in written},
+            width=last.node.x.output, rows=last.visit.unit_rows, e=last.e, offsets={extra["offset"] for extra in written},
             straddle=any(extra["offset"] + extra["count"] > n_out for extra in written), places=shared.rows, columns=pixels,
         )  # fmt: skip
         epilogues = [node.epilogue for node in shared.nodes]
@@ -137,6 +143,7 @@ class SharedEngine(Memories, wiring.Component):
             "i": In(joint_signature(wire_shape(first.input), n_in)),
             "o": Out(joint_signature(wire_shape(last.node.output), n_out)),
             "error": Out(1),
+            **({"words": In(word_signature(shared))} if shared.external else {}),
         })  # fmt: skip
 
     @cached_property
@@ -170,7 +177,7 @@ class SharedEngine(Memories, wiring.Component):
         """See `Memories`."""
         tables = [layer.node.epilogue.table for layer in self.layers]
         made = [
-            ([self.weights.rom], [layer.words for layer in self.layers]),
+            ([self.weights.rom] if self.weights.rom else [], [layer.words for layer in self.layers]),
             ([self.constant_rom], [layer.co_tiles * layer.chunks for layer in self.layers]),
             ([unit.rom for unit in self.units if unit.rom], [0 if table is None else len(table) for table in tables]),
         ]  # fmt: skip
@@ -179,11 +186,16 @@ class SharedEngine(Memories, wiring.Component):
     def elaborate(self, platform):
         m = Module()
         shared, frames, output = self.shared, self.frames, self.output
-        tables = SharedTables(self.layout, pixel_beats=output.pixel_beats, columns=output.columns)
-        m.submodules.sequencer = sequencer = SharedSequencer(tables)
+        tables = TABLES[shared.order](
+            self.layout, pixel_beats=output.pixel_beats, unit_words=output.unit_words, columns=output.columns,
+        )  # fmt: skip
+        m.submodules.sequencer = sequencer = tables.create(words_ahead=self.weights.words_ahead)
         m.submodules.frames, m.submodules.output, m.submodules.constants = frames, output, self.constant_rom
         wiring.connect(m, wiring.flipped(self.i), frames.i)
         wiring.connect(m, output.o, wiring.flipped(self.o))
+        if self.weights.supply:
+            wiring.connect(m, wiring.flipped(self.words), self.weights.supply.words)
+            m.d.comb += self.error.eq(self.weights.supply.error)
         m.d.comb += [
             sequencer.taken.eq(frames.taken), frames.open.eq(sequencer.open), sequencer.unit_freed.eq(output.unit_freed),
             # The lane word may come later than the pixels: addresses wait for it, which have fewer bits than pixels.
@@ -193,21 +205,10 @@ class SharedEngine(Memories, wiring.Component):
         activations, weights = operands(m, self, tables, sequencer)
         stages = self.weights.latency + operand_latency(shared) + self.term.latency(shared.ti)
         sums = sums_of_pixels(m, self, tables, sequencer, self._lanes(m, activations, weights), stages=stages)
-        wanted = {name: sequencer.issue[name] for name in ("valid", "first", "last", "layer")}
+        wanted = {name: sequencer.issue[name] for name in ("valid", "first", "last", "layer", *tables.issue_fields)}
         issue = Signal(data.StructLayout({name: value.shape() for name, value in wanted.items()}))
         m.d.comb += [issue[name].eq(register(m, value, stages=stages)) for name, value in wanted.items()]
-        m.submodules.accumulators = accumulators = Accumulators(
-            bits=self.dot_bits, uses=Use.of_shared(shared), tile_layout=data.StructLayout({"layer": tables.layers}),
-            instances=self.instances,
-        )  # fmt: skip
-        # There may be a tile in every stage, and one at the accumulators' door.
-        m.submodules.tiles = tiles = SideQueue(data.StructLayout(tables.tile_fields), words=SharedSequencer.TILE_LEAD + stages + 2)
-        m.d.comb += [tiles.write.eq(sequencer.tile_last), tiles.i.eq(sequencer.tile), tiles.read.eq(accumulators.o_load)]
-        m.d.comb += [
-            accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
-            accumulators.tile.layer.eq(issue.layer), *(accumulators.sums[lane].eq(total) for lane, total in enumerate(sums)),
-        ]  # fmt: skip
-        self._epilogue(m, tables, accumulators, tiles.o, sequencer)
+        self._epilogue(m, tables, tables.finish(m, self, sequencer, issue, sums, stages=stages), sequencer)
         return m
 
     def _lanes(self, m, activations, weights):
@@ -221,46 +222,23 @@ class SharedEngine(Memories, wiring.Component):
             )
         return sums
 
-    def _epilogue(self, m, tables, accumulators, tile, sequencer):
-        """Constants are read while the sums wait; what comes out goes to the frames, or to the output rows."""
+    def _epilogue(self, m, tables, finished: Finished, sequencer: SharedSequencer):
+        """Constants are read while the sums wait; what comes out goes to the frames, or to the output units."""
         shared, frames, output = self.shared, self.frames, self.output
-        layers, number = shared.layers, accumulators.o_tile.layer
+        layers, number, done = shared.layers, finished.layer, finished.done
         m.submodules.places = places = Table(tables.places)
         behind = Signal(range(max(max(s.p * s.node.x.phases for s in layers), 2)))  # columns of the tile already passed
-        start, final, done = Signal(range(max(shared.rows * output.unit_words, 2))), Signal(), Signal()  # start: of the output row
-        leaves = Signal()  # the tile's last step
-        # Tiles come in the order of rows, channels, columns, and say where one of these ends.
-        constants, inner_rows = tables.constants, tables.output_rows
-        constant = Signal(range(max(len(self.constants.words), 2)))  # first of the tile
-        inner = Signal(range(max(self.layout.bank_words, 2)), init=inner_rows[0][0])  # first word of the output row in the frames
-
-        def by_layer(values):
-            return Array(values)[number]
-
-        def following(values):
-            return [*values[1:], values[0]]
-
+        final = Signal()
         m.d.comb += [
-            self.constant_rom.addr.eq(constant + accumulators.o_chunk),
-            final.eq(number == len(layers) - 1),
-            leaves.eq(accumulators.o_valid & accumulators.o_last), done.eq(leaves & Mux(final, tile.row_end, tile.end)),
-            places.index.eq(tile.place + behind),
+            self.constant_rom.addr.eq(finished.constant + finished.chunk),
+            final.eq(number == len(layers) - 1), places.index.eq(finished.place + behind),
         ]  # fmt: skip
-        with m.If(accumulators.o_valid & (accumulators.o_chunk == by_layer(schedule.chunks - 1 for schedule in layers))):
-            advance = by_layer(schedule.node.x.phases * schedule.g for schedule in layers)
-            m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + advance))
-        with m.If(done & final):
-            m.d.sync += start.eq(Mux(start == (shared.rows - 1) * output.unit_words, 0, start + output.unit_words))
-        exists = Cat(accumulators.o_valid & (accumulators.o_pixel + k < tile.pixels) for k in range(layers[-1].g))
+        with m.If(finished.valid & (finished.chunk == by_layer(number, [schedule.chunks - 1 for schedule in layers]))):
+            advance = by_layer(number, [schedule.node.x.phases * schedule.g for schedule in layers])
+            m.d.sync += behind.eq(Mux(finished.last, 0, behind + advance))
+        exists = Cat(finished.valid & (finished.pixel + k < finished.pixels) for k in range(layers[-1].g))
         row = Signal(range(max(self.layout.bank_words, shared.rows * output.unit_words, 2)))
-        m.d.comb += row.eq(Mux(final, start, inner))
-        with m.If(leaves):
-            with m.If(tile.column_end):
-                m.d.sync += constant.eq(constant + by_layer(schedule.chunks for schedule in layers))
-            with m.If(tile.row_end):
-                m.d.sync += [constant.eq(by_layer(constants)), inner.eq(inner + by_layer(step for _, step in inner_rows))]
-            with m.If(tile.end):
-                m.d.sync += [constant.eq(by_layer(following(constants))), inner.eq(by_layer(following([base for base, _ in inner_rows])))]
+        m.d.comb += row.eq(finished.row)
         step = Signal(data.StructLayout({
             "exists": layers[-1].g, "final": 1, "done": 1, "layer": tables.layers, "bank": places.row.bank.shape(), "place": row.shape(),
         }))  # fmt: skip
@@ -270,7 +248,7 @@ class SharedEngine(Memories, wiring.Component):
         ]  # fmt: skip
         # The layer's number is at the units with the sums and the constants.
         step = register(m, step, stages=Rom.LATENCY - 1)
-        sums = register(m, accumulators.o_sums, stages=Rom.LATENCY)
+        sums = register(m, finished.sums, stages=Rom.LATENCY)
         word = data.View(self.constants.layout, self.constant_rom.data[: self.constants.layout.size])
         for place, unit in enumerate(self.units):
             m.submodules[f"unit{place}"] = unit

@@ -58,7 +58,7 @@ def _banks(m, engine, sequencer):
     signed = register(m, signs)
     words = [[_value(engine, Value.cast(word[k]), Const(1), signed) for k in range(shared.ti)] for word in engine.frames.r_data]
     activations = [words[lane // shared.to] for lane in range(shared.c)]
-    fields = engine.weights.fields(m, sequencer.weight_addr)
+    fields = engine.weights.fields(m, sequencer)
     channels = [{0: divmod(lane, shared.to)} for lane in range(shared.c)]
     return activations, _lane_fields(m, engine, channels, sequencer.issue.layer, fields)
 
@@ -88,7 +88,7 @@ def _deep(m, engine, tables, sequencer):
         [register(m, chosen(m, layer, {n: pixels[pixel][k] for n, (pixel, _) in used.items()})) for k in range(shared.ti)]
         for used in shared.lane_uses
     ]
-    fields = _lane_fields(m, engine, shared.lane_uses, layer, register(m, engine.weights.fields(m, sequencer.weight_addr)))
+    fields = _lane_fields(m, engine, shared.lane_uses, layer, register(m, engine.weights.fields(m, sequencer)))
     return activations, [[register(m, field) for field in word] for word in fields]
 
 
@@ -112,9 +112,9 @@ def _short(m, engine, tables, sequencer):
         activations.append(made[key])
     if all(len({channel for _, channel in used.values()}) == 1 for used in shared.lane_uses):
         # Without a choice behind the memory the register is in front of it.
-        fields = engine.weights.fields(m, register(m, sequencer.weight_addr))
+        fields = engine.weights.fields(m, sequencer, later=1)
         return activations, _lane_fields(m, engine, shared.lane_uses, layer, fields)
-    fields = _lane_fields(m, engine, shared.lane_uses, register(m, layer), engine.weights.fields(m, sequencer.weight_addr))
+    fields = _lane_fields(m, engine, shared.lane_uses, register(m, layer), engine.weights.fields(m, sequencer))
     return activations, [[register(m, field) for field in word] for word in fields]
 
 

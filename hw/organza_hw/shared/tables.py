@@ -1,7 +1,9 @@
 """The layers of a time-shared engine as rows of constant tables: what they read, where it goes, and a descriptor of each."""
 
+from abc import ABC, abstractmethod
 from functools import cached_property
 from itertools import accumulate
+from typing import Any, NamedTuple
 
 from amaranth import *
 
@@ -11,32 +13,53 @@ from organza_hw.output_rows import Columns
 from organza_hw.shared.frames import FrameLayout
 
 
-class SharedTables:
-    """Rows and columns of all layers, one after the other, as in `organza_hw.orders.row`; what differs else is in `descriptors`.
+class Finished(NamedTuple):
+    """Sums that leave the accumulators in this cycle, of some channels of a pixel, or of pixels that leave together.
+
+    valid : there are some. last : they are the last of their tile, in weight order of their block. sums, chunk, pixel : as of
+    `Accumulators`. layer : number. constant : first word of constants of the tile. row : first word of the pixel's row in the frames or the
+    output rows. place : of the tile's first pixel in `SharedTables.places`. pixels : of the tile. done : with them the layer is
+    complete, or the output unit of the last one.
+    """
+
+    valid: Value
+    last: Value
+    sums: Any
+    chunk: Value
+    pixel: Value
+    layer: Value
+    constant: Value
+    row: Value
+    place: Value
+    pixels: Value
+    done: Value
+
+
+class SharedTables(ABC):
+    """Rows and columns of all layers, one after the other, as in `organza_hw.orders`; what differs else is in `descriptors`.
 
     Parameters
     ----------
-    frames : where inputs lie. pixel_beats, columns : words of an output pixel of the last layer in the
+    frames : where inputs lie. pixel_beats, unit_words, columns : words of an output pixel and an output unit of the last layer in the
     output rows, and how pixels share them.
 
     Attributes
     ----------
-    reads : (turn, P, pitch) of every way in which pixel lanes are dealt to banks. tile_fields : amaranth shapes of what an issue says
-    of its tile.
+    reads : (turn, P, pitch) of every way in which pixel lanes are dealt to banks. issue_fields : by name the amaranth shapes of what an
+    issue says of its sums, in this order only. most_drain : most cycles in which the epilogue empties a tile. first_drain : of
+    those less one, how many an image pays for what was before it although there was nothing.
     """
 
-    def __init__(self, frames: FrameLayout, *, pixel_beats: int, columns: Columns | None = None):
+    issue_fields: dict[str, Any]
+    most_drain: int
+    first_drain: int
+
+    def __init__(self, frames: FrameLayout, *, pixel_beats: int, unit_words: int = 0, columns: Columns | None = None):
         self.frames, self.shared, self.pixel_beats, self.together = frames, frames.shared, pixel_beats, columns
+        self.unit_words = unit_words
         self.reads: list[tuple[int, int, int]] = []
         self.rows, self.columns, self.descriptors, self.places = self._tables()
         self.layers = range(max(len(self.shared.layers), 2))
-        self.tile_fields = {
-            "column_end": 1,  # last of the row with these channels
-            "row_end": 1,
-            "end": 1,  # of the layer
-            "place": range(max(len(self.places), 2)),  # of the first pixel
-            "pixels": range(self.shared.p + 1),
-        }
 
     def _tables(self) -> tuple[list[dict], list[dict], list[dict], list[dict]]:
         rows: list[dict] = []
@@ -52,7 +75,7 @@ class SharedTables:
             descriptors.append({
                 "rows": len(rows), "columns": len(columns), "weights": weights,
                 "tile_step": schedule.ci_tiles * node.y.kernel * node.x.kernel, "tiles": schedule.co_tiles - 1,
-                "channels": schedule.ci_tiles - 1, "drain": schedule.drain - 1, "final": int(final),
+                "channels": schedule.ci_tiles - 1, "final": int(final), **self._descriptor(schedule),
             })  # fmt: skip
             rows += self._rows(number, schedule, len(rows))
             columns += self._columns(number, schedule, len(columns), place)
@@ -60,32 +83,28 @@ class SharedTables:
             place += node.x.output
         return rows, columns, descriptors, places
 
-    def _rows(self, number: int, schedule: Schedule, start: int) -> list[dict]:
-        """One entry a (row, vertical tap); one for a row without taps."""
-        ring, node, made = self.frames.rings[number], schedule.node, []
-        for y, taps in enumerate(node.y.table):
-            following = start + len(made) + max(len(taps), 1)
-            for position, (k, row) in enumerate(taps or [(0, 0)]):
-                made.append({
-                    "address": self.frames.bases[number] + row * ring.row_words,
-                    "weight": k * node.x.kernel * schedule.ci_tiles, "none": int(not taps),
-                    "last": int(position == max(len(taps), 1) - 1), "final": int(y == node.y.output - 1),
-                    "next": following if y < node.y.output - 1 else start,
-                })  # fmt: skip
-        return made
+    def _descriptor(self, schedule: Schedule) -> dict:
+        """What else is to know of a layer, in this order only."""
+        return {}
 
+    @abstractmethod
+    def _rows(self, number: int, schedule: Schedule, start: int) -> list[dict]:
+        """Entries of a layer's rows, the first of which is at `start`."""
+
+    @abstractmethod
     def _columns(self, number: int, schedule: Schedule, start: int, place: int) -> list[dict]:
-        """One entry a (block, horizontal tap); one for a block without taps."""
-        made = []
-        for block_number, block in enumerate(schedule.blocks):
-            final = block_number == len(schedule.blocks) - 1
-            for position, tap in enumerate(block.taps or [None]):
-                made.append({
-                    **self._column_reads(number, schedule, tap), "last": int(position == max(len(block.taps), 1) - 1),
-                    "place": place + block.first, "pixels": block.pixels, "final": int(final),
-                    "next": start if final else start + len(made) - position + max(len(block.taps), 1),
-                })  # fmt: skip
-        return made
+        """Entries of a layer's columns; place : of its first output column in `places`."""
+
+    @abstractmethod
+    def create(self) -> Any:
+        """The gateware that issues what the tables say, a `SharedSequencer`."""
+
+    @abstractmethod
+    def finish(self, m, engine, sequencer, issue, sums, *, stages: int) -> Finished:
+        """Add up `sums`, by lane, of an `issue`, `stages` cycles after the `sequencer` gave it; what becomes of them.
+
+        engine : the `SharedEngine`.
+        """
 
     def _column_reads(self, number: int, schedule: Schedule, tap: BlockTap | None) -> dict:
         """What a block reads for one horizontal tap; None for a block that has none."""
@@ -119,3 +138,8 @@ class SharedTables:
     def most_channels(self) -> int:
         """Most reads that cover a pixel."""
         return max(schedule.ci_tiles for schedule in self.shared.layers)
+
+    @property
+    def most_tiles(self) -> int:
+        """Most co tiles of a layer."""
+        return max(schedule.co_tiles for schedule in self.shared.layers)

@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 
 from organza_hw.formats import wire_shape
 from organza_hw.shared.frames import WRITE_LATENCY, FrameLayout, Frames
-from organza_hw.shared.tables import SharedTables
+from organza_hw.shared.row import SharedRowTables
 from organza_sim.beats import to_beats
 from tests.organza_hw.patterns import PATTERNS
 from tests.shared_engines import shared_case
@@ -36,7 +36,7 @@ def test_neighbours_have_places_of_their_own(seed):
 def test_pixel_lanes_read_banks_of_their_own(seed):
     case, shared = engine_of(seed)
     layout = FrameLayout(shared, n=case.plan.joints[0].n)
-    tables = SharedTables(layout, pixel_beats=1)
+    tables = SharedRowTables(layout, pixel_beats=1)
     for turn, p, pitch in tables.reads:
         assert len({(turn + lane * pitch) % layout.banks for lane in range(p)}) == p
     for number, schedule in enumerate(shared.layers):
