@@ -19,6 +19,7 @@ from organza_sim.budget import COUNTED, NAMES, Budget
 from organza_sim.planner import plan_program
 from organza_sim.resources.model import Estimator, Resources
 from organza_sim.sharing import Share, fastest_share, least_lanes, least_shared_lanes
+from organza_sim.tilings import Choice
 from organza_sim.ways_out import refuse
 
 MOST_LANES = 1 << 14
@@ -130,7 +131,7 @@ class _Search:
         if lanes not in self.plans:
             options = self.options
             if self.shared:
-                options = {**options, "shares": (fastest_share(self.program, lanes, arithmetic=_kind(options["arithmetic"])),)}
+                options = {**options, "shares": (fastest_share(self.program, lanes, Choice(_kind(options["arithmetic"]))),)}
             self.plans[lanes] = plan_program(self.program, lanes, **options)
         return self.plans[lanes]
 
@@ -240,7 +241,7 @@ def _can_share(program: Program, arithmetic: Mapping[str, str], options: Mapping
     if any(options.get(name) for name in ("orders", "memories")) or len({arithmetic.get(node.name, "") for node in program.nodes}) > 1:
         return False
     try:
-        fastest_share(program, least_shared_lanes(program, _kind(arithmetic)), arithmetic=_kind(arithmetic))
+        fastest_share(program, least_shared_lanes(program, _kind(arithmetic)), Choice(_kind(arithmetic)))
     except ValueError:
         return False
     return True

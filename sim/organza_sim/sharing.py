@@ -70,26 +70,28 @@ def least_shared_lanes(program: Program, arithmetic: str = "") -> int:
     return max(node.code.together(arithmetic) for node in program.nodes)
 
 
-def fastest_share(program: Program, lanes: int, *, arithmetic: str = "") -> Share:
-    """All layers on the Ti × C lanes, of at most `lanes`, that take the fewest cycles. Raises ValueError as `share`, and for too few lanes."""
+def fastest_share(program: Program, lanes: int, choice: Choice | None = None) -> Share:
+    """All layers on the Ti × C lanes, of at most `lanes`, that take the fewest cycles. choice : of all layers. Raises ValueError as `share`,
+    and for too few lanes."""
     for node in program.nodes:
         check_shareable(node)
-    least = least_shared_lanes(program, arithmetic)
+    choice = choice or Choice()
+    least = least_shared_lanes(program, choice.arithmetic)
     if lanes < least:
         raise ValueError(f"Lanes to share must be at least {least}, not {lanes}")
     options = []
-    most = min(lanes // least, *(node.code.most_ti(arithmetic, node.ci) for node in program.nodes))
+    most = min(lanes // least, *(node.code.most_ti(choice.arithmetic, node.ci) for node in program.nodes))
     for ti in range(1, most + 1):
-        engine = share(program.nodes, ti, lanes // ti, Choice(arithmetic))
+        engine = share(program.nodes, ti, lanes // ti, choice)
         options.append((engine.cycles, engine.lanes, ti))
     _, _, ti = min(options)
     return Share(0, len(program.nodes), ti, lanes // ti)
 
 
-def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
+def parse_shares(text: str, program: Program, lanes: int, choice: Choice | None = None) -> tuple[Share, ...]:
     """``8x16`` for all layers, or ``first..last=8x16`` with names of layers, or layer0, layer1, …; several with commas. ``8x16/4x2``: no layer
     has more than 4 output channels or 2 pixels at once. ``8x16/short``, ``8x16/4x2/short``: with this pipeline. ``all``: all layers in
-    the fastest way on at most `lanes`. ``none``: none.
+    the fastest way on at most `lanes`, with what is given of them all, `choice`. ``none``: none.
 
     Raises `UserError` that says what may stand there.
     """
@@ -98,7 +100,7 @@ def parse_shares(text: str, program: Program, lanes: int) -> tuple[Share, ...]:
         return ()
     if text.strip() == "all":
         try:
-            return (fastest_share(program, lanes),)
+            return (fastest_share(program, lanes, choice),)
         except ValueError as error:
             raise UserError(f"--share all: {error}") from error
     known = layers_by_name(names)

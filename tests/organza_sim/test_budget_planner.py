@@ -17,6 +17,7 @@ from organza_sim.budget_planner import SHARED_GAIN, lines, plan_within
 from organza_sim.planner import plan_program
 from organza_sim.resources.model import Estimator
 from organza_sim.sharing import fastest_share, least_lanes
+from organza_sim.tilings import Choice
 from tests.tiny import tiny_program
 
 PROGRAM = tiny_program()
@@ -146,11 +147,11 @@ def wide_program() -> Program:
 def test_lanes_of_pairs_on_one_engine() -> None:
     """They need two output channels at once, also on the fewest lanes; where a layer has only one, none are tried."""
     program = wide_program()
-    assert [(one.ti, one.c) for one in (fastest_share(program, lanes, arithmetic="packed") for lanes in (2, 6))] == [(1, 2), (3, 2)]
+    assert [(one.ti, one.c) for one in (fastest_share(program, lanes, Choice("packed")) for lanes in (2, 6))] == [(1, 2), (3, 2)]
     with pytest.raises(ValueError, match="Lanes to share must be at least 2, not 1"):
-        fastest_share(program, 1, arithmetic="packed")
+        fastest_share(program, 1, Choice("packed"))
     with pytest.raises(ValueError, match="'packed' lanes must have at least 2 output channels"):
-        fastest_share(PROGRAM, 2, arithmetic="packed")
+        fastest_share(PROGRAM, 2, Choice("packed"))
     for tried, pairs in ((program, True), (PROGRAM, False)):
         planned, plain = (plan_within(tried, Budget(multipliers=8), arithmetic=given) for given in (None, {}))
         assert planned.used.multipliers <= 8 and planned.plan.interval <= plain.plan.interval

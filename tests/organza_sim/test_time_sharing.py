@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,8 @@ from organza.loadable import loadable
 from organza.plan import dump_plan, load_plan
 from organza.program_file import program_hash
 from organza.schedule import Schedule
-from organza.time_sharing import PIPELINES, TimeSharing, check_shareable
+from organza.time_sharing import IMAGE_GAP, PIPELINES, TimeSharing, check_shareable
+from organza_hw.orders.weight import repeats_of
 from organza_hw.shared.operands import by_bank
 from organza_sim.api import build
 from organza_sim.cycles import simulate_cycles
@@ -36,6 +39,8 @@ pytestmark = pytest.mark.rtl
 SEEDS = range(48)
 STALLED = range(48, 60)
 MIXED = range(12)
+WEIGHT_FEW = 8  # of seeds in each way of weight order, of chains alone, and half as many of others
+ORDERS = {"row": {}, "weight": {"order": "weight"}, "beside the chip": {"order": "weight", "memory": "external"}}
 WAYS = (
     "--share must be all, none, or like 8x16 (Ti times C lanes), layer0..layer2=8x16, 8x16/4x2 (at most 4 output channels and 2 pixels at once) "
     "or 8x16/short"
@@ -54,24 +59,55 @@ def _run(case: Case, **stalls: np.ndarray) -> tuple[list[int], list[int]]:
     return run.out_cycles[beats - 1 :: beats].tolist(), timing.sent
 
 
-@pytest.mark.parametrize("seed", some_now(SEEDS, FEW))
-def test_alone(seed):
-    measured, model = _run(shared_case(seed))
+def _cases(seeds: Iterable[int], row: int, weight: int) -> list[Any]:
+    """Seeds and orders, of which every day has so many."""
+    return [case for order in ORDERS for case in some_now(((seed, order) for seed in seeds), row if order == "row" else weight)]
+
+
+@pytest.mark.parametrize(("seed", "order"), _cases(SEEDS, FEW, WEIGHT_FEW))
+def test_alone(seed, order):
+    measured, model = _run(shared_case(seed, **ORDERS[order]))
     assert measured == model
 
 
-@pytest.mark.parametrize("seed", MIXED)
-def test_between_engines_of_one_layer(seed):
-    measured, model = _run(shared_case(seed, alone=False))
+@pytest.mark.parametrize(("seed", "order"), _cases(MIXED, len(MIXED), WEIGHT_FEW // 2))
+def test_between_engines_of_one_layer(seed, order):
+    measured, model = _run(shared_case(seed, alone=False, **ORDERS[order]))
     assert measured == model
 
 
-@pytest.mark.parametrize("seed", STALLED)
-def test_stalls_of_source_and_sink(seed):
+@pytest.mark.parametrize(("seed", "order"), _cases(STALLED, len(STALLED), WEIGHT_FEW // 2))
+def test_stalls_of_source_and_sink(seed, order):
     rng = np.random.default_rng(seed)
     traces = {name: rng.random(97) < rng.choice([0.2, 0.7]) for name in ("stall_in", "stall_out")}
-    measured, model = _run(shared_case(seed), **traces)
+    measured, model = _run(shared_case(seed, **ORDERS[order]), **traces)
     assert measured == model
+
+
+@pytest.mark.parametrize("seed", some_now(STALLED, WEIGHT_FEW // 2))
+def test_words_that_come_late(seed):
+    """From beside the chip, with pauses: they delay images, and change none."""
+    case, rng = shared_case(seed, **ORDERS["beside the chip"]), np.random.default_rng(seed)
+    late = rng.random(41) < rng.choice([0.3, 0.8])
+    outputs, run = simulate_pipeline(case.program, case.plan, case.x, late_words=late)
+    assert np.array_equal(outputs, case.program.run(case.x))
+    assert run.out_cycles[-1] >= simulate_cycles(case.program, case.plan, len(case.x)).sent[-1]
+
+
+@pytest.mark.parametrize("order", ["weight", "beside the chip"])
+def test_what_random_chains_in_weight_order_cover(order):
+    cases = [shared_case(seed, **ORDERS[order]) for seed in (*SEEDS, *STALLED)]
+    engines = [case.plan.works(case.program)[0] for case in cases]
+    layers = [layer for engine in engines for layer in engine.layers]
+    assert {len(engine.layers) for engine in engines} == {2, 3, 4} and {engine.pipeline for engine in engines} == {*PIPELINES}
+    assert any(layer.to % layer.e for layer in layers) and any(layer.node.ci % layer.ti for layer in layers)
+    assert any(len({(layer.to, layer.p) for layer in engine.layers}) > 1 for engine in engines)
+    assert any(layer.visit.waits for layer in layers) and any(1 in repeats_of(layer) for layer in layers)
+    assert any(engine.rows > engine.layers[-1].units for engine in engines)
+    # The first tile of an image waits for the last layer of the one before; and a layer has no tap at all.
+    assert any(engine.chained > engine.unit_costs[0][0] + IMAGE_GAP for engine in engines)
+    assert any(not any(layer.visit.passes) for layer in layers)
+    assert any(by_bank(engine) and engine.p > 1 for engine in engines) and any(engine.short and not by_bank(engine) for engine in engines)
 
 
 def test_what_the_random_chains_cover():
@@ -90,11 +126,13 @@ def test_what_the_random_chains_cover():
     assert any(any(found) and not all(found) for found in tables)
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("pipeline", PIPELINES)
-def test_in_verilog(pipeline):
+def test_in_verilog(pipeline, order):
     """With memory images in files, in Verilator."""
     program = tiny_program()
-    plan = plan_program(program, 8, shares=(Share(0, 2, 2, 4, pipeline=pipeline),))
+    given = {f"{name}s" if name == "order" else "memories": dict.fromkeys(("net.0", "net.3"), value) for name, value in ORDERS[order].items()}
+    plan = plan_program(program, 8, shares=(Share(0, 2, 2, 4, pipeline=pipeline),), **given)
     found = verify(build(program, plan=plan), tiny_inputs(3))
     assert found.bit_exact and found.cycle_exact
     assert [layer.values for layer in found.layers] == [0, 3 * 36]
@@ -146,7 +184,7 @@ def test_planning_gives_the_fewest_cycles_of_all_tilings():
         ({"layers": (_layers()[0], replace(_layers()[1], ti=1))}, "net.3: Ti must be 2 like that of net.0, not 1"),
         (
             {"layers": (_layers()[0], replace(_layers()[1], order="weight"))},
-            "net.3: a time-shared engine must run in row order out of a ROM, not in weight order",
+            "net.3: engine must run in row order with the memory 'rom' like net.0, not in weight order with 'rom'",
         ),
         ({"layers": (_layers()[0], replace(_layers()[1], p=3, g=2)), "c": 3}, "net.3: G must divide P = 3, not be 2"),
     ],

@@ -116,7 +116,7 @@ class WeightTables(Tables):
             rows=drain_entries(self.visit.rows, self.visit.pitch, lambda y: y * row_words),
             columns=drain_entries(self.visit.columns, 1, lambda x: x * self.pixel_beats),
             starts=[(0, 0)], co_tiles=[self.schedule.co_tiles],
-            tile={name: shape for name, shape in self.finished_fields.items()},
+            tile=self.finished_fields,
             finish=lambda at, row, column: {"unit_end": at.end, "constant": at.constant, "pixel": row.pixel + column.pixel, "pixels": column.pixels},
         )  # fmt: skip
 

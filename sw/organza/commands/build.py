@@ -202,6 +202,7 @@ def make_chip(
         from organza_sim.budget_planner import plan_within
         from organza_sim.planner import DEFAULT_LANES
         from organza_sim.sharing import parse_shares
+        from organza_sim.tilings import Choice
 
         chosen: Plan
         said = None
@@ -213,7 +214,9 @@ def make_chip(
             orders = {} if order is None else parse_orders(order, program, lane_kinds or {})
             memories = {} if memory is None else parse_memories(memory, program, orders)
             most = DEFAULT_LANES if limits.lanes is None else limits.lanes
-            shares = None if share is None else parse_shares(share, program, most)
+            first = program.nodes[0].name  # layers that share an engine have all the same
+            choice = Choice(arithmetic=(lane_kinds or {}).get(first, ""), order=orders.get(first, "row"), memory=memories.get(first, ""))
+            shares = None if share is None else parse_shares(share, program, most, choice)
             try:
                 planned = plan_within(
                     program, limits.budget(), goal=goal, arithmetic=lane_kinds, orders=orders, memories=memories, coding=joint_coding,
