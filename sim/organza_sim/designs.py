@@ -34,7 +34,7 @@ OUTPUT = Path("docs/results/designs.json")
 class Design:
     """program : what runs. lanes : budget. share : Ti and C of one engine for all layers, with `most` and
     `pipeline` as of a `Share`; None for an engine a layer. arithmetic : of all
-    layers. outside : of that many layers, the first ones, weights are beside the chip. images : to simulate. about : what it stands for."""
+    layers. outside : of that many layers, the first ones, weights are beside the chip; they run in weight order. images : to simulate. about : what it stands for."""
 
     about: str
     program: Callable[[], Program]
@@ -98,6 +98,7 @@ DESIGNS = {
     "dcgan64 on 156 lanes": Design("streaming", dcgan64, 156, images=2),
     "dcgan64 on 1024 lanes": Design("streaming", dcgan64, 1024, images=2),
     "dcgan64 shares 8×16": Design("time sharing", dcgan64, 128, (8, 16), images=2),
+    "dcgan64 shares 8×16, weights outside": Design("time sharing, each weight once an image", dcgan64, 128, (8, 16), images=2, outside=5),
     "dcgan64 shares 12×13": Design("time sharing on as many products as an ECP5-85 has multipliers", dcgan64, 156, (12, 13), images=2),
     "dcgan64 shares 26×6": Design("time sharing on as many products as an ECP5-85 has multipliers", dcgan64, 156, (26, 6), images=2),
     "dcgan64 shares 26×12 packed": Design("time sharing, two products a multiplier", dcgan64, 312, (26, 12), "packed", images=2),

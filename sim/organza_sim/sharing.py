@@ -12,7 +12,7 @@ from organza.schedule import Schedule
 from organza.time_sharing import OUTPUT_ROWS, PIPELINES, TimeSharing, check_shareable
 from organza_sim.tilings import Choice, lanes_of_layers, tilings_of_ti
 
-UNIT_SLACK = 0.001  # of cycles, for a smaller epilogue in a short pipeline
+UNIT_SLACK = 0.001  # of cycles, for a smaller epilogue in a short pipeline or in weight order
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ def share(
     pipeline: str = PIPELINES[0],
 ) -> TimeSharing:
     """The fastest engine of at most Ti × C lanes for these layers, with the fewest epilogue units that keep it so; in a short pipeline,
-    which is for small devices, with the fewest that cost at most `UNIT_SLACK` of its cycles.
+    which is for small devices, and in weight order, where every unit shortens the wait between layers, with the fewest that cost at most
+    `UNIT_SLACK` of its cycles.
 
     choice : of all layers. rows : of the output that can wait, as many as can be of use at most. most, pipeline : see `Share`.
 
@@ -61,7 +62,7 @@ def share(
 
     units = min(ti, max(to for to, _ in chosen))
     best = engine(units)
-    most_cycles = best.cycles * (1 + UNIT_SLACK) if best.short else best.cycles
+    most_cycles = best.cycles * (1 + UNIT_SLACK) if best.short or best.order == "weight" else best.cycles
     return next((found for e in range(1, units) if (found := engine(e)).cycles <= most_cycles), best)
 
 

@@ -190,8 +190,8 @@ class TimeSharing:
 
     @property
     def cycles(self) -> int:
-        """Cycles an image in which the lanes work, or wait for the epilogue."""
-        return sum(map(sum, self.unit_costs))
+        """Cycles an image in which the lanes work, or wait for the epilogue: in weight order also until a layer's last sums have left."""
+        return sum(map(sum, self.unit_costs)) + sum(visit.drain for visit in self.weight_visits[:-1])
 
     @property
     def issues(self) -> int:
