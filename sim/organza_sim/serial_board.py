@@ -15,10 +15,13 @@ from pathlib import Path
 from organza.board import Board
 from organza_hw.boards.top import TOP
 from organza_hw.build import Chip
+from organza_hw.external.memory import external_schedules
+from organza_hw.external.sdram_timing import ROUND_TRIP
 from organza_hw.loading.image import weight_image
-from organza_sim import large_memories
+from organza_sim import large_memories, sdram_chip
 from organza_sim.board_build import sources
 from organza_sim.verilator import compile_verilog
+from organza_sim.video import CELLS
 
 FLASH = "flash.bin"
 HARNESS = Path(__file__).with_name("serial_board.cpp")
@@ -26,9 +29,9 @@ CYCLES = 8  # of a bit: the line is as fast as the RTL likes it
 
 
 def simulated(board: Board) -> Board:
-    """The same board without a PLL, and with a line of `CYCLES` clock cycles a bit."""
-    hz = board.clock.hz
-    return board.model_copy(update={"core_hz": hz, "link": board.link.model_copy(update={"baud": hz // CYCLES})})
+    """The same board with an oscillator as fast as its accelerator, so without a PLL, and with a line of `CYCLES` clock cycles a bit."""
+    clock = board.clock.model_copy(update={"hz": board.core_hz})
+    return board.model_copy(update={"clock": clock, "link": board.link.model_copy(update={"baud": board.core_hz // CYCLES})})
 
 
 @contextlib.contextmanager
@@ -42,10 +45,16 @@ def serial_board(chip: Chip, board: Board, *, image: bytes | None = None) -> Ite
     quick = simulated(board)
     files = sources(chip, quick)
     flash = quick.flash if chip.program.loads else None
+    beside = quick.memory if external_schedules(chip.program, chip.plan) else None
     texts = [text for name, text in files.items() if name.endswith(".v")]
     program = compile_verilog(
-        [*texts, *([large_memories.MODEL.read_text()] if any("LARGE(1)" in text for text in texts) else [])], TOP,
-        cpp={HARNESS.name: HARNESS.read_text(), "flash.h": f"#define FLASH {int(flash is not None)}\n"},
+        [*texts, *([large_memories.MODEL.read_text()] if any("LARGE(1)" in text for text in texts) else []), *([CELLS.read_text()] if beside else [])],
+        TOP,
+        cpp={
+            HARNESS.name: HARNESS.read_text(), sdram_chip.HEADER.name: sdram_chip.HEADER.read_text(),
+            "parts.h": f"#define FLASH {int(flash is not None)}\n#define SDRAM {int(beside is not None)}\n",
+        },
+        flags=["--pins-inout-enables"] if beside else [],
     )  # fmt: skip
     ours, theirs = pty.openpty()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,8 +66,9 @@ def serial_board(chip: Chip, board: Board, *, image: bytes | None = None) -> Ite
             Path(folder, FLASH).write_bytes(bytes(flash.offset) + content)
         tty.setraw(theirs)
         process = subprocess.Popen(
-            [program, str(quick.divisor), FLASH], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
+            [program, str(quick.divisor), FLASH, str(quick.core_hz), str(ROUND_TRIP), sdram_chip.numbers(beside) if beside else ""],
+            cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+        )  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
         relays = [
             threading.Thread(target=_relay, args=pair, daemon=True)
