@@ -15,8 +15,8 @@ def constraints(board: Board, more: Mapping[str, Pin] | None = None) -> str:
     """Text of the constraint file, of the kind that `SUFFIXES` says. more : pins by name beside those that every chip has."""
     lines = _FAMILIES[board.device.family](board, {**board.pins, **(more or {})})
     mark = "//" if board.device.family == "gowin" else "#"
-    more = "" if board.video is None else f" {_SCREEN}"
-    return "\n".join([f"{mark} {board.title}. {_COMMENT}{more}", *lines, ""])
+    screen = "" if board.video is None else f" {_SCREEN}"
+    return "\n".join([f"{mark} {board.title}. {_COMMENT}{screen}", *lines, ""])
 
 
 def _ecp5(board: Board, pins: dict[str, Pin]) -> list[str]:

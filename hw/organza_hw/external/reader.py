@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from organza.board import Memory
 from organza_hw.external.layout import Region
 from organza_hw.external.memory import PORT
-from organza_hw.external.sdram import ANSWERS, Sdram, answer_signature, request_signature
+from organza_hw.external.sdram import ANSWERS, answer_signature, request_signature
 from organza_hw.external.sdram_timing import Cycles
 from organza_hw.external.supply import word_signature
 

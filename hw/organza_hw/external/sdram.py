@@ -67,6 +67,10 @@ class Sdram(wiring.Component):
     pins : Out, `pin_signature`, all of it from registers.
     """
 
+    i: stream.Interface
+    o: stream.Interface
+    pins: Any
+
     LATENCY = 6  # into the request's register, an order's, a pin's, the word's, and in and out of the queue
 
     def __init__(self, memory: Memory, hz: int, tag_bits: int = 1):

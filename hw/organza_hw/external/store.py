@@ -1,8 +1,10 @@
 """Weights in an SDRAM beside the chip: an image fills it, engines read it."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from organza.board import Memory
 from organza.plan import Plan
@@ -38,6 +40,7 @@ class ExternalStore(wiring.Component):
     loaded: Signal
     refusal: Signal
     image: Signal
+    pins: Any
 
     def __init__(self, program: Program, plan: Plan, memory: Memory, hz: int):
         assert memory.timing is not None
