@@ -34,13 +34,18 @@ def simulated(board: Board) -> Board:
     return board.model_copy(update={"clock": clock, "link": board.link.model_copy(update={"baud": board.core_hz // CYCLES})})
 
 
+class SimulationError(Exception):
+    """A simulated board that stopped by itself, and why."""
+
+
 @contextlib.contextmanager
 def serial_board(chip: Chip, board: Board, *, image: bytes | None = None) -> Iterator[str]:
     """Path of a pseudo-terminal whose other end is the simulated board; it runs as long as the block.
 
     image : what a board that reads weights from its flash finds there; None for the chip's own weights.
 
-    Raises `VerilatorError` if the RTL does not compile.
+    Raises `VerilatorError` if the RTL does not compile, and `SimulationError` behind the block if the simulation ended within it, as it does where
+    the rules of an SDRAM are broken.
     """
     quick = simulated(board)
     files = sources(chip, quick)
@@ -57,7 +62,8 @@ def serial_board(chip: Chip, board: Board, *, image: bytes | None = None) -> Ite
         flags=["--pins-inout-enables"] if beside else [],
     )  # fmt: skip
     ours, theirs = pty.openpty()
-    with tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         for name, text in files.items():
             if not name.endswith(".v"):
                 Path(folder, name).write_text(text)
@@ -65,9 +71,10 @@ def serial_board(chip: Chip, board: Board, *, image: bytes | None = None) -> Ite
             content = weight_image(chip.program, chip.plan) if image is None else image
             Path(folder, FLASH).write_bytes(bytes(flash.offset) + content)
         tty.setraw(theirs)
+        complaints = stack.enter_context(tempfile.TemporaryFile())
         process = subprocess.Popen(
             [program, str(quick.divisor), FLASH, str(quick.core_hz), str(ROUND_TRIP), sdram_chip.numbers(beside) if beside else ""],
-            cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, bufsize=0,
         )  # fmt: skip
         assert process.stdin is not None and process.stdout is not None
         relays = [
@@ -79,6 +86,7 @@ def serial_board(chip: Chip, board: Board, *, image: bytes | None = None) -> Ite
                 relay.start()
             yield os.ttyname(theirs)
         finally:
+            status = process.poll()
             process.kill()
             process.wait()
             for end in (theirs, ours):
@@ -87,6 +95,9 @@ def serial_board(chip: Chip, board: Board, *, image: bytes | None = None) -> Ite
                 relay.join(timeout=5)
             process.stdin.close()
             process.stdout.close()
+            if status is not None:
+                complaints.seek(0)
+                raise SimulationError(f"the simulated board stopped with status {status}: {complaints.read().decode().strip()}")
 
 
 def _relay(source: int, sink: int) -> None:

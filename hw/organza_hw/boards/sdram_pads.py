@@ -52,12 +52,12 @@ class SdramPads(wiring.Component):
         for name in ("cke", "ba", "a", "dqm"):
             for k, (value, pin) in enumerate(zip(getattr(inside, name), getattr(self, name), strict=True)):
                 self._register(m, f"{name}{k}", "OFS1P3DX", value, pin)
-        # All data pins leave the bus when the register of the last one says so; no other drives it for two cycles.
-        let = Signal(len(self.dq), init=(1 << len(self.dq)) - 1)
-        m.d.sync += let.eq((~inside.dq_oe).replicate(len(let)))
-        out, come = Signal(len(self.dq)), Signal(len(self.dq))
+        # What enables the pads is no register of theirs and far from some, so it comes a cycle before the word: nobody else drives the bus
+        # then, nor in the two cycles behind the word.
+        held, out, come = Signal(), Signal(len(self.dq)), Signal(len(self.dq))
+        m.d.sync += held.eq(inside.dq_oe)
         for k in range(len(self.dq)):
-            m.submodules[f"dq{k}"] = Instance("BB", i_I=out[k], i_T=let[k], o_O=come[k], io_B=self.dq[k])
+            m.submodules[f"dq{k}"] = Instance("BB", i_I=out[k], i_T=~(inside.dq_oe | held), o_O=come[k], io_B=self.dq[k])
             self._register(m, f"dq_o{k}", "OFS1P3DX", inside.dq_o[k], out[k])
         if self.falling:
             falling: Any = ClockDomain("falling", clk_edge="neg", reset_less=True)  # the stubs know no members

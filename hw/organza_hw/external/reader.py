@@ -2,12 +2,12 @@
 
 from amaranth import *
 from amaranth.lib import stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from organza.board import Memory
 from organza_hw.external.layout import Region
 from organza_hw.external.memory import PORT
+from organza_hw.external.queue import BlockRamQueue
 from organza_hw.external.sdram import ANSWERS, answer_signature, request_signature
 from organza_hw.external.sdram_timing import Cycles
 from organza_hw.external.supply import word_signature
@@ -149,14 +149,14 @@ class CyclicReader(wiring.Component):
     def _queue(self, m, k, region, begins):
         """Queue and lane words of a region. Whether there is room for a burst beside those that were begun."""
         width = self.memory.width
-        m.submodules[f"queue{k}"] = queue = SyncFIFOBuffered(width=width, depth=QUEUE)
+        m.submodules[f"queue{k}"] = queue = BlockRamQueue(width, QUEUE)
         m.submodules[f"words{k}"] = words = LaneWords(region, width)
-        wiring.connect(m, queue.r_stream, words.i)
+        wiring.connect(m, queue.o, words.i)
         wiring.connect(m, words.o, wiring.flipped(getattr(self, f"{PORT}{region.number}")))
         # Of a queue, places that no word has or will have.
         room, taken = Signal(range(QUEUE + 1), init=QUEUE, name=f"room_{k}"), Signal(name=f"taken_{k}")
         m.d.comb += [
-            queue.w_en.eq(self.answer.valid & (self.answer.payload.tag == k)), queue.w_data.eq(self.answer.payload.data),
+            queue.i.valid.eq(self.answer.valid & (self.answer.payload.tag == k)), queue.i.payload.eq(self.answer.payload.data),
             taken.eq(words.i.valid & words.i.ready),
         ]  # fmt: skip
         m.d.sync += room.eq(room + taken - Mux(begins, self.burst, 0))

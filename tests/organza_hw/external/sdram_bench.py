@@ -21,14 +21,14 @@ def memory(**timing: float) -> Memory:
 
 
 class Pads:
-    """`edge` once a cycle with what was sampled at the clock's edge; what the controller then has at `dq_i`."""
+    """`edge` once a cycle with what was sampled at the clock's edge; what the controller then has at `dq_i`. pins : of what the controller is in."""
 
-    def __init__(self, chip: Chip, controller: Sdram, hz: int = HZ, delay: float = ROUND_TRIP):
+    def __init__(self, chip: Chip, controller: Sdram, hz: int = HZ, delay: float = ROUND_TRIP, pins: Any = None):
         self.chip, self.period, self.delay = chip, 1e9 / hz, delay
         self.early = 0.5 if controller.cycles.falling else 0.0
         self.number = 0
         self.orders: list[Order] = []
-        self.signals: list[Any] = [getattr(controller.pins, name) for name in ("cke", "order", "ba", "a", "dqm", "dq_o", "dq_oe")]
+        self.signals: list[Any] = [getattr(pins or controller.pins, name) for name in ("cke", "order", "ba", "a", "dqm", "dq_o", "dq_oe")]
 
     def edge(self, values: Any) -> int:
         cke, order, ba, a, dqm, dq, driven = values
