@@ -18,9 +18,9 @@ from organza_hw.boards.top import TOP, BoardTop, check
 from organza_hw.boards.video_top import VideoTop, check_video
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
-from organza_hw.external.layout import regions, sent_image, stored_bytes
+from organza_hw.external.layout import sent_image, stored_bytes
 from organza_hw.external.memory import external_schedules
-from organza_hw.external.reader import sustained
+from organza_hw.external.reader import image_cycles
 from organza_hw.generator import Generator
 from organza_hw.loading.image import loaded_memories
 from organza_hw.verilog import to_verilog
@@ -152,11 +152,13 @@ def flash_image(board: Board, bitstream: bytes, image: bytes) -> bytes:
 
 def _memory_rate(chip: Chip, board: Board) -> dict[str, float]:
     """What `BoardBuild` says of the memory beside the chip."""
-    memory, program, plan = board.memory, chip.program, chip.plan
-    if memory is None or not external_schedules(program, plan):
+    cycles = image_cycles(chip.program, chip.plan, board)
+    if not cycles or board.memory is None:
         return {}
-    rate = sustained(regions(program, plan, memory.width), memory, board.core_hz)
-    return {"memory_bytes": stored_bytes(program, plan, memory.width), "memory_images_per_second": round(rate, 1)}
+    return {
+        "memory_bytes": stored_bytes(chip.program, chip.plan, board.memory.width),
+        "memory_images_per_second": round(board.core_hz / cycles, 1),
+    }
 
 
 def predict(chip: Chip, board: Board) -> dict[str, int] | None:

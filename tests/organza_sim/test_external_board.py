@@ -19,11 +19,15 @@ from organza.program_file import program_hash
 from organza.weight_image import Reason
 from organza_hw.build import Chip, build
 from organza_hw.external.layout import sent_image, stored_bytes
+from organza_hw.external.reader import image_cycles
 from organza_sim import board_build, sdram_chip, toolchain
 from organza_sim.board_build import make, more_pins, sources
+from organza_sim.budget import Budget
+from organza_sim.budget_planner import lines, plan_within
 from organza_sim.build_folder import WEIGHTS, write_build
 from organza_sim.planner import plan_program
 from organza_sim.serial_board import SimulationError, serial_board
+from tests.repeated import some_now
 from tests.strategies import random_input
 from tests.tiny import tiny_program
 
@@ -107,12 +111,14 @@ def test_one_layer_inside_and_a_slow_clock() -> None:
         assert np.array_equal(np.stack([*driver.images(program, x)]), program.run(x))
 
 
-@pytest.mark.parametrize("times, rule", [
-    ({"row_to_column": 40.0}, "tRCD"), ({"refresh_interval": 5000.0}, "refresh: too few"), ({"initialization": 300_000.0}, "initialisation"),
-])  # fmt: skip
-def test_a_chip_that_needs_longer_stops_the_board(chip: Chip, times: dict[str, float], rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+NEEDS = {"row_to_column": (40.0, "tRCD"), "refresh_interval": (5000.0, "refresh: too few"), "initialization": (300_000.0, "initialisation")}
+
+
+@pytest.mark.parametrize("name", some_now(NEEDS, 1))
+def test_a_chip_that_needs_longer_stops_the_board(chip: Chip, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model at the pins is one that sees it."""
-    text = sdram_chip.numbers(timed(**times))
+    time, rule = NEEDS[name]
+    text = sdram_chip.numbers(timed(**{name: time}))
     monkeypatch.setattr(sdram_chip, "numbers", lambda memory: text)
     with pytest.raises(SimulationError, match=rf"^the simulated board stopped with status 6: SDRAM at .* ns: {rule}"):
         with serial_board(chip, BOARD) as path, Driver(serial_port(path, BAUD), timeout=0.2) as driver:
@@ -150,6 +156,19 @@ def test_from_the_command_line(tmp_path: Path, chip: Chip, monkeypatch: pytest.M
         assert ran.exit_code == 0 and "2 images, bit-exact" in ran.output, ran.output
 
 
+def test_a_planner_knows_the_memory() -> None:
+    """What it says of the rate is the memory's, where that is slower than the core."""
+    program = tiny_program()
+    names = [node.name for node in program.nodes]
+    planned = plan_within(
+        program, Budget.of_board(BOARD, "ulx3s-85f"), orders=dict.fromkeys(names, "weight"), memories=dict.fromkeys(names, "external"), shares=()
+    )
+    cycles = image_cycles(program, planned.plan, BOARD)
+    assert cycles > planned.plan.interval and planned.images_per_second == BOARD.core_hz / cycles and planned.binds == "memory"
+    assert lines(planned.report())[-1] == "limit: the memory beside the chip"
+    assert image_cycles(program, plan_program(program, 8), BOARD) == 0
+
+
 def test_what_is_refused(tmp_path: Path, chip: Chip) -> None:
     """Before anything is made, with what to do."""
     small = BOARD.model_copy(update={"memory": MEMORY.model_copy(update={"mebibytes": 0})}) if MEMORY else BOARD
@@ -163,7 +182,7 @@ def test_what_is_refused(tmp_path: Path, chip: Chip) -> None:
         (chip, small, False, rf"must have at most 0 bytes in the board's memory, not {size:,} \({size:,} too many\); a --code of fewer bits would help"),
         (chip, BOARD, True, r"must be on the chip for a screen, which no host fills a memory for; build without --memory"),
     ):
-        with pytest.raises(ValueError, match=f"^Weights of {names} {message}"):
+        with pytest.raises(ValueError, match=f"^Weights of layer {names} {message}"):
             make(one, board, "mine", tmp_path, video=video)
     with pytest.raises(ValueError, match=r"or those of all others in the bitstream: build without --loadable, or without --memory$"):
         make(mixed, BOARD, "mine", tmp_path)

@@ -37,7 +37,7 @@ def check_beside(board, program: Program, plan: Plan) -> None:
     outside = external_schedules(program, plan)
     if not outside:
         return
-    names = ", ".join(schedule.node.name for schedule in outside.values())
+    names = f"layer {', '.join(schedule.node.name for schedule in outside.values())}"
     memory, family = board.memory, board.device.family
     if memory is None or memory.pins is None:
         raise ValueError(f"Weights of {names} must be on the chip: {board.title} has no memory whose pins are known ([memory.pins]); build without --memory")
@@ -136,7 +136,7 @@ class BoardTop(wiring.Component):
         ]  # fmt: skip
         wrong = accelerator.error.any()
         if host.identity.loads:
-            wrong |= self._load(m, self._beside(m) if self.store else accelerator)
+            wrong |= self._load(m, self._beside(m, self.store, self.pads) if self.store else accelerator)
         if board.led is not None:
             m.d.comb += self.led.eq(wrong ^ board.led.inverted)
         return m
@@ -145,9 +145,9 @@ class BoardTop(wiring.Component):
         """Names and members of the memory's pins but for the data."""
         return [] if self.pads is None else [(name, member) for name, member in self.pads.signature.members.items() if member.is_port]
 
-    def _beside(self, m):
+    def _beside(self, m, store, pads):
         """Connect the memory beside the chip; what takes the image for it."""
-        m.submodules.store, m.submodules.pads = store, pads = self.store, self.pads
+        m.submodules.store, m.submodules.pads = store, pads
         wiring.connect(m, store.pins, pads.inside)
         m.d.comb += [getattr(self, f"sdram_{name}").eq(getattr(pads, name)) for name, _ in self._memory_pins()]
         for region in store.reader.regions:

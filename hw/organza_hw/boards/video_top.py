@@ -41,7 +41,7 @@ def check_video(board, program: Program, plan: Plan, *, seed=SEED, frames=FRAMES
         raise ValueError(f"Board must have an ECP5 for a screen, not {board.device.family}")
     outside = external_schedules(program, plan)
     if outside:
-        names = ", ".join(schedule.node.name for schedule in outside.values())
+        names = f"layer {', '.join(schedule.node.name for schedule in outside.values())}"
         raise ValueError(f"Weights of {names} must be on the chip for a screen, which no host fills a memory for; build without --memory")
     if program.loads:
         raise ValueError("Program must have its weights in the bitstream for a screen, which loads none")

@@ -4,9 +4,11 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from organza.board import Memory
-from organza_hw.external.layout import Region
-from organza_hw.external.memory import PORT
+from organza.board import Board, Memory
+from organza.plan import Plan
+from organza.program import Program
+from organza_hw.external.layout import Region, regions
+from organza_hw.external.memory import PORT, external_schedules
 from organza_hw.external.queue import BlockRamQueue
 from organza_hw.external.sdram import ANSWERS, answer_signature, request_signature
 from organza_hw.external.sdram_timing import Cycles
@@ -163,10 +165,12 @@ class CyclicReader(wiring.Component):
         return room >= self.burst
 
 
-def sustained(regions: list[Region], memory: Memory, hz: int) -> float:
-    """Images a second that a memory with this clock can read the words for, with a row of its own for every burst and one for every row that begins in it."""
-    assert memory.timing is not None
-    cycles = Cycles.of(memory.timing, hz)
-    burst, words = burst_words(len(regions), cycles), sum(region.size for region in regions)
-    rows = 1 / burst + 1 / (1 << memory.column_bits)
-    return hz * cycles.refreshed / (words * (1 + cycles.new_row * rows))
+def image_cycles(program: Program, plan: Plan, board: Board) -> float:
+    """Cycles in which the board's memory gives all words of an image, with a row of its own for every burst, one for every row that begins
+    in it, and refreshes; 0 if all weights are on the chip. It has no more images a second, whatever the core has."""
+    memory = board.memory
+    if memory is None or memory.timing is None or not external_schedules(program, plan):
+        return 0.0
+    found, cycles = regions(program, plan, memory.width), Cycles.of(memory.timing, board.core_hz)
+    rows = 1 / burst_words(len(found), cycles) + 1 / (1 << memory.column_bits)
+    return sum(region.size for region in found) * (1 + cycles.new_row * rows) / cycles.refreshed

@@ -8,7 +8,7 @@ from organza_hw.external.queue import BlockRamQueue
 from tests.organza_hw.link.shared import simulate
 from tests.organza_hw.patterns import CROSSED, PATTERNS
 
-DEPTH, COUNT = 7, 300
+DEPTH, COUNT = 7, 120
 
 
 @pytest.mark.parametrize("idle, pressure", CROSSED)
