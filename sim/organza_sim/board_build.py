@@ -52,8 +52,8 @@ class BoardBuild:
 
     mhz : of the accelerator's clock after place and route, None where nothing was placed. used, available : of the device.
     interval, cycles : of the Plan. bitstream : file name, empty where there is none. predicted : of `used`, by the resource model, where
-    there is one for the family. memory_bytes : that an image reads from the memory beside the chip, and memory_images_per_second : most
-    that this memory allows; both None for a chip that has all weights inside.
+    there is one for the family. memory_bytes : that an image reads from the memory beside the chip, and memory_images_per_second : for
+    so many that memory has words; both None for a chip that has all weights inside.
     """
 
     board: str

@@ -167,7 +167,7 @@ class CyclicReader(wiring.Component):
 
 def image_cycles(program: Program, plan: Plan, board: Board) -> float:
     """Cycles in which the board's memory gives all words of an image, with a row of its own for every burst, one for every row that begins
-    in it, and refreshes; 0 if all weights are on the chip. It has no more images a second, whatever the core has."""
+    in it, and refreshes; 0 if all weights are on the chip. Fewer where engines' words lie in one row, which only a few hundred bytes do."""
     memory = board.memory
     if memory is None or memory.timing is None or not external_schedules(program, plan):
         return 0.0
