@@ -16,6 +16,7 @@ from organza_hw.external.supply import word_signature
 
 QUEUE = 1024  # words of the memory that wait for an engine: a block RAM of an ECP5, of which less would take one too
 LEAST_BURST = 16
+START = 2  # cycles between two bursts
 
 
 def burst_words(engines: int, cycles: Cycles) -> int:
@@ -34,9 +35,6 @@ def burst_words(engines: int, cycles: Cycles) -> int:
             return size
         size //= 2
     raise ValueError(f"Memory beside the chip must be for fewer engines than {engines}: their turns would be too short")
-
-
-START = 2  # cycles between two bursts
 
 
 class LaneWords(wiring.Component):
