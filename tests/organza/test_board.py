@@ -138,8 +138,8 @@ def test_pins_of_the_sdram(name: str) -> None:
     assert 'IOBUF PORT "sdram_clk" IO_TYPE=LVCMOS33 PULLMODE=NONE DRIVE=4 SLEWRATE=FAST;' in added
 
 
-# ns of CAS latency 3, by the data sheets of the chips that are on such boards: AS4C16M16SA-7 (Alliance, rev. 4), IS42S16160G-7 (ISSI, rev. I),
-# MT48LC16M16A2-75 (Micron, rev. U), W9825G6KH-6 (Winbond, rev. A07).
+# ns with CAS latency 3 of chips that can be on such boards: AS4C16M16SA-7 (Alliance), IS42S16160G-7 (ISSI), MT48LC16M16A2-75 (Micron),
+# W9825G6KH-6 (Winbond).
 DATA_SHEETS = {
     "clock": (7, 7, 7.5, 6), "row_to_column": (21, 15, 20, 15), "row_precharge": (21, 15, 20, 15), "row_active": (42, 37, 44, 42),
     "row_cycle": (63, 60, 66, 60), "refresh_cycle": (63, 60, 66, 60), "write_recovery": (14, 14, 15, 12),
