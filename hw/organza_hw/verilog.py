@@ -18,7 +18,8 @@ def to_verilog(component: wiring.Component, name: str) -> str:
 
     Every member of the signature becomes a port whose name joins the member path with two
     underscores (``i.payload`` becomes ``i__payload``). Members tied to a constant, such as the
-    ``ready`` of an ``always_ready`` stream, have no port. The text holds no source locations.
+    ``ready`` of an ``always_ready`` stream, have no port. Pins that are read and driven are no
+    members: an attribute ``inouts`` has them by their names. The text holds no source locations.
 
     Raises :exc:`TypeError` if ``component`` is not a component or ``name`` is not a string.
     """
@@ -38,5 +39,7 @@ def to_verilog(component: wiring.Component, name: str) -> str:
         # Without a direction, an output that nothing drives would silently become an input.
         flow = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
         ports["__".join(map(str, path))] = (value, flow)
+    for path, pins in getattr(component, "inouts", {}).items():
+        ports[path] = (pins, PortDirection.Inout)
     return verilog.convert(component, name=name, ports=ports, emit_src=False,
                            strip_internal_attrs=True)

@@ -6,19 +6,23 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from organza.board import Board
+from organza.board import Board, Pin
 from organza.errors import UserError
 from organza.program import Program
 from organza_hw.boards.pll import divisors
-from organza_hw.boards.top import TOP, BoardTop, check, check_inside
+from organza_hw.boards.top import TOP, BoardTop, check
 from organza_hw.boards.video_top import VideoTop, check_video
 from organza_hw.build import TOP as GENERATOR
 from organza_hw.build import Chip
+from organza_hw.external.layout import sent_image, stored_bytes
+from organza_hw.external.memory import external_works
+from organza_hw.external.reader import image_cycles
 from organza_hw.generator import Generator
-from organza_hw.loading.image import loaded_memories, weight_image
+from organza_hw.loading.image import loaded_memories
 from organza_hw.verilog import to_verilog
 from organza_sim import cache, deep_memories, large_memories, output_registers, toolchain
 from organza_sim.budget import told
@@ -48,7 +52,8 @@ class BoardBuild:
 
     mhz : of the accelerator's clock after place and route, None where nothing was placed. used, available : of the device.
     interval, cycles : of the Plan. bitstream : file name, empty where there is none. predicted : of `used`, by the resource model, where
-    there is one for the family.
+    there is one for the family. memory_bytes : that an image reads from the memory beside the chip, and memory_images_per_second : for
+    so many that memory has words; both None for a chip that has all weights inside.
     """
 
     board: str
@@ -61,11 +66,13 @@ class BoardBuild:
     cycles: int
     bitstream: str
     predicted: dict[str, int] | None = None
+    memory_bytes: int | None = None
+    memory_images_per_second: float | None = None
 
     @property
     def images_per_second(self) -> float:
-        """Of the accelerator with the board's clock, if that closed; the link is slower."""
-        return self.target_mhz * 1e6 / self.interval
+        """Of the accelerator with the board's clock, if that closed, and the memory beside it; the link is slower."""
+        return min(self.target_mhz * 1e6 / self.interval, self.memory_images_per_second or inf)
 
     def report(self) -> dict[str, Any]:
         """For `report.json`."""
@@ -79,8 +86,7 @@ def sources(chip: Chip, board: Board, *, video: bool = False, **options: int) ->
     """
     program, plan = chip.program, chip.plan
     if video:
-        check_inside(program, plan)
-        check_video(board, program, **options)
+        check_video(board, program, plan, **options)
     else:
         check(board, program, plan)
     top = (VideoTop if video else BoardTop)(board, program, plan, Generator(program, plan, GENERATOR), **options)
@@ -95,12 +101,12 @@ def make(
     """Build `chip` for a board into the existing `folder`: sources, constraint file, and where tools are open the bitstream.
 
     Placements with up to `seeds` seeds, from `first` on, until the clock closes. The same chip on the same board is taken from the cache. Of a chip that
-    loads its weights also their image, those of `weights` or its own; where the board's flash is read, it is behind the bitstream.
+    loads its weights, or has some in the board's memory, also their image, of `weights` or its own; where the board's flash is read, it is behind the bitstream.
     video : a top that shows images on a screen instead of one that answers a host.
 
     Raises `UserError` if the chip does not fit or its clock does not close; RuntimeError if a tool fails.
     """
-    text = constraints(board, loads=chip.program.loads)
+    text = constraints(board, more_pins(chip, board))
     files = {**sources(chip, board, video=video), f"{TOP}{SUFFIXES[board.device.family]}": text}
     for file, text in files.items():
         (folder / file).write_text(text)
@@ -117,13 +123,19 @@ def make(
             cache.publish(scratch / "record.json", found)
     record = json.loads(found.read_text())
     data = bytes.fromhex(record.pop("data"))
-    made = BoardBuild(**{**record, "board": name, "predicted": predict(chip, board)})
-    image = weight_image(chip.program, chip.plan, weights) if chip.program.loads else b""
+    made = BoardBuild(**{**record, "board": name, "predicted": predict(chip, board), **_memory_rate(chip, board)})
+    image = sent_image(chip.program, chip.plan, board.memory, weights)
     if image:
         (folder / WEIGHTS).write_bytes(image)
     if made.bitstream:
         (folder / made.bitstream).write_bytes(flash_image(board, data, image))
     return made
+
+
+def more_pins(chip: Chip, board: Board) -> dict[str, Pin]:
+    """Pins that this chip has on a board beside those of every one."""
+    flash = board.flash_pins if chip.program.loads else {}
+    return flash | (board.memory_pins if external_works(chip.program, chip.plan) else {})
 
 
 def flash_image(board: Board, bitstream: bytes, image: bytes) -> bytes:
@@ -136,6 +148,17 @@ def flash_image(board: Board, bitstream: bytes, image: bytes) -> bytes:
     if len(bitstream) > board.flash.offset:
         raise UserError(f"offset of the board's flash must be at least {len(bitstream):,}, the bytes of the bitstream, not {board.flash.offset:,}")
     return bitstream.ljust(board.flash.offset, b"\xff") + image
+
+
+def _memory_rate(chip: Chip, board: Board) -> dict[str, float]:
+    """What `BoardBuild` says of the memory beside the chip."""
+    cycles = image_cycles(chip.program, chip.plan, board)
+    if not cycles or board.memory is None:
+        return {}
+    return {
+        "memory_bytes": stored_bytes(chip.program, chip.plan, board.memory.width),
+        "memory_images_per_second": round(board.core_hz / cycles, 1),
+    }
 
 
 def predict(chip: Chip, board: Board) -> dict[str, int] | None:
@@ -175,7 +198,7 @@ def _run(
     for number, seed in enumerate(seeds):
         say(f"place and route, seed {seed}", 0.2 + 0.7 * number / len(seeds))
         try:
-            report = toolchain.place(folder, board, TOP, seed=seed, loads=chip.program.loads)
+            report = toolchain.place(folder, board, TOP, seed=seed, more=more_pins(chip, board))
         except ToolError as error:
             raise UserError(f"cannot be placed on {name}: {error.last_line}; if it does not fit, {_WAYS}") from error
         late = _late_screen(report)

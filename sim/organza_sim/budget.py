@@ -17,7 +17,7 @@ MOST = 1 << 30
 COUNTED = ("luts", "multipliers", "block_rams")  # fields of `Resources`
 NAMES = {
     "lanes": "lanes", "luts": "LUTs", "registers": "registers", "multipliers": "multipliers", "block_rams": "block RAMs",
-    "large_rams": "large RAMs", "bandwidth": "bandwidth",
+    "large_rams": "large RAMs", "bandwidth": "bandwidth", "memory": "the memory beside the chip",
 }  # fmt: skip
 
 

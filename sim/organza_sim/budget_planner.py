@@ -15,6 +15,7 @@ from typing import Any
 from organza.errors import UserError
 from organza.plan import Plan
 from organza.program import Program
+from organza_hw.external.reader import image_cycles
 from organza_sim.budget import COUNTED, NAMES, Budget
 from organza_sim.planner import plan_program
 from organza_sim.resources.model import Estimator, Resources
@@ -42,10 +43,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Planned:
-    """A Plan within a `Budget`.
+    """A Plan within a `Budget`. The memory beside the chip counts where it is slower than the core, though no other Plan is chosen for it.
 
     resources : of the accelerator; host : of what is around it on a board. binds : which limit, of `NAMES`, or "model": more lanes would
-    not help. following : the next larger budget of that. images_per_second : with the budget's clock and bandwidth.
+    not help. following : the next larger budget of that. images_per_second : with the budget's clock and bandwidth, and the board's memory.
     """
 
     plan: Plan
@@ -277,12 +278,12 @@ def _planned(search: _Search) -> Planned:
         return _made(search, point, "bandwidth", _bandwidth_step(search, point, floor), floor)
     if outside is not None and beyond is not None:
         name = max(outside.over, key=lambda name: getattr(outside.resources + outside.host, name) / max(budget.limits[name], 1))
-        step = Step(name, getattr(outside.resources + outside.host, name), _rate(budget, outside.plan, floor))
+        step = Step(name, getattr(outside.resources + outside.host, name), _rate(search, outside.plan, floor))
         return _made(search, point, name, step, floor)
     more = search.faster(lanes)
     if more is None:
         return _made(search, point, "model", None, floor)
-    return _made(search, point, "lanes", Step("lanes", more, _rate(budget, search.plan(more), floor)), floor)
+    return _made(search, point, "lanes", Step("lanes", more, _rate(search, search.plan(more), floor)), floor)
 
 
 def _enough(search: _Search, least: int, most: int, interval: int) -> int:
@@ -308,10 +309,18 @@ def _bandwidth_step(search: _Search, point: _Point, floor: int) -> Step:
     return Step("bandwidth", math.ceil(budget.bandwidth * floor / point.plan.interval), rate)
 
 
-def _rate(budget: Budget, plan: Plan, floor: int) -> float:
-    return budget.clock_hz / max(plan.interval, floor)
+def _rate(search: _Search, plan: Plan, floor: int) -> float:
+    return search.budget.clock_hz / max(plan.interval, floor, _memory_cycles(search, plan))
+
+
+def _memory_cycles(search: _Search, plan: Plan) -> float:
+    """Of an image, in the board's memory."""
+    board = search.budget.board
+    return 0.0 if board is None else image_cycles(search.program, plan, board)
 
 
 def _made(search: _Search, point: _Point, binds: str, step: Step | None, floor: int) -> Planned:
-    rate = _rate(search.budget, point.plan, floor)
+    rate = _rate(search, point.plan, floor)
+    if _memory_cycles(search, point.plan) > max(point.plan.interval, floor):
+        binds, step = "memory", None
     return Planned(point.plan, search.budget, point.resources, point.host, binds, step, rate)

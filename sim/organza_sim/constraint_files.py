@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from organza.board import Board, Pin
 
 SUFFIXES = {"ecp5": ".lpf", "ice40": ".pcf", "gowin": ".cst", "xc7": ".xdc"}
@@ -9,12 +11,12 @@ _COMMENT = "Pins of the top module that `organza synth` builds for this board."
 _SCREEN = "With --video it has those of the screen instead of rx and tx."
 
 
-def constraints(board: Board, *, loads: bool = False) -> str:
-    """Text of the constraint file, of the kind that `SUFFIXES` says. loads : for a chip that loads its weights."""
-    lines = _FAMILIES[board.device.family](board, {**board.pins, **(board.flash_pins if loads else {})})
+def constraints(board: Board, more: Mapping[str, Pin] | None = None) -> str:
+    """Text of the constraint file, of the kind that `SUFFIXES` says. more : pins by name beside those that every chip has."""
+    lines = _FAMILIES[board.device.family](board, {**board.pins, **(more or {})})
     mark = "//" if board.device.family == "gowin" else "#"
-    more = "" if board.video is None else f" {_SCREEN}"
-    return "\n".join([f"{mark} {board.title}. {_COMMENT}{more}", *lines, ""])
+    screen = "" if board.video is None else f" {_SCREEN}"
+    return "\n".join([f"{mark} {board.title}. {_COMMENT}{screen}", *lines, ""])
 
 
 def _ecp5(board: Board, pins: dict[str, Pin]) -> list[str]:

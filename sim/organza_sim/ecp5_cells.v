@@ -1,4 +1,4 @@
-// What the top module of a screen instantiates of an ECP5, as far as it uses it, for simulation.
+// What the top module of a board instantiates of an ECP5, as far as it uses it, for simulation.
 
 // Two bits a clock: D0 while it is high, then D1.
 module ODDRX1F (input SCLK, input RST, input D0, input D1, output Q);
@@ -31,4 +31,19 @@ module EHXPLLL #(
     assign CLKOP = CLKI;
     assign CLKOS = divided;
     assign LOCK = &age;
+endmodule
+
+// A pin that is read, and driven where T is 0.
+module BB (input I, input T, output O, inout B);
+    assign B = T ? 1'bz : I;
+    assign O = B;
+endmodule
+
+// Registers of a pin.
+module OFS1P3DX (input D, input SP, input SCLK, input CD, output reg Q = 0);
+    always @(posedge SCLK or posedge CD) if (CD) Q <= 0; else if (SP) Q <= D;
+endmodule
+
+module IFS1P3DX (input D, input SP, input SCLK, input CD, output reg Q = 0);
+    always @(posedge SCLK or posedge CD) if (CD) Q <= 0; else if (SP) Q <= D;
 endmodule

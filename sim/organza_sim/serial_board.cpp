@@ -1,6 +1,7 @@
 // Runs a board's top module with its serial line at standard input and output: a byte that comes in is a byte at `rx`, bit by bit,
-// and what `tx` says goes out. Arguments: clock cycles of a bit; the file that a flash holds, of a top module that reads one. Ends
-// when standard input does.
+// and what `tx` says goes out. Arguments: clock cycles of a bit; the file that a flash holds, of a top module that reads one; hertz of
+// the clock; nanoseconds from a clock edge to a pin and back; numbers of an SDRAM, of a top module that has one beside it. Ends when
+// standard input does, with status 6 and the rule where the SDRAM's is broken.
 
 #include <cerrno>
 #include <cstdint>
@@ -13,7 +14,11 @@
 #include <unistd.h>
 
 #include "Vtop.h"
-#include "flash.h"
+#include "parts.h"
+
+#if SDRAM
+#include "sdram_chip.h"
+#endif
 
 namespace {
 
@@ -89,10 +94,49 @@ private:
 };
 #endif
 
+#if SDRAM
+// The chip beside the top module; `half` after each half of a clock cycle, `bus` before it.
+class Beside {
+public:
+    Beside(const char* numbers, double hz, double delay) : period_(1e9 / hz), delay_(delay) {
+        sdram::Timing timing;
+        sdram::Geometry geometry;
+        if (!sdram::read_numbers(numbers, timing, geometry)) std::exit(2);
+        chip_ = std::make_unique<sdram::Chip>(timing, geometry);
+    }
+
+    void bus(Vtop& top) const {
+        // The chip's edges count from where the FPGA's begin; what they take there and back, a word is late.
+        top.sdram_dq = top.sdram_dq__en ? top.sdram_dq__out : chip_->read(halves_ * period_ / 2 - delay_);
+    }
+
+    void half(Vtop& top) {
+        if (top.sdram_clk && !clock_) {
+            const std::string wrong = chip_->edge(halves_ * period_ / 2, {
+                bool(top.sdram_cke), bool(top.sdram_cs), bool(top.sdram_ras), bool(top.sdram_cas), bool(top.sdram_we),
+                top.sdram_ba, top.sdram_a, top.sdram_dqm, top.sdram_dq__out, top.sdram_dq__en != 0,
+            });
+            if (!wrong.empty()) {
+                std::fprintf(stderr, "SDRAM at %g ns: %s\n", halves_ * period_ / 2, wrong.c_str());
+                std::exit(6);
+            }
+        }
+        clock_ = top.sdram_clk;
+        ++halves_;
+    }
+
+private:
+    std::unique_ptr<sdram::Chip> chip_;
+    double period_, delay_;
+    bool clock_ = false;
+    uint64_t halves_ = 0;
+};
+#endif
+
 }  // namespace
 
 int main(int count, char** arguments) {
-    const int divisor = count == 3 ? std::atoi(arguments[1]) : 0;
+    const int divisor = count == 6 ? std::atoi(arguments[1]) : 0;
     if (divisor < 1) return 2;
     fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
     auto context = std::make_unique<VerilatedContext>();
@@ -106,6 +150,9 @@ int main(int count, char** arguments) {
     top->rx = 1;
 #if FLASH
     Flash flash(arguments[2]);
+#endif
+#if SDRAM
+    Beside beside(arguments[5], std::atof(arguments[3]), std::atof(arguments[4]));
 #endif
     for (;;) {
         if (timer == 0) {
@@ -125,10 +172,16 @@ int main(int count, char** arguments) {
             timer = divisor;
         }
         --timer;
-        top->clk = 0;
-        top->eval();
-        top->clk = 1;
-        top->eval();
+        for (int high = 0; high < 2; ++high) {
+#if SDRAM
+            beside.bus(*top);
+#endif
+            top->clk = high;
+            top->eval();
+#if SDRAM
+            beside.half(*top);
+#endif
+        }
 #if FLASH
         top->flash_miso = flash.step(top->flash_sck, top->flash_cs, top->flash_mosi);
         if (!top->flash_cs) still = 0;

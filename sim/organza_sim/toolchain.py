@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from organza.board import Board, Family
+from organza.board import Board, Family, Pin
 from organza_sim import deep_memories
 from organza_sim.constraint_files import SUFFIXES, constraints
 from organza_sim.output_registers import absorb
@@ -54,14 +54,14 @@ def synthesize(folder: Path, family: Family, top: str, files: Mapping[str, str])
         (folder / f"{top}.json").write_text(json.dumps(netlist))
 
 
-def place(folder: Path, board: Board, top: str, *, seed: int = 1, loads: bool = False) -> dict[str, Any]:
-    """Place and route `top`.json in `folder` for the pins of a board; nextpnr's report. loads : the chip loads its weights.
+def place(folder: Path, board: Board, top: str, *, seed: int = 1, more: Mapping[str, Pin] | None = None) -> dict[str, Any]:
+    """Place and route `top`.json in `folder` for the pins of a board and `more`; nextpnr's report.
 
     Timing that is missed is no error; the report tells it. Raises as `run_tool`, where something does not fit or a pin is wrong too.
     """
     family, device = board.device.family, board.device
     pins = f"pins{SUFFIXES[family]}"
-    (folder / pins).write_text(constraints(board, loads=loads))
+    (folder / pins).write_text(constraints(board, more))
     common = ["-q", "--seed", str(seed), "--timing-allow-fail", "--json", f"{top}.json", "--report", "report.json"]
     core = ["--freq", f"{board.core_hz / 1e6:g}"]
     if family == "ecp5":

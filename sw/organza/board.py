@@ -25,6 +25,7 @@ Family = Literal["ecp5", "ice40", "gowin", "xc7"]
 Site = Annotated[str, Field(pattern=r"^[A-Z]{0,2}[0-9]{1,3}$")]
 Attributes = dict[Annotated[str, Field(pattern=r"^[A-Z_]+$")], Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]]
 PARTS = 1 << 20  # most of anything that a device has
+ALL_BANKS = 10  # pin of an SDRAM's address that says, with a precharge, that all banks are meant; so no column has it
 BAUD_ERROR = 0.015  # half of what a line of ten bits forgives both ends together
 
 
@@ -72,20 +73,99 @@ class Device(Table):
         return self
 
 
-class Memory(Table):
-    """`[memory]`: memory beside the device. width : data pins; mebibytes : of all of it."""
-
-    kind: str
-    width: int = Field(ge=1, le=1024)
-    mebibytes: int = Field(ge=1, le=1 << 20)
-
-
 class Pin(Table):
     """A pin of the top module: its site on the device, what the vendor's tool has to know of it, and whether low means yes."""
 
     site: Site
     attributes: Attributes = Field(default_factory=dict)
     inverted: bool = False
+
+
+class MemoryPins(Table):
+    """`[memory.pins]`: sites of an SDR SDRAM's pins, each list from bit 0 on. cs, ras, cas, we are low when they say yes. attributes : of all."""
+
+    clk: Site
+    cke: Site
+    cs: Site
+    ras: Site
+    cas: Site
+    we: Site
+    ba: list[Site] = Field(min_length=1, max_length=2)
+    a: list[Site] = Field(min_length=ALL_BANKS + 1, max_length=13)
+    dqm: list[Site] = Field(min_length=1)
+    dq: list[Site] = Field(min_length=1)
+    attributes: Attributes = Field(default_factory=dict)
+
+    @property
+    def sites(self) -> dict[str, Site]:
+        """By the names that constraint files have for ports of the top module, bits of one in brackets."""
+        made = {f"sdram_{name}": getattr(self, name) for name in ("clk", "cke", "cs", "ras", "cas", "we")}
+        return made | {f"sdram_{name}[{k}]": site for name in ("ba", "a", "dqm", "dq") for k, site in enumerate(getattr(self, name))}
+
+
+Nanoseconds = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class MemoryTiming(Table):
+    """`[memory.timing]`: of an SDR SDRAM, the slowest that is on such a board; nanoseconds but for `cas_latency`, in cycles.
+
+    clock : least period (tCK). row_to_column : tRCD. row_precharge : tRP. row_active : least of tRAS. row_cycle : tRC. refresh_cycle : tRFC,
+    of most data sheets tRC. write_recovery : tWR or tDPL. refresh_interval : on average. initialization : with a clock, before the first command.
+    access : tAC. hold : tOH.
+    """
+
+    cas_latency: int = Field(ge=2, le=3)
+    clock: Nanoseconds
+    row_to_column: Nanoseconds
+    row_precharge: Nanoseconds
+    row_active: Nanoseconds
+    row_cycle: Nanoseconds
+    refresh_cycle: Nanoseconds
+    write_recovery: Nanoseconds
+    refresh_interval: Nanoseconds
+    initialization: Nanoseconds
+    access: Nanoseconds
+    hold: Nanoseconds
+
+
+class Memory(Table):
+    """`[memory]`: memory beside the device. width : data pins; mebibytes : of all of it. pins, timing : of an SDR SDRAM that weights can be in."""
+
+    kind: str
+    width: int = Field(ge=1, le=1024)
+    mebibytes: int = Field(ge=1, le=1 << 20)
+    pins: MemoryPins | None = None
+    timing: MemoryTiming | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of all of it."""
+        return self.mebibytes << 20
+
+    @property
+    def address_bits(self) -> int:
+        """Of a word of `width` bits."""
+        return (8 * self.bytes // self.width).bit_length() - 1
+
+    @property
+    def column_bits(self) -> int:
+        """Bits of an address that choose a word of a row, of an SDR SDRAM."""
+        return 0 if self.pins is None else self.address_bits - len(self.pins.ba) - len(self.pins.a)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Memory:
+        if (self.pins is None) != (self.timing is None):
+            raise ValueError("must have both pins and timing, or neither")
+        if self.pins is None:
+            return self
+        if self.width % 8 or (len(self.pins.dq), len(self.pins.dqm)) != (self.width, self.width // 8):
+            raise ValueError(f"must have {self.width} pins dq and one dqm for eight of them, not {len(self.pins.dq)} and {len(self.pins.dqm)}")
+        if not 8 <= self.column_bits <= ALL_BANKS or 8 * self.bytes != self.width << self.address_bits:
+            raise ValueError(
+                f"must have mebibytes that pins ba and a reach with 8 to {ALL_BANKS} bits of a column, "
+                f"not {self.mebibytes} with {len(self.pins.ba)} and {len(self.pins.a)} pins"
+            )
+        return self
 
 
 class Clock(Pin):
@@ -159,9 +239,15 @@ class Board(Table):
         """More of them, for a chip that loads its weights."""
         return {} if self.flash is None else {f"flash_{name}": getattr(self.flash, name) for name in ("sck", "cs", "mosi", "miso")}
 
+    @property
+    def memory_pins(self) -> dict[str, Pin]:
+        """More of them, for a chip with weights in the board's memory."""
+        found = None if self.memory is None else self.memory.pins
+        return {} if found is None else {name: Pin(site=site, attributes=found.attributes) for name, site in found.sites.items()}
+
     @model_validator(mode="after")
     def _own_sites(self) -> Board:
-        sites = [pin.site for pin in (*self.pins.values(), *self.flash_pins.values())]
+        sites = [pin.site for pin in (*self.pins.values(), *self.flash_pins.values(), *self.memory_pins.values())]
         sites += [pin.complement for pin in self.pins.values() if isinstance(pin, Pair)]
         twice = sorted({site for site in sites if sites.count(site) > 1})
         if twice:

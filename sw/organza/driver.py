@@ -255,7 +255,7 @@ class Driver:
                 if isinstance(one, Damage):
                     return f"damage on the way back ({one.reason.name})"
                 if one.kind == Kind.DAMAGE and one.sequence == self._sequence and one.payload == bytes([Refusal.UNLOADED]):
-                    raise LinkError("the board has no weights; load some, e.g. organza run --weights")
+                    raise LinkError("the board has no weights; load some, as organza run does")
                 if one.kind == Kind.DAMAGE and one.sequence in (0, self._sequence):
                     return f"the board refused it ({_reason(one.payload)})"
                 if one.sequence == self._sequence and one.kind == answer:

@@ -12,7 +12,7 @@ A reply has its request's sequence number, damage of a packet that was no frame 
 its integers in raster order, row, column, channel, each in `element_bytes` of them. One request at a time: the next one is sent
 when the last reply is there.
 
-LOAD and WEIGHTS are for boards whose weights are loaded (`organza.weight_image`). Chunks come in order, from offset 0, the last one
+LOAD and WEIGHTS are for boards whose weights are loaded, on the chip or in the memory beside it (`organza.weight_image`). Chunks come in order, from offset 0, the last one
 filled up with anything; the one that came last may come again. LOADED says whether a whole image was accepted (bit 0 of
 the state), whether the board is about to load one from its flash (bit 1), why the last one was refused
 (`organza.weight_image.Reason`, or 0), and the check sum at the end of the image that was accepted.
@@ -86,7 +86,7 @@ def reason_of(value: int) -> Reason | Refusal:
 class Identity:
     """What a board says of itself.
 
-    input_shape, output_shape : channels, height, width. core_hz : its clock. program : SHA-256 of the Program. loads : its weights are
+    input_shape, output_shape : channels, height, width. core_hz : its clock. program : SHA-256 of the Program. loads : weights are
     loaded; this is not sent.
     """
 
@@ -120,11 +120,11 @@ class Identity:
         return max(self.requests.values())
 
     @classmethod
-    def of(cls, program: Program, program_hash: str, core_hz: int) -> Identity:
-        """Of an accelerator for a Program."""
+    def of(cls, program: Program, program_hash: str, core_hz: int, *, beside: bool = False) -> Identity:
+        """Of an accelerator for a Program. beside : it has weights in a memory beside the chip, and so they are loaded."""
         return cls(
             program.input_shape, element_bytes(program.input), program.output_shape, element_bytes(program.output), core_hz,
-            bytes.fromhex(program_hash), program.loads,
+            bytes.fromhex(program_hash), program.loads or beside,
         )  # fmt: skip
 
     def pack(self) -> bytes:

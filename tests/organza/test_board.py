@@ -113,10 +113,47 @@ def test_pins_of_the_flash() -> None:
     found = leaves(resource(platform_of("icebreaker"), "spi_flash_1x"))
     names = {"sck": "clk", "cs": "cs", "mosi": "copi", "miso": "cipo"}
     assert {name: getattr(board.flash, name).site for name in names} == {name: found[leaf].ios[0].names[0] for name, leaf in names.items()}
-    added = set(constraints(board, loads=True).splitlines()) - set(constraints(board).splitlines())
+    added = set(constraints(board, board.flash_pins).splitlines()) - set(constraints(board).splitlines())
     assert added == {f"set_io flash_{name} {getattr(board.flash, name).site}" for name in names}
-    other = load_board("ulx3s-85f")
-    assert other.flash is None and constraints(other, loads=True) == constraints(other)
+    assert load_board("ulx3s-85f").flash_pins == {}
+
+
+@pytest.mark.parametrize("name", ["ulx3s-25f", "ulx3s-85f"])
+def test_pins_of_the_sdram(name: str) -> None:
+    """Those of amaranth-boards with all of their attributes; in the constraint file of a chip with weights there only."""
+    board = load_board(name)
+    found = resource(platform_of(name), "sdram")
+    memory = board.memory
+    assert memory is not None and memory.pins is not None
+    assert memory.pins.attributes == {key: str(value) for key, value in found.attrs.items()}
+    names = {"clk": "clk", "clk_en": "cke", "cs": "cs", "ras": "ras", "cas": "cas", "we": "we", "ba": "ba", "a": "a", "dqm": "dqm", "dq": "dq"}
+    assert set(names) == set(leaves(found))
+    for leaf, ours in names.items():
+        sites = getattr(memory.pins, ours)
+        assert leaves(found)[leaf].ios[0].names == ([sites] if isinstance(sites, str) else sites)
+        assert leaves(found)[leaf].ios[0].invert == (leaf in ("cs", "ras", "cas", "we"))
+    added = set(constraints(board, board.memory_pins).splitlines()) - set(constraints(board).splitlines())
+    assert len(added) == 2 * (6 + 2 + 13 + 2 + 16)
+    assert 'LOCATE COMP "sdram_dq[15]" SITE "J17";' in added
+    assert 'IOBUF PORT "sdram_clk" IO_TYPE=LVCMOS33 PULLMODE=NONE DRIVE=4 SLEWRATE=FAST;' in added
+
+
+# ns with CAS latency 3 of chips that can be on such boards: AS4C16M16SA-7 (Alliance), IS42S16160G-7 (ISSI), MT48LC16M16A2-75 (Micron),
+# W9825G6KH-6 (Winbond).
+DATA_SHEETS = {
+    "clock": (7, 7, 7.5, 6), "row_to_column": (21, 15, 20, 15), "row_precharge": (21, 15, 20, 15), "row_active": (42, 37, 44, 42),
+    "row_cycle": (63, 60, 66, 60), "refresh_cycle": (63, 60, 66, 60), "write_recovery": (14, 14, 15, 12),
+    "initialization": (200_000, 100_000, 100_000, 200_000), "access": (5.4, 5.4, 5.4, 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["ulx3s-25f", "ulx3s-85f"])
+def test_times_of_the_sdram_are_enough_for_every_chip(name: str) -> None:
+    memory = load_board(name).memory
+    assert memory is not None and memory.timing is not None and (memory.address_bits, memory.column_bits, memory.bytes) == (24, 9, 1 << 25)
+    for key, values in DATA_SHEETS.items():
+        assert getattr(memory.timing, key) >= max(values)
+    assert memory.timing.hold <= min(2.5, 2.7, 2.7, 3) and memory.timing.refresh_interval * 8192 <= 64e6
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(PLATFORMS) if load_board(name).memory])
@@ -166,6 +203,13 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ('"C14"', '"A16"', "must use every site once, not A16 twice"),
     ('complement = "C14", ', "", "video.channels.complement: is missing"),
     ("channels = [", "lanes = [", "video.channels: is missing; video: unknown key 'lanes'; known are clock, channels"),
+    ("cas_latency = 3", "cas_latency = 4", "memory.timing.cas_latency: must be less than or equal to 3, not 4"),
+    ("row_cycle = 66", "row_cicle = 66", "memory.timing.row_cycle: is missing; memory.timing: unknown key 'row_cicle'; known are cas_latency, clock, "),
+    ("access = 5.4", "access = 0", "memory.timing.access: must be greater than 0, not 0"),
+    ('dqm = ["U19", "E20"]', 'dqm = ["U19"]', "memory: must have 16 pins dq and one dqm for eight of them, not 16 and 1"),
+    ("mebibytes = 32", "mebibytes = 128", "memory: must have mebibytes that pins ba and a reach with 8 to 10 bits of a column, not 128 with 2 and 13 pins"),
+    ("mebibytes = 32", "mebibytes = 31", "memory: must have mebibytes that pins ba and a reach"),
+    ('cke = "F20"', 'cke = "F19"', "must use every site once, not F19 twice"),
     ("luts = 83_640", "luts = 83_640\nlarge_rams = 4", "device: must have all of large_rams, large_ram_bits and large_ram_width, or none"),
     ("[device]", "[device", "must be TOML: "),
 ])  # fmt: skip

@@ -102,7 +102,7 @@ def test_a_clock_that_does_not_close(tmp_path: Path, chip: Chip) -> None:
 def test_seeds_from_one_on_until_the_clock_closes(tmp_path: Path, chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def placed(folder: Path, board: Board, top: str, *, seed: int, loads: bool) -> dict:
+    def placed(folder: Path, board: Board, top: str, *, seed: int, more: dict) -> dict:
         tried.append(seed)
         mhz = {4: 10.0, 5: 40.0}[seed]
         (folder / "board.bin").write_bytes(bytes([seed]))

@@ -182,7 +182,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     plain = testbench.Testbench(tmp_path / "b", ("generator.v", "external_memory.v"))
     assert testbench.simulate(plain, stalls=True).message.startswith("PASS ")
     for arguments, message in (
-        (("synth", "b", "--board", "ulx3s-85f", "-o", "s"), "Weights must be on the chip on a board"),
+        (("synth", "b", "--board", "orangecrab-85f", "-o", "s"), "no memory whose pins are known"),
         (("build", *common, "--memory", "layer0=external", "--order", "layer0=row", "-o", "d"), "must be one of rom, not 'external'"),
         (("build", *common, "--memory", "layer0=external", "--share", "all", "-o", "d"), "must run in row order out of a ROM, not in weight"),
         (("build", *common, "--order", "layer1=weight", "--share", "2x2", "-o", "d"), "must run in row order out of a ROM, not in weight"),

@@ -20,6 +20,7 @@ from tests.strategies import random_program
 from tests.tiny import LANES, tiny_program
 
 BOARD = load_board("ulx3s-85f")
+TINY = tiny_program(), plan_program(tiny_program(), LANES)
 
 
 def colours() -> Program:
@@ -126,14 +127,14 @@ def test_a_silent_channel(grey: np.ndarray) -> None:
 ])  # fmt: skip
 def test_what_is_refused(board: str, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_video(load_board(board), tiny_program(), **options)
+        check_video(load_board(board), *TINY, **options)
 
 
 def test_other_devices_and_clocks_are_refused() -> None:
     other = load_board("icebreaker").model_copy(update={"video": BOARD.video})
     with pytest.raises(ValueError, match=r"^Board must have an ECP5 for a screen, not ice40$"):
-        check_video(other, tiny_program())
+        check_video(other, *TINY)
     clock = BOARD.clock.model_copy(update={"hz": 27_000_000})
     with pytest.raises(ValueError, match=r"^PLL of ecp5 must give 125000000 Hz from 27000000 Hz, and no divisors do$"):
-        check_video(BOARD.model_copy(update={"clock": clock, "core_hz": 27_000_000}), tiny_program())
-    check_video(simulated(BOARD), tiny_program())
+        check_video(BOARD.model_copy(update={"clock": clock, "core_hz": 27_000_000}), *TINY)
+    check_video(simulated(BOARD), *TINY)

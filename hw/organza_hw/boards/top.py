@@ -3,17 +3,23 @@
 from typing import Any
 
 from amaranth import *
+from amaranth.hdl import IOPort
 from amaranth.lib import wiring
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from organza.host_protocol import STATUS_BYTES, Identity
+from organza.host_protocol import OFFSET_BYTES, STATUS_BYTES, Identity
 from organza.plan import Plan
 from organza.program import Program
 from organza.program_file import program_hash
 from organza.weight_image import image_bytes
 from organza_hw.boards.pll import Pll, divisors
-from organza_hw.external.memory import external_works
+from organza_hw.boards.sdram_pads import SdramPads
+from organza_hw.external.layout import stored_bytes
+from organza_hw.external.memory import PORT, external_layers, external_works
+from organza_hw.external.reader import burst_words
+from organza_hw.external.sdram_timing import Cycles
+from organza_hw.external.store import ExternalStore
 from organza_hw.link.host import BYTE, Host
 from organza_hw.link.uart import UartReceiver, UartTransmitter
 from organza_hw.loading.image import payload_bytes
@@ -23,19 +29,38 @@ TOP = "board"
 FLASH_PORTS = {"sck": Out(1), "cs": Out(1), "mosi": Out(1), "miso": In(1)}
 
 
-def check_inside(program: Program, plan: Plan) -> None:
-    """Whether all weights are on the chip. Raises ValueError if not."""
-    if external_works(program, plan):
-        raise ValueError("Weights must be on the chip on a board, not in an external memory: no board's top has a controller for one")
+MOST_SENT = 1 << 8 * OFFSET_BYTES  # bytes of an image that offsets reach
+
+
+def check_beside(board, program: Program, plan: Plan) -> None:
+    """Whether the board has a memory for what is not on the chip. Raises ValueError saying what it lacks if not."""
+    outside = external_works(program, plan)
+    if not outside:
+        return
+    names = f"layer {external_layers(program, plan)}"
+    memory, family = board.memory, board.device.family
+    if memory is None or memory.pins is None:
+        raise ValueError(f"Weights of {names} must be on the chip: {board.title} has no memory whose pins are known ([memory.pins]); build without --memory")
+    if family != "ecp5":
+        raise ValueError(f"Weights of {names} must be on the chip: only an ECP5 has pads for a memory here, not {family}; build without --memory")
+    if program.loads:
+        raise ValueError(f"Weights of {names} must be on the chip, or those of all others in the bitstream: build without --loadable, or without --memory")
+    needed, most = stored_bytes(program, plan, memory.width), min(memory.bytes, MOST_SENT - image_bytes(0))
+    if needed > most:
+        raise ValueError(
+            f"Weights of {names} must have at most {most:,} bytes in the board's memory, not {needed:,} ({needed - most:,} too many); "
+            "a --code of fewer bits would help, or --memory for fewer layers"
+        )
+    burst_words(len(outside), Cycles.of(memory.timing, board.core_hz))
 
 
 def check(board, program: Program, plan: Plan):
     """Whether a board's top can be made, before there are components, which Amaranth would report as unused.
 
-    Raises ValueError if the Program has too many layers for the status, the PLL cannot make the accelerator's clock, or the flash is too
-    small for the weights.
+    Raises ValueError if the Program has too many layers for the status, the PLL cannot make the accelerator's clock, or the flash or the
+    memory beside the chip is too small for the weights, or there is none.
     """
-    check_inside(program, plan)
+    check_beside(board, program, plan)
     if len(program.nodes) > BYTE * STATUS_BYTES:
         raise ValueError(f"Program must have at most {BYTE * STATUS_BYTES} layers on a board, not {len(program.nodes)}")
     divisors(board.device.family, board.clock.hz, board.core_hz)
@@ -59,6 +84,7 @@ class BoardTop(wiring.Component):
     clk, rx : In(1). tx : Out(1). led : Out(1), if the board has one: stored weights are damaged, or loaded ones were refused.
     flash_sck, flash_cs, flash_mosi : Out(1). flash_miso : In(1). If weights are loaded and the board has a flash: they are read from
     there after reset, before a host can load any.
+    sdram_clk, … : Out, the pins of the board's memory, if weights are there, which a host loads; as is `sdram_dq`, an `IOPort` in `pads`.
     """
 
     clk: Signal
@@ -73,14 +99,22 @@ class BoardTop(wiring.Component):
     def __init__(self, board, program: Program, plan: Plan, accelerator):
         self.board, self.accelerator = board, accelerator
         check(board, program, plan)
-        identity = Identity.of(program, program_hash(program), board.core_hz)
+        beside = external_works(program, plan)
+        identity = Identity.of(program, program_hash(program), board.core_hz, beside=bool(beside))
         self.host = Host(identity, formats=(program.input, program.output), beats=(plan.joints[0].n, plan.joints[-1].n))
         self.pll = Pll(board.device.family, board.clock.hz, board.core_hz)
         self.flash = None
         if program.loads and board.flash is not None:
             self.flash = SpiFlash(hz=board.core_hz, offset=board.flash.offset, size=image_bytes(payload_bytes(program, plan)))
+        self.store, self.pads, self.inouts = None, None, {}
+        if beside:
+            data = IOPort(board.memory.width, name="sdram_dq")
+            self.store = ExternalStore(program, plan, board.memory, board.core_hz)
+            self.pads = SdramPads(board.memory, data, falling=self.store.sdram.cycles.falling)
+            self.inouts = {"sdram_dq": data}
         ports = {"clk": In(1), "rx": In(1), "tx": Out(1)} | ({} if board.led is None else {"led": Out(1)})
-        super().__init__(ports | ({f"flash_{name}": flow for name, flow in FLASH_PORTS.items()} if self.flash else {}))
+        ports |= {f"flash_{name}": flow for name, flow in FLASH_PORTS.items()} if self.flash else {}
+        super().__init__(ports | {f"sdram_{name}": member for name, member in self._memory_pins()})
 
     def elaborate(self, platform):
         m = Module()
@@ -102,25 +136,39 @@ class BoardTop(wiring.Component):
         ]  # fmt: skip
         wrong = accelerator.error.any()
         if host.identity.loads:
-            wrong |= self._load(m)
+            wrong |= self._load(m, self._beside(m, self.store, self.pads) if self.store else accelerator)
         if board.led is not None:
             m.d.comb += self.led.eq(wrong ^ board.led.inverted)
         return m
 
-    def _load(self, m):
-        """Connect what weights come from; is there something wrong with them?"""
-        host, accelerator = self.host, self.accelerator
-        m.d.comb += [getattr(host, name).eq(getattr(accelerator, name)) for name in ("loaded", "refusal", "image")]
-        wrong = accelerator.refusal.any()
+    def _memory_pins(self):
+        """Names and members of the memory's pins but for the data."""
+        return [] if self.pads is None else [(name, member) for name, member in self.pads.signature.members.items() if member.is_port]
+
+    def _beside(self, m, store, pads):
+        """Connect the memory beside the chip; what takes the image for it."""
+        m.submodules.store, m.submodules.pads = store, pads
+        wiring.connect(m, store.pins, pads.inside)
+        m.d.comb += [getattr(self, f"sdram_{name}").eq(getattr(pads, name)) for name, _ in self._memory_pins()]
+        for region in store.reader.regions:
+            name = f"{PORT}{region.number}"
+            wiring.connect(m, getattr(store, name), getattr(self.accelerator, name))
+        return store
+
+    def _load(self, m, taker):
+        """Connect what weights come from to what takes them; is there something wrong with them?"""
+        host = self.host
+        m.d.comb += [getattr(host, name).eq(getattr(taker, name)) for name in ("loaded", "refusal", "image")]
+        wrong = taker.refusal.any()
         if self.flash is None:
-            wiring.connect(m, host.load, accelerator.load)
+            wiring.connect(m, host.load, taker.load)
             return wrong
         m.submodules.flash = flash = self.flash
         m.d.comb += [
-            accelerator.load.payload.eq(Mux(flash.busy, flash.o.payload, host.load.payload)),
-            accelerator.load.valid.eq(Mux(flash.busy, flash.o.valid, host.load.valid)),
-            flash.o.ready.eq(flash.busy & accelerator.load.ready), host.load.ready.eq(~flash.busy & accelerator.load.ready),
-            host.loading.eq(flash.busy), flash.loaded.eq(accelerator.loaded), flash.miso.eq(self.flash_miso),
+            taker.load.payload.eq(Mux(flash.busy, flash.o.payload, host.load.payload)),
+            taker.load.valid.eq(Mux(flash.busy, flash.o.valid, host.load.valid)),
+            flash.o.ready.eq(flash.busy & taker.load.ready), host.load.ready.eq(~flash.busy & taker.load.ready),
+            host.loading.eq(flash.busy), flash.loaded.eq(taker.loaded), flash.miso.eq(self.flash_miso),
             *(getattr(self, f"flash_{name}").eq(getattr(flash, name)) for name in ("sck", "cs", "mosi")),
         ]  # fmt: skip
-        return wrong | (flash.failed & ~accelerator.loaded)
+        return wrong | (flash.failed & ~taker.loaded)

@@ -12,6 +12,7 @@ from organza.latent_stream import STATE_BITS, state_of
 from organza.plan import Plan
 from organza.program import Program
 from organza_hw.boards.pll import Pll, divisors, second_divisor
+from organza_hw.external.memory import external_layers
 from organza_hw.formats import wire_shape
 from organza_hw.link.beat_bytes import BeatPacker
 from organza_hw.link.crc import BYTE
@@ -27,7 +28,7 @@ FRAMES = 30  # half a second
 SHIFT_HZ = PAIRS * PIXEL_HZ
 
 
-def check_video(board, program: Program, *, seed=SEED, frames=FRAMES):
+def check_video(board, program: Program, plan: Plan, *, seed=SEED, frames=FRAMES):
     """Whether a board's `VideoTop` can be made, before there are components, which Amaranth would report as unused.
 
     Raises ValueError if the board has no screen, its device no pads for one, its PLL not the clocks, the weights are loaded at run time, or the
@@ -38,6 +39,9 @@ def check_video(board, program: Program, *, seed=SEED, frames=FRAMES):
         raise ValueError(f"Board must have a table [video] for a screen, and {board.title} has none")
     if board.device.family != "ecp5":
         raise ValueError(f"Board must have an ECP5 for a screen, not {board.device.family}")
+    outside = external_layers(program, plan)
+    if outside:
+        raise ValueError(f"Weights of layer {outside} must be on the chip for a screen, which no host fills a memory for; build without --memory")
     if program.loads:
         raise ValueError("Program must have its weights in the bitstream for a screen, which loads none")
     state_of(seed)
@@ -67,7 +71,7 @@ class VideoTop(wiring.Component):
 
     def __init__(self, board, program: Program, plan: Plan, accelerator, *, seed=SEED, frames=FRAMES):
         self.board, self.accelerator, self.state = board, accelerator, state_of(seed)
-        check_video(board, program, seed=seed, frames=frames)
+        check_video(board, program, plan, seed=seed, frames=frames)
         family, hz = board.device.family, board.clock.hz
         self.core_pll = Pll(family, hz, board.core_hz)
         self.screen_pll = Pll(family, hz, SHIFT_HZ, PIXEL_HZ)

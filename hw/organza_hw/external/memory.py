@@ -6,7 +6,7 @@ from amaranth import *
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import Out
 
-from organza.plan import Plan, Work
+from organza.plan import Plan, Work, schedules_of
 from organza.program import Program
 from organza_hw.external.supply import external_words, word_signature
 
@@ -33,6 +33,11 @@ endmodule
 def external_works(program: Program, plan: Plan) -> dict[int, Work]:
     """What engines do whose lane words come from outside, by their number."""
     return {k: work for k, work in enumerate(plan.works(program)) if work.external}
+
+
+def external_layers(program: Program, plan: Plan) -> str:
+    """The layers of these engines, for people: names with commas, empty if there are none."""
+    return ", ".join(schedule.node.name for work in external_works(program, plan).values() for schedule in schedules_of(work))
 
 
 def external_files(program: Program, plan: Plan) -> dict[str, tuple[int, list[int]]]:

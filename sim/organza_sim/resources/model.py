@@ -20,6 +20,7 @@ from organza.plan import JointPlan, Plan
 from organza.program import Program
 from organza_hw.boards.top import BoardTop
 from organza_hw.build import TOP
+from organza_hw.external.memory import external_works
 from organza_hw.generator import Generator
 from organza_hw.looked_at import only_looked_at
 from organza_hw.pipeline import Pipeline
@@ -105,7 +106,8 @@ class Estimator:
         Raises ValueError where the top module cannot be made.
         """
         ends: tuple[JointPlan, JointPlan] = plan.joints[0], plan.joints[-1]
-        key = (board.title, board.core_hz, ends[0].n, ends[1].n)
+        beside = [(k, work.words, work.word_bits) for k, work in external_works(self.program, plan).items()]
+        key = (board.title, board.core_hz, ends[0].n, ends[1].n, *beside)
         if key not in self._known:
             around: wiring.Component = BoardTop(board, self.program, plan, Generator(self.program, plan, TOP))
             self._known[key] = contents(around, {})

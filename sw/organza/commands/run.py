@@ -51,19 +51,19 @@ def run(
             from organza.driver import Driver
             from organza.latent_stream import draw
             from organza.program_file import program_hash
-            from organza_hw.loading.image import weight_image
+            from organza_hw.external.layout import sent_image
             from organza_sim.build_folder import load_build
             from organza_sim.pictures import comparison, labelled
             from organza_sim.yowasp import write_record
 
             chosen, chip = load_board(board), load_build(build).chip
             program = read_weights(chip, weights)
-            image = weight_image(chip.program, chip.plan, program) if program.loads else None
+            image = sent_image(chip.program, chip.plan, chosen.memory, program)
             inputs = None if latents is None else program.quantize(read_inputs(program, latents, images, seed))
         with _opened(port, chosen, chip) as opened, Driver(opened) as driver:
             with steps.step(f"Asking {port} for images") as say:
                 identity = driver.expect(chip.program, program_hash(chip.program))
-                if image is not None and not driver.has(image):
+                if image and (program.loads or port != REFERENCE) and not driver.has(image):
                     driver.load(image, lambda done: say("Loading weights", done))
                 made, begun = [], time.monotonic()
                 count = images if inputs is None else len(inputs)

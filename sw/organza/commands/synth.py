@@ -97,4 +97,7 @@ def _lines(report: dict) -> list[str]:
     return [
         *lines, f"clock        {report['mhz']:7.1f} MHz, runs with {report['target_mhz']:g}",
         f"rate         {report['images_per_second']:7,.0f} images/s (an image every {report['interval']:,} cycles)",
+        *([] if report["memory_bytes"] is None else [
+            f"memory       {report['memory_images_per_second']:7,.0f} images/s, each of which reads {report['memory_bytes']:,} bytes beside the chip"
+        ]),
     ]  # fmt: skip
