@@ -27,6 +27,7 @@ from organza_sim.budget_planner import lines, plan_within
 from organza_sim.build_folder import WEIGHTS, write_build
 from organza_sim.planner import plan_program
 from organza_sim.serial_board import SimulationError, serial_board
+from organza_sim.sharing import Share
 from tests.repeated import some_now
 from tests.strategies import random_input
 from tests.tiny import tiny_program
@@ -75,6 +76,19 @@ def test_images_once_weights_are_there(chip: Chip, port: str) -> None:
         assert driver.has(image)
         assert np.array_equal(np.stack([*driver.images(program, x)]), program.run(x))
         assert driver.damages == []
+
+
+def test_layers_that_share_an_engine() -> None:
+    """Their words come through one port, layer after layer."""
+    program = tiny_program()
+    names = [node.name for node in program.nodes]
+    given = {"orders": dict.fromkeys(names, "weight"), "memories": dict.fromkeys(names, "external")}
+    shared = build(program, plan_program(program, 6, shares=(Share(0, 2, 2, 3),), **given))
+    x = random_input(np.random.default_rng(8), program, 3)
+    with serial_board(shared, BOARD) as path, Driver(serial_port(path, BAUD)) as driver:
+        driver.expect(program, program_hash(program))
+        driver.load(sent_image(program, shared.plan, MEMORY))
+        assert np.array_equal(np.stack([*driver.images(program, x)]), program.run(x))
 
 
 def test_a_refused_image_and_a_good_one(chip: Chip, port: str) -> None:

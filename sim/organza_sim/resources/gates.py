@@ -26,6 +26,7 @@ class Gates:
         self.kinds: list[int] = [SOURCE]
         self.inputs: list[tuple[int, ...]] = [()]
         self._known: dict[tuple[int, ...], int] = {}
+        self._selects: dict[int, int] = {}  # of and nodes that a choice with a constant became: the input that selects
 
     def source(self) -> int:
         """A value from outside: a register, a memory, a multiplier, a carry chain, a port."""
@@ -73,13 +74,32 @@ class Gates:
         if yes == no:
             return yes
         if yes < 2 or yes >> 1 == select >> 1:
-            return self.either(select, no) if yes in (TRUE, select) else self.both(select ^ 1, no)
+            return self._chosen_or(select ^ 1, no, int(yes in (TRUE, select)))
         if no < 2 or no >> 1 == select >> 1:
-            return self.both(select, yes) if no in (FALSE, select) else self.either(select ^ 1, yes)
+            return self._chosen_or(select, yes, int(no not in (FALSE, select)))
         if yes == no ^ 1:
             return self.differ(select, no)
         invert = no & 1
         return self._node(MUX, select, yes ^ invert, no ^ invert) ^ invert
+
+    def _chosen_or(self, select: int, literal: int, constant: int) -> int:
+        """`literal` if `select`, else a constant."""
+        made = self.both(select, literal ^ constant)
+        if self.kinds[made >> 1] == AND:
+            self._selects[made >> 1] = select
+        return made ^ constant
+
+    def choice(self, literal: int) -> tuple[int, int, int] | None:
+        """What chooses, if it is 1 and if it is 0, where `literal` is a choice; one of both may be constant."""
+        node, invert = literal >> 1, literal & 1
+        if self.kinds[node] == MUX:
+            select, yes, no = self.inputs[node]
+            return select, yes ^ invert, no ^ invert
+        select = self._selects.get(node)
+        if select is None:
+            return None
+        a, b = self.inputs[node]
+        return select, (b if a == select else a) ^ invert, FALSE ^ invert
 
     def all(self, literals: Iterable[int]) -> int:
         """And of any number, as a tree."""

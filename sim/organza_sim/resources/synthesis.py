@@ -22,12 +22,11 @@ from organza_hw.lanes import carry, signs
 from organza_sim.resources import memories, operators
 from organza_sim.resources.arithmetic import SHORT, Arithmetic
 from organza_sim.resources.contents import Chain, Contents, Owner
-from organza_sim.resources.gates import FALSE, MUX, TRUE, Gates
+from organza_sim.resources.gates import FALSE, TRUE, Gates
 
 ROUNDS = 3  # in which registers can turn out to be constant
 ir: Any = _ir  # the stubs know few of their members
 nir: Any = _nir
-RESET = "rst"
 DEPTH = 1_000_000  # of calls: a pipeline is walked from its end to its beginning
 PAD_CELLS = ("BB", "IFS1P3DX", "ODDRX1F", "OFS1P3DX")  # in pads, so neither LUTs nor registers of the rest
 ENABLES = 6  # choices in front of a register between which its own value is looked for
@@ -176,25 +175,48 @@ class _Walk:
         if data == own or self.gates.given(data, own, initial) == initial:
             self.found[net] = self.bits[net] = initial
             return initial
-        owner.needs = self._enabled(data, own)
+        owner.needs = self._controlled(data, own, initial)
         # One that is read by itself keeps its name.
         self.bits[net] = self.registers.setdefault((data, initial), own)
         return self.bits[net]
 
-    def _enabled(self, data: int, own: int) -> list[int]:
-        """What a register gets when it gets something, and what says when."""
+    def _controlled(self, data: int, own: int, initial: int) -> list[int]:
+        """What a register gets when it gets something, what says when, and what sets it back, as Yosys's `opt_dff` divides them.
+
+        A register is set back before it is enabled; behind an enable only where nothing else sets it back.
+        """
+        data, resets = self._set_back(data, own, initial)
+        value, when = self._enabled(data, own)
+        if value is not None and not resets:
+            value, resets = self._set_back(value, own, initial)
+        return [literal for literal in (value, when, self.gates.any(resets)) if literal is not None and literal > TRUE]
+
+    def _set_back(self, data: int, own: int, initial: int) -> tuple[int, list[int]]:
+        """What is chosen where a register does not get its initial value by a choice; and what chooses that."""
+        resets: list[int] = []
+        while (choice := self.gates.choice(data)) is not None:
+            select, yes, no = choice
+            if no == initial and yes not in (FALSE, TRUE, own):
+                data = yes
+                resets.append(select ^ 1)
+            else:
+                break
+        return data, resets
+
+    def _enabled(self, data: int, own: int) -> tuple[int | None, int]:
+        """What a register gets when it gets something, None for its own value, and what says when."""
         gates = self.gates
         known: dict[int, tuple[int | None, int]] = {}
 
         def split(literal: int, depth: int) -> tuple[int | None, int]:
-            """Value, or None for the register's own, and when there is one."""
             if literal == own:
                 return None, FALSE
-            if depth == 0 or gates.kinds[literal >> 1] != MUX:
+            choice = gates.choice(literal)
+            if depth == 0 or choice is None:
                 return literal, TRUE
             if literal not in known:
-                select, *ways = gates.inputs[literal >> 1]
-                (a, when_a), (b, when_b) = (split(way ^ (literal & 1), depth - 1) for way in ways)
+                select, *ways = choice
+                (a, when_a), (b, when_b) = (split(way, depth - 1) for way in ways)
                 if when_a == TRUE and when_b == TRUE:
                     known[literal] = literal, TRUE
                 else:
@@ -202,18 +224,13 @@ class _Walk:
                     known[literal] = value, gates.choose(select, when_a, when_b)
             return known[literal]
 
-        value, when = split(data, ENABLES)
-        return [literal for literal in (value, when) if literal is not None and literal > TRUE]
+        return split(data, ENABLES)
 
     # Cells.
 
     def _outputs(self, number: int, cell: Any) -> list[int]:
         if isinstance(cell, nir.Top):
-            made = [self.gates.source() for _ in range(sum(width for _, width in cell.ports_i.values()))]
-            for name, (start, _) in cell.ports_i.items():
-                if name == RESET:
-                    made[start - 2] = FALSE  # registers have a reset of their own
-            return made
+            return [self.gates.source() for _ in range(sum(width for _, width in cell.ports_i.values()))]
         return getattr(self, f"_{type(cell).__name__.lower()}")(number, cell)
 
     def _operator(self, number: int, cell: Any) -> list[int]:

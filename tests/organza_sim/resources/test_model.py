@@ -42,7 +42,7 @@ def test_what_is_predicted_is_what_was_synthesised(name: str) -> None:
     used, said = RUNS[name]["used"], MODEL["rows"][name]["predicted"]
     assert (found.multipliers, found.block_rams) == (used["multipliers"], used["block_rams"])
     assert found.luts == pytest.approx(said["luts"], abs=4)  # parts are rounded one by one
-    assert found.luts == pytest.approx(used["luts"], rel=0.16)
+    assert found.luts == pytest.approx(used["luts"], rel=0.10)
 
 
 @pytest.mark.parametrize("name", ["int8 4x4x2, e 2", "int8 4x4, weight order"])
@@ -56,7 +56,7 @@ def test_every_memory_becomes_what_it_became(name: str) -> None:
 
 
 def test_recorded_errors() -> None:
-    """Of all rows: 10 % of LUTs is what is promised, on the mean and for what was held out; everything else is exact."""
+    """10 % of LUTs is what is promised; one row is known to miss it, by its depth (docs/planner.md). Everything else is exact."""
     rows = MODEL["rows"]
     assert set(rows) >= set(resource_runs.ROWS) == set(RUNS) and len(rows) >= 60
     for name, row in rows.items():
@@ -69,7 +69,10 @@ def test_recorded_errors() -> None:
         assert told["most"] == pytest.approx(max(errors), abs=1e-3)
     assert {name for name, row in rows.items() if row["held_out"]} == {name for name, row in resource_runs.ROWS.items() if row.held_out}
     assert MODEL["luts_error"]["held_out"]["rows"] >= 10
-    assert MODEL["luts_error"]["held_out"]["most"] <= 0.10 and MODEL["luts_error"]["fitted"]["mean"] <= 0.05
+    assert {name for name, row in rows.items() if abs(row["luts_error"]) > 0.10} <= {"rle 4x4"}
+    assert abs(rows["rle 4x4"]["luts_error"]) < 0.11
+    assert MODEL["luts_error"]["held_out"]["most"] <= 0.06 and MODEL["luts_error"]["fitted"]["mean"] <= 0.03
+    assert MODEL["luts_error"]["left_out"]["rows"] == len(rows) and MODEL["luts_error"]["left_out"]["most"] < 0.12
 
 
 def test_runs_are_of_the_rows_that_are_defined() -> None:
@@ -104,6 +107,15 @@ def test_documentation_says_the_same() -> None:
 def test_coefficients_are_those_of_the_record() -> None:
     assert json.loads(COEFFICIENTS.read_text())["coefficients"] == MODEL["coefficients"] == list(coefficients())
     assert min(coefficients()) >= 0
+
+
+def test_left_out_is_predicted_from_the_others() -> None:
+    rng = np.random.default_rng(1)
+    parts = [fit.Contents(**{name: int(rng.integers(1, 900)) for name in fit.FEATURES}) for _ in range(20)]
+    samples = [fit.Sample([part], {"luts": 3 * part.luts + 10}, False) for part in parts]
+    samples[4] = fit.Sample([parts[4]], {"luts": 2 * samples[4].used["luts"]}, False)
+    errors = fit.left_out(samples)
+    assert errors[4] == pytest.approx(-0.5) and sum(abs(error) for error in errors) > 0.5
 
 
 def test_fit_finds_what_made_the_samples() -> None:

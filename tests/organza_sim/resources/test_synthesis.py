@@ -63,6 +63,33 @@ def test_enables_and_resets_cost_what_makes_them() -> None:
     assert made.luts == 3 and made.registers == 8  # eight bits in three LUTs; none for the register's own value
 
 
+@pytest.mark.parametrize("body, luts", [
+    (lambda s, a, b: [s.eq(Mux(b[0], 0, a))], 1),  # or the reset of all
+    (lambda s, a, b: [s.eq(Mux(b[0], s, a)), s.eq(Mux(b[1], 0, Mux(b[0], s, a)))], 1),
+    (lambda s, a, b: [s.eq(Mux(b[0], s, Mux(b[1], 0, a)))], 8),  # behind an enable of one that has a reset
+    (lambda s, a, b: [s.eq(Mux(b[0], 0xF0, a))], 5),  # four bits begin with another value
+])  # fmt: skip
+def test_choices_of_the_initial_value_are_a_reset(body, luts: int) -> None:
+    """As Yosys divides them, which was run on the same four."""
+    def whole(m, a, b, y):
+        state = Signal(8)
+        m.d.sync += body(state, a, b)
+        m.d.comb += y.eq(state)
+
+    made = found(whole)
+    assert (made.luts, made.registers) == (luts, 8)
+
+
+def test_behind_an_enable_a_register_without_reset_is_set_back() -> None:
+    def body(m, a, b, y):
+        state = Signal(8, reset_less=True)
+        with m.If(b[0]):
+            m.d.sync += state.eq(Mux(b[1], 0, a))
+        m.d.comb += y.eq(state)
+
+    assert found(body).luts == 0
+
+
 def test_equal_registers_are_one_and_constant_ones_none() -> None:
     def body(m, a, b, y):
         one, two, never, kept = (Signal(4, name=name) for name in ("one", "two", "never", "kept"))
