@@ -43,8 +43,9 @@ def parse_memories(text: str, program: Program, orders: dict[str, str]) -> dict[
         code, order = nodes[name].code, orders.get(name, "row")
         known = code.supplies(order)
         if memory not in known:
+            more = ", or external, which runs in weight order" if code.external and memory != "external" and "external" not in known else ""
             raise UserError(
-                f"memory of {name} (a {code.kind} code in {order} order) must be one of {', '.join(known)}, not {memory!r}"
+                f"memory of {name} (a {code.kind} code in {order} order) must be one of {', '.join(known)}{more}, not {memory!r}"
             )
     return made
 

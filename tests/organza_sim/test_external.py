@@ -184,8 +184,9 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for arguments, message in (
         (("synth", "b", "--board", "orangecrab-85f", "-o", "s"), "no memory whose pins are known"),
         (("build", *common, "--memory", "layer0=external", "--order", "layer0=row", "-o", "d"), "must be one of rom, not 'external'"),
-        (("build", *common, "--memory", "layer0=external", "--share", "all", "-o", "d"), "must run in row order out of a ROM, not in weight"),
-        (("build", *common, "--order", "layer1=weight", "--share", "2x2", "-o", "d"), "must run in row order out of a ROM, not in weight"),
+        (("build", *common, "--memory", "layer0=extern", "-o", "d"), "must be one of rom, or external, which runs in weight order, not 'extern'"),
+        (("build", *common, "--memory", "layer0=external", "--share", "all", "-o", "d"), "order must be 'weight' like that of"),
+        (("build", *common, "--order", "layer1=weight", "--share", "2x2", "-o", "d"), "order must be 'row' like that of"),
         (("build", *common, "--code", "sparse:50", "--memory", "layer0=external", "-o", "d"), "must be one of rom, not 'external'"),
     ):
         result = run(*arguments)
