@@ -109,7 +109,7 @@ class Wrong(ExternalMemory):
     """Marks the word before the last one of an image as its last."""
 
     def elaborate(self, platform):
-        inner = ExternalMemory(self.schedule, file=self.file)
+        inner = ExternalMemory(self.work, file=self.file)
         m = Module()
         m.submodules.inner = inner
         m.d.comb += [
