@@ -17,7 +17,7 @@ from organza.plan import Plan
 from organza.program import Program
 from organza_hw.external.reader import image_cycles
 from organza_sim.budget import COUNTED, NAMES, Budget
-from organza_sim.planner import plan_program
+from organza_sim.planner import choices_of, plan_program
 from organza_sim.resources.model import Estimator, Resources
 from organza_sim.sharing import Share, fastest_share, least_lanes, least_shared_lanes
 from organza_sim.tilings import Choice
@@ -121,10 +121,17 @@ class _Search:
         self.plans: dict[int, Plan] = {}
 
     @property
+    def _given(self) -> Choice:
+        """Of all layers, where they share an engine."""
+        given = _common(self.program, self.options)
+        assert given is not None
+        return given
+
+    @property
     def least(self) -> int:
         """Lanes without which there is no Plan."""
         if self.shared:
-            return least_shared_lanes(self.program, _kind(self.options["arithmetic"]))
+            return least_shared_lanes(self.program, self._given.arithmetic)
         return least_lanes(self.program, self.options.get("shares", ()))
 
     def plan(self, lanes: int) -> Plan:
@@ -132,7 +139,7 @@ class _Search:
         if lanes not in self.plans:
             options = self.options
             if self.shared:
-                options = {**options, "shares": (fastest_share(self.program, lanes, Choice(_kind(options["arithmetic"]))),)}
+                options = {**options, "shares": (fastest_share(self.program, lanes, self._given),)}
             self.plans[lanes] = plan_program(self.program, lanes, **options)
         return self.plans[lanes]
 
@@ -239,18 +246,17 @@ def plan_within(
 
 def _can_share(program: Program, arithmetic: Mapping[str, str], options: Mapping[str, Any]) -> bool:
     """Whether all layers can be on one engine, with what is asked of them."""
-    if any(options.get(name) for name in ("orders", "memories")) or len({arithmetic.get(node.name, "") for node in program.nodes}) > 1:
-        return False
+    given = _common(program, {**options, "arithmetic": arithmetic})
     try:
-        fastest_share(program, least_shared_lanes(program, _kind(arithmetic)), Choice(_kind(arithmetic)))
+        return given is not None and bool(fastest_share(program, least_shared_lanes(program, given.arithmetic), given))
     except ValueError:
         return False
-    return True
 
 
-def _kind(arithmetic: Mapping[str, str]) -> str:
-    """Lanes of layers that all have the same."""
-    return next(iter(arithmetic.values()), "")
+def _common(program: Program, options: Mapping[str, Any]) -> Choice | None:
+    """What is given of every layer; None where it is not the same of all."""
+    first, *others = choices_of(program, options.get("arithmetic"), options.get("orders"), options.get("memories")).values()
+    return first if all(one == first for one in others) else None
 
 
 def _merit(planned: Planned, goal: str) -> tuple[float, ...]:

@@ -56,6 +56,16 @@ def _search(values: list[int], good: Callable[[int], bool]) -> int:
     return best
 
 
+def choices_of(
+    program: Program, arithmetic: Mapping[str, str] | None = None, orders: Mapping[str, str] | None = None, memories: Mapping[str, str] | None = None,
+) -> dict[str, Choice]:
+    """What is given of every layer, by its name; arguments as of `plan_program`."""
+    kinds, orders, memories = arithmetic or {}, orders or {}, memories or {}
+    return {
+        node.name: Choice(kinds.get(node.name, ""), orders.get(node.name, "row"), memories.get(node.name, "")) for node in program.nodes
+    }
+
+
 def plan_program(
     program: Program,
     lanes: int,
@@ -87,13 +97,7 @@ def plan_program(
         raise ValueError(f"Goal must be {' or '.join(map(repr, GOALS))}, not {goal!r}")
     if coding not in CODINGS:
         raise ValueError(f"Joint coding must be {' or '.join(map(repr, CODINGS))}, not {coding!r}")
-    arithmetic, orders, memories = arithmetic or {}, orders or {}, memories or {}
-    choices = {
-        node.name: Choice(
-            arithmetic.get(node.name, ""), orders.get(node.name, "row"), memories.get(node.name, "")
-        )
-        for node in program.nodes
-    }
+    choices = choices_of(program, arithmetic, orders, memories)
     check_shares(shares, len(program.nodes))
     for node in program.nodes:  # refuses what the code does not have
         ti, to = node.code.lane_shape
@@ -133,9 +137,8 @@ def _shared(program: Program, shared: Share, choices: Mapping[str, Choice]) -> T
                 raise ValueError(
                     f"{node.name}: {name} must be {wanted!r} like that of {first.name}, with which it shares an engine, not {given!r}"
                 )
-    return share(
-        nodes, shared.ti, shared.c, choices[first.name], rows=max(nodes[-1].y.output, OUTPUT_ROWS), most=shared.most, pipeline=shared.pipeline,
-    )  # fmt: skip
+    engine = share(nodes, shared.ti, shared.c, choices[first.name], most=shared.most, pipeline=shared.pipeline)
+    return replace(engine, rows=engine.most_rows)
 
 
 def _depths(work: Work) -> list[int]:

@@ -9,7 +9,7 @@ from organza.codes.spec import layers_by_name, unknown_layer
 from organza.errors import UserError
 from organza.program import Convolve, Program
 from organza.schedule import Schedule
-from organza.time_sharing import OUTPUT_ROWS, PIPELINES, TimeSharing, check_shareable
+from organza.time_sharing import PIPELINES, TimeSharing, check_shareable
 from organza_sim.tilings import Choice, lanes_of_layers, tilings_of_ti
 
 UNIT_SLACK = 0.001  # of cycles, for a smaller epilogue in a short pipeline or in weight order
@@ -32,14 +32,13 @@ class Share:
 
 
 def share(
-    nodes: Sequence[Convolve], ti: int, c: int, choice: Choice | None = None, *, rows: int = OUTPUT_ROWS, most: tuple[int, int] | None = None,
-    pipeline: str = PIPELINES[0],
+    nodes: Sequence[Convolve], ti: int, c: int, choice: Choice | None = None, *, most: tuple[int, int] | None = None, pipeline: str = PIPELINES[0],
 ) -> TimeSharing:
     """The fastest engine of at most Ti × C lanes for these layers, with the fewest epilogue units that keep it so; in a short pipeline,
     which is for small devices, and in weight order, where every unit shortens the wait between layers, with the fewest that cost at most
     `UNIT_SLACK` of its cycles.
 
-    choice : of all layers. rows : of the output that can wait, as many as can be of use at most. most, pipeline : see `Share`.
+    choice : of all layers. most, pipeline : see `Share`.
 
     Raises ValueError, naming the layer, for one that cannot share an engine, and for a Ti beyond its channels.
     """
@@ -57,7 +56,7 @@ def share(
             layers.append(Schedule(node=node, ti=ti, to=to, p=p, e=min(e // g, to), g=g, **asdict(choice)))
         return TimeSharing(
             layers=tuple(layers), c=max(to * p for to, p in chosen), e=max(layer.e * layer.g for layer in layers),
-            rows=min(rows, max(layers[-1].units, OUTPUT_ROWS)), pipeline=pipeline,
+            pipeline=pipeline,
         )  # fmt: skip
 
     units = min(ti, max(to for to, _ in chosen))

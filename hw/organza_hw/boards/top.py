@@ -27,8 +27,6 @@ from organza_hw.loading.spi_flash import SpiFlash
 
 TOP = "board"
 FLASH_PORTS = {"sck": Out(1), "cs": Out(1), "mosi": Out(1), "miso": In(1)}
-
-
 MOST_SENT = 1 << 8 * OFFSET_BYTES  # bytes of an image that offsets reach
 
 

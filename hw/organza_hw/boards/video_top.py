@@ -31,8 +31,8 @@ SHIFT_HZ = PAIRS * PIXEL_HZ
 def check_video(board, program: Program, plan: Plan, *, seed=SEED, frames=FRAMES):
     """Whether a board's `VideoTop` can be made, before there are components, which Amaranth would report as unused.
 
-    Raises ValueError if the board has no screen, its device no pads for one, its PLL not the clocks, the weights are loaded at run time, or the
-    image is larger than the screen;
+    Raises ValueError if the board has no screen, its device no pads for one, its PLL not the clocks, weights are loaded at run time or beside the
+    chip, or the image is larger than the screen;
     TypeError / ValueError for a wrong seed or number of frames.
     """
     if board.video is None:

@@ -56,6 +56,48 @@ class RowTables(Tables):
         return Accumulators(uses=[Use.of(self.schedule)], tile_layout=data.StructLayout(self.finished_fields), **options)
 
 
+class RowPosition:
+    """Where a walk through rows and columns of `RowTables`, or of several layers', is.
+
+    row, column : the entries. number : lane words of the tap that are behind. first : it loads its sums. none : its tile has no tap. last,
+    column_end : it is the last of its tile; of the last block.
+    """
+
+    def __init__(self, m, row_table: Table, column_table: Table, *, number):
+        self.rows, self.columns = ([Signal.like(table.index, name=f"{side}_{name}") for name in ("at", "start")]
+                                   for side, table in (("row", row_table), ("column", column_table)))  # fmt: skip
+        self.row, self.column = row_table.row, column_table.row
+        self.number, self.first = Signal(number, name="number"), Signal(init=1, name="first")
+        self.none, self.last, self.column_end = (Signal(name=name) for name in ("none", "last", "column_end"))
+        m.d.comb += [row_table.index.eq(self.rows[0]), column_table.index.eq(self.columns[0])]
+
+    def begin(self, m, row, column):
+        """In this cycle, before any issue: the tables' parts for a layer begin at these entries."""
+        m.d.sync += [self.number.eq(0), *(at.eq(row) for at in self.rows), *(at.eq(column) for at in self.columns)]
+
+    def go(self, m, fire, tap_last, row_end):
+        """Advance with `fire`. tap_last : `number` is the last lane word of the tap. row_end : the issue is the last of an output row."""
+        row, column = self.row, self.column
+        (row_at, row_start), (column_at, column_start) = self.rows, self.columns
+        m.d.comb += [
+            self.none.eq(row.none | column.none),
+            self.last.eq(self.none | (tap_last & column.last & row.last)),
+            self.column_end.eq(self.last & column.final),
+        ]  # fmt: skip
+        with m.If(fire):
+            m.d.sync += self.first.eq(self.last)
+            with m.If(~self.last):
+                m.d.sync += self.number.eq(self.number + 1)
+                with m.If(tap_last):
+                    m.d.sync += [self.number.eq(0), column_at.eq(column_at + 1)]
+                    with m.If(column.last):
+                        m.d.sync += [column_at.eq(column_start), row_at.eq(row_at + 1)]
+            with m.Else():
+                m.d.sync += [self.number.eq(0), column_at.eq(column.next), column_start.eq(column.next), row_at.eq(row_start)]
+            with m.If(row_end):
+                m.d.sync += [row_at.eq(row.next), row_start.eq(row.next)]
+
+
 class RowWalk(Walk):
     """Walks through `RowTables`, no gap between taps, tiles, rows or images but what the epilogue asks for."""
 
@@ -68,27 +110,16 @@ class RowWalk(Walk):
     def elaborate(self, platform):
         m = Module()
         schedule, at, fire = self.schedule, self.at, self.fire
-        m.submodules.rows, m.submodules.columns = row_table, column_table = self.row_table, self.column_table
-        row, column = row_table.row, column_table.row
-
-        # Position in the loops; `*_start` is where the tile began.
-        row_at, row_start = Signal.like(row_table.index), Signal.like(row_table.index)
-        column_at, column_start = Signal.like(column_table.index), Signal.like(column_table.index)
-        number = Signal.like(at.number)
-        constant = Signal.like(at.sums.constant)
-        begin, first = Signal(init=1), Signal(init=1)
-        column_end, end, tap_last = Signal(), Signal(), Signal()
-        tile, weight, group_word = self._tiles(m, fire & column_end, fire & end)
-        m.d.comb += [row_table.index.eq(row_at), column_table.index.eq(column_at)]
-
-        none, last = Signal(), Signal()
+        m.submodules.rows, m.submodules.columns = self.row_table, self.column_table
+        position = RowPosition(m, self.row_table, self.column_table, number=range(max(self.tables.most_issues, 2)))
+        row, column, number, last = position.row, position.column, position.number, position.last
+        constant, begin, end, tap_last = Signal.like(at.sums.constant), Signal(init=1), Signal(), Signal()
+        tile, weight, group_word = self._tiles(m, fire & position.column_end, fire & end)
         m.d.comb += [
             tap_last.eq(self._tap_last(m, number, weight, row.weight, column.weight)),
-            none.eq(row.none | column.none),
-            last.eq(none | (tap_last & column.last & row.last)),
-            column_end.eq(last & column.final),
-            end.eq(column_end & (tile == schedule.co_tiles - 1)),
+            end.eq(position.column_end & (tile == schedule.co_tiles - 1)),
         ]
+        position.go(m, fire, tap_last, end)
         if schedule.pause:
             # The lanes are emptied before the first issue of a tile.
             left = Signal(range(schedule.pause + 1), init=schedule.pause)
@@ -109,28 +140,16 @@ class RowWalk(Walk):
             m.d.comb += fire.eq(self.may)
 
         with m.If(fire):
-            m.d.sync += [begin.eq(end), first.eq(last)]
-            with m.If(~last):
-                m.d.sync += number.eq(number + 1)
-                with m.If(tap_last):
-                    m.d.sync += [number.eq(0), column_at.eq(column_at + 1)]
-                    with m.If(column.last):
-                        m.d.sync += [column_at.eq(column_start), row_at.eq(row_at + 1)]
-            with m.Else():
-                m.d.sync += [
-                    number.eq(0),
-                    column_at.eq(column.next), column_start.eq(column.next),
-                    row_at.eq(row_start),
-                ]  # fmt: skip
-            with m.If(column_end):
+            m.d.sync += begin.eq(end)
+            with m.If(position.column_end):
                 m.d.sync += constant.eq(constant + schedule.chunks)
             with m.If(end):
-                m.d.sync += [constant.eq(0), row_at.eq(row.next), row_start.eq(row.next)]
+                m.d.sync += constant.eq(0)
 
         gathers = schedule.node.code.gathers
         m.d.comb += [
             at.begin.eq(begin), at.end.eq(end), at.final.eq(end & row.final),
-            at.window.eq(row.window), at.release.eq(row.release), at.first.eq(first), at.last.eq(last),
+            at.window.eq(row.window), at.release.eq(row.release), at.first.eq(position.first), at.last.eq(last),
             at.slot.eq(row.slot), at.address.eq(column.address), at.turn.eq(column.turn),
             at.mask.eq(Mux(row.none, 0, column.mask.as_value())),
             at.channel.eq(group_word if gathers else group_word + number), at.partial.eq(0 if gathers else tap_last),

@@ -208,7 +208,13 @@ class SharedEngine(Memories, wiring.Component):
         wanted = {name: sequencer.issue[name] for name in ("valid", "first", "last", "layer", *tables.issue_fields)}
         issue = Signal(data.StructLayout({name: value.shape() for name, value in wanted.items()}))
         m.d.comb += [issue[name].eq(register(m, value, stages=stages)) for name, value in wanted.items()]
-        self._epilogue(m, tables, tables.finish(m, self, sequencer, issue, sums, stages=stages), sequencer)
+        m.submodules.accumulators = accumulators = tables.accumulators(bits=self.dot_bits, instances=self.instances)
+        m.d.comb += [
+            accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
+            *(accumulators.sums[lane].eq(total) for lane, total in enumerate(sums)),
+        ]  # fmt: skip
+        finished = tables.finish(m, accumulators, sequencer, issue, stages=stages)
+        self._epilogue(m, tables, accumulators, finished, sequencer)
         return m
 
     def _lanes(self, m, activations, weights):
@@ -222,7 +228,7 @@ class SharedEngine(Memories, wiring.Component):
             )
         return sums
 
-    def _epilogue(self, m, tables, finished: Finished, sequencer: SharedSequencer):
+    def _epilogue(self, m, tables, accumulators, finished: Finished, sequencer: SharedSequencer):
         """Constants are read while the sums wait; what comes out goes to the frames, or to the output units."""
         shared, frames, output = self.shared, self.frames, self.output
         layers, number, done = shared.layers, finished.layer, finished.done
@@ -230,13 +236,13 @@ class SharedEngine(Memories, wiring.Component):
         behind = Signal(range(max(max(s.p * s.node.x.phases for s in layers), 2)))  # columns of the tile already passed
         final = Signal()
         m.d.comb += [
-            self.constant_rom.addr.eq(finished.constant + finished.chunk),
+            self.constant_rom.addr.eq(finished.constant + accumulators.o_chunk),
             final.eq(number == len(layers) - 1), places.index.eq(finished.place + behind),
         ]  # fmt: skip
-        with m.If(finished.valid & (finished.chunk == by_layer(number, [schedule.chunks - 1 for schedule in layers]))):
+        with m.If(accumulators.o_valid & (accumulators.o_chunk == by_layer(number, [schedule.chunks - 1 for schedule in layers]))):
             advance = by_layer(number, [schedule.node.x.phases * schedule.g for schedule in layers])
-            m.d.sync += behind.eq(Mux(finished.last, 0, behind + advance))
-        exists = Cat(finished.valid & (finished.pixel + k < finished.pixels) for k in range(layers[-1].g))
+            m.d.sync += behind.eq(Mux(accumulators.o_last, 0, behind + advance))
+        exists = Cat(accumulators.o_valid & (accumulators.o_pixel + k < finished.pixels) for k in range(layers[-1].g))
         row = Signal(range(max(self.layout.bank_words, shared.rows * output.unit_words, 2)))
         m.d.comb += row.eq(finished.row)
         step = Signal(data.StructLayout({
@@ -248,7 +254,7 @@ class SharedEngine(Memories, wiring.Component):
         ]  # fmt: skip
         # The layer's number is at the units with the sums and the constants.
         step = register(m, step, stages=Rom.LATENCY - 1)
-        sums = register(m, finished.sums, stages=Rom.LATENCY)
+        sums = register(m, accumulators.o_sums, stages=Rom.LATENCY)
         word = data.View(self.constants.layout, self.constant_rom.data[: self.constants.layout.size])
         for place, unit in enumerate(self.units):
             m.submodules[f"unit{place}"] = unit

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import Out
 from organza.schedule import Schedule
 from organza_hw.accumulators import Accumulators, Use
 from organza_hw.choice import by_layer
+from organza_hw.orders.row import RowPosition
 from organza_hw.shared.sequencer import At, SharedSequencer
 from organza_hw.shared.side_queue import SideQueue
 from organza_hw.shared.tables import Finished, SharedTables
@@ -69,18 +70,16 @@ class SharedRowTables(SharedTables):
     def create(self, **options):
         return SharedRowSequencer(self, **options)
 
-    def finish(self, m, engine, sequencer, issue, sums, *, stages):
+    def accumulators(self, **options):
+        return Accumulators(uses=Use.of_shared(self.shared), tile_layout=data.StructLayout({"layer": self.layers}), **options)
+
+    def finish(self, m, accumulators, sequencer, issue, *, stages):
         shared, layers = self.shared, self.shared.layers
-        m.submodules.accumulators = accumulators = Accumulators(
-            bits=engine.dot_bits, uses=Use.of_shared(shared), tile_layout=data.StructLayout({"layer": self.layers}),
-            instances=engine.instances,
-        )  # fmt: skip
         # There may be a tile in every stage, and one at the accumulators' door.
         m.submodules.tiles = tiles = SideQueue(data.StructLayout(self.tile_fields), words=TILE_LEAD + stages + 2)
-        m.d.comb += [tiles.write.eq(sequencer.tile_last), tiles.i.eq(sequencer.tile), tiles.read.eq(accumulators.o_load)]
         m.d.comb += [
-            accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
-            accumulators.tile.layer.eq(issue.layer), *(accumulators.sums[lane].eq(total) for lane, total in enumerate(sums)),
+            tiles.write.eq(sequencer.tile_last), tiles.i.eq(sequencer.tile), tiles.read.eq(accumulators.o_load),
+            accumulators.tile.layer.eq(issue.layer),
         ]  # fmt: skip
 
         # Tiles come in the order of rows, channels, columns, and say where one of these ends.
@@ -110,9 +109,7 @@ class SharedRowTables(SharedTables):
             with m.If(tile.end):
                 m.d.sync += [constant.eq(following(constants)), inner.eq(following([base for base, _ in inner_rows]))]
         return Finished(
-            valid=accumulators.o_valid, last=accumulators.o_last, sums=accumulators.o_sums, chunk=accumulators.o_chunk,
-            pixel=accumulators.o_pixel, layer=number, constant=constant, row=Mux(final, start, inner), place=tile.place,
-            pixels=tile.pixels, done=done,
+            layer=number, constant=constant, row=Mux(final, start, inner), place=tile.place, pixels=tile.pixels, done=done,
         )  # fmt: skip
 
 
@@ -137,48 +134,26 @@ class SharedRowSequencer(SharedSequencer):
     def walk(self, m, layer, fire, begin, restart):
         tables = self.tables
         m.submodules.rows, m.submodules.columns = row_table, column_table = Table(tables.rows), Table(tables.columns)
-        row, column = row_table.row, column_table.row
-        row_at, row_start = Signal.like(row_table.index), Signal.like(row_table.index)
-        column_at, column_start = Signal.like(column_table.index), Signal.like(column_table.index)
-        number = Signal(range(max(tables.most_channels, 2)))
+        position = RowPosition(m, row_table, column_table, number=range(max(tables.most_channels, 2)))
+        row, column, last, column_end = position.row, position.column, position.last, position.column_end
         tile, weight = Signal(range(max(tables.most_tiles, 2))), Signal.like(self.weight_addr)
-        begin_row, first = Signal(init=1), Signal(init=1)
-        none, tap_last, last, column_end, row_end, end = (
-            Signal(name=name) for name in ("none", "tap_last", "last", "column_end", "row_end", "end")
-        )
-        m.d.comb += [
-            row_table.index.eq(row_at), column_table.index.eq(column_at),
-            none.eq(row.none | column.none),
-            tap_last.eq(number == layer.channels),
-            last.eq(none | (tap_last & column.last & row.last)),
-            column_end.eq(last & column.final),
-            row_end.eq(column_end & (tile == layer.tiles)),
-            end.eq(row_end & row.final),
-        ]  # fmt: skip
+        begin_row, row_end, end = Signal(init=1), Signal(), Signal()
+        m.d.comb += [row_end.eq(column_end & (tile == layer.tiles)), end.eq(row_end & row.final)]
+        position.go(m, fire, position.number == layer.channels, row_end)
         with m.If(restart):
-            m.d.sync += [
-                row_at.eq(layer.rows), row_start.eq(layer.rows), column_at.eq(layer.columns), column_start.eq(layer.columns),
-                weight.eq(layer.weights), tile.eq(0), number.eq(0),
-            ]  # fmt: skip
+            position.begin(m, layer.rows, layer.columns)
+            m.d.sync += [weight.eq(layer.weights), tile.eq(0)]
         with m.If(fire):
-            m.d.sync += [begin_row.eq(row_end), first.eq(last)]
-            with m.If(~last):
-                m.d.sync += number.eq(number + 1)
-                with m.If(tap_last):
-                    m.d.sync += [number.eq(0), column_at.eq(column_at + 1)]
-                    with m.If(column.last):
-                        m.d.sync += [column_at.eq(column_start), row_at.eq(row_at + 1)]
-            with m.Else():
-                m.d.sync += [number.eq(0), column_at.eq(column.next), column_start.eq(column.next), row_at.eq(row_start)]
+            m.d.sync += begin_row.eq(row_end)
             with m.If(column_end):
                 m.d.sync += [weight.eq(weight + layer.tile_step), tile.eq(tile + 1)]
             with m.If(row_end):
-                m.d.sync += [weight.eq(layer.weights), tile.eq(0), row_at.eq(row.next), row_start.eq(row.next)]
+                m.d.sync += [weight.eq(layer.weights), tile.eq(0)]
         m.d.sync += [
             self.tile_last.eq(fire & last), self.tile.column_end.eq(column_end), self.tile.row_end.eq(row_end), self.tile.end.eq(end),
             self.tile.place.eq(column.place), self.tile.pixels.eq(column.pixels),
         ]  # fmt: skip
         return At(
-            row=row, column=column, none=none, number=number, weight=weight, begin=begin_row, first=first, last=last, end=end,
-            drain=layer.drain, sums={},
+            row=row, column=column, none=position.none, number=position.number, weight=weight, begin=begin_row, first=position.first,
+            last=last, end=end, drain=layer.drain, sums={},
         )  # fmt: skip

@@ -14,19 +14,13 @@ from organza_hw.shared.frames import FrameLayout
 
 
 class Finished(NamedTuple):
-    """Sums that leave the accumulators in this cycle, of some channels of a pixel, or of pixels that leave together.
+    """What is to know of the sums that leave the accumulators in this cycle.
 
-    valid : there are some. last : they are the last of their tile, in weight order of their block. sums, chunk, pixel : as of
-    `Accumulators`. layer : number. constant : first word of constants of the tile. row : first word of the pixel's row in the frames or the
+    layer : number. constant : first word of constants of the tile. row : first word of the pixel's row in the frames or the
     output rows. place : of the tile's first pixel in `SharedTables.places`. pixels : of the tile. done : with them the layer is
     complete, or the output unit of the last one.
     """
 
-    valid: Value
-    last: Value
-    sums: Any
-    chunk: Value
-    pixel: Value
     layer: Value
     constant: Value
     row: Value
@@ -100,11 +94,12 @@ class SharedTables(ABC):
         """The gateware that issues what the tables say, a `SharedSequencer`."""
 
     @abstractmethod
-    def finish(self, m, engine, sequencer, issue, sums, *, stages: int) -> Finished:
-        """Add up `sums`, by lane, of an `issue`, `stages` cycles after the `sequencer` gave it; what becomes of them.
+    def accumulators(self, **options) -> Any:
+        """Component that adds up what the lanes make of the issues, see `organza_hw.accumulators.Accumulators`."""
 
-        engine : the `SharedEngine`.
-        """
+    @abstractmethod
+    def finish(self, m, accumulators, sequencer, issue, *, stages: int) -> Finished:
+        """Tell the `accumulators` where the sums of an `issue` belong, `stages` cycles after the `sequencer` gave it; what becomes of them."""
 
     def _column_reads(self, number: int, schedule: Schedule, tap: BlockTap | None) -> dict:
         """What a block reads for one horizontal tap; None for a block that has none."""

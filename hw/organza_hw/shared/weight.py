@@ -6,7 +6,7 @@ from organza.schedule import Schedule
 from organza.visits import WeightVisit
 from organza_hw.accumulators import Use
 from organza_hw.orders.weight import Position, drain_cycles, drain_entries, pass_entries, repeats_of
-from organza_hw.partial_sums import Drain, PartialSums
+from organza_hw.partial_sums import READ_LATENCY, Drain, PartialSums
 from organza_hw.shared.sequencer import At, SharedSequencer
 from organza_hw.shared.tables import Finished, SharedTables
 from organza_hw.table import Table
@@ -27,6 +27,7 @@ class SharedWeightTables(SharedTables):
         super().__init__(*args, **options)
         layers = self.shared.layers
         self.sum_places = self.shared.sum_places
+        self.unit = Signal(range(max(self.shared.rows * self.unit_words, 2)))  # first word of the output unit that is written
         self.issue_fields = {"place": range(max(self.sum_places, 2)), "word": 1}
         self.drains: list[dict] = []
         for schedule in layers:
@@ -51,8 +52,8 @@ class SharedWeightTables(SharedTables):
     def create(self, **options):
         return SharedWeightSequencer(self, **options)
 
-    def _drain(self, unit) -> Drain:
-        """What leaves when, and where it goes. unit : first word of the output unit."""
+    def _drain(self) -> Drain:
+        """What leaves when, and where it goes."""
         layers = self.shared.layers
         rows: list[dict] = []
         columns: list[dict] = []
@@ -65,7 +66,7 @@ class SharedWeightTables(SharedTables):
             place += visit.schedule.node.x.output
 
         def finish(at, row, column):
-            start = Mux(at.layer == len(layers) - 1, unit, 0)
+            start = Mux(at.layer == len(layers) - 1, self.unit, 0)
             return {
                 "end": at.end, "layer": at.layer, "constant": at.constant, "row": row.pixel + start, "place": column.pixel,
                 "pixels": column.pixels,
@@ -79,27 +80,19 @@ class SharedWeightTables(SharedTables):
         }  # fmt: skip
         return Drain(rows, columns, starts, [schedule.co_tiles for schedule in layers], tile, finish)
 
-    def finish(self, m, engine, sequencer, issue, sums, *, stages):
-        unit = Signal(range(max(self.shared.rows * self.unit_words, 2)))
+    def accumulators(self, **options):
         least = min(repeats_of(schedule).start for schedule in self.shared.layers)
-        m.submodules.accumulators = accumulators = PartialSums(
-            bits=engine.dot_bits, uses=Use.of_shared(self.shared), drain=self._drain(unit), places=self.sum_places,
-            repeats=range(least, repeats_of(self.shared.layers[0]).stop), instances=engine.instances,
+        return PartialSums(
+            uses=Use.of_shared(self.shared), drain=self._drain(), places=self.sum_places, repeats=range(least, READ_LATENCY + 1), **options,
         )  # fmt: skip
-        m.d.comb += [
-            accumulators.valid.eq(issue.valid), accumulators.first.eq(issue.first), accumulators.last.eq(issue.last),
-            accumulators.tile.place.eq(issue.place), *(accumulators.sums[lane].eq(total) for lane, total in enumerate(sums)),
-        ]  # fmt: skip
+
+    def finish(self, m, accumulators, sequencer, issue, *, stages):
         tile, done = accumulators.o_tile, Signal()
-        m.d.comb += done.eq(accumulators.o_valid & accumulators.o_last & tile.end)
+        m.d.comb += [accumulators.tile.place.eq(issue.place), done.eq(accumulators.o_valid & accumulators.o_last & tile.end)]
         # Long before the last layer's next output leaves.
         with m.If(done & (tile.layer == len(self.shared.layers) - 1)):
-            m.d.sync += unit.eq(Mux(unit == (self.shared.rows - 1) * self.unit_words, 0, unit + self.unit_words))
-        return Finished(
-            valid=accumulators.o_valid, last=accumulators.o_last, sums=accumulators.o_sums, chunk=accumulators.o_chunk,
-            pixel=accumulators.o_pixel, layer=tile.layer, constant=tile.constant, row=tile.row, place=tile.place, pixels=tile.pixels,
-            done=done,
-        )  # fmt: skip
+            m.d.sync += self.unit.eq(Mux(self.unit == (self.shared.rows - 1) * self.unit_words, 0, self.unit + self.unit_words))
+        return Finished(layer=tile.layer, constant=tile.constant, row=tile.row, place=tile.place, pixels=tile.pixels, done=done)
 
 
 class SharedWeightSequencer(SharedSequencer):

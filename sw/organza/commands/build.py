@@ -200,9 +200,8 @@ def make_chip(
         from organza.plan import load_plan
         from organza_sim import api
         from organza_sim.budget_planner import plan_within
-        from organza_sim.planner import DEFAULT_LANES
+        from organza_sim.planner import DEFAULT_LANES, choices_of
         from organza_sim.sharing import parse_shares
-        from organza_sim.tilings import Choice
 
         chosen: Plan
         said = None
@@ -214,8 +213,7 @@ def make_chip(
             orders = {} if order is None else parse_orders(order, program, lane_kinds or {})
             memories = {} if memory is None else parse_memories(memory, program, orders)
             most = DEFAULT_LANES if limits.lanes is None else limits.lanes
-            first = program.nodes[0].name  # layers that share an engine have all the same
-            choice = Choice(arithmetic=(lane_kinds or {}).get(first, ""), order=orders.get(first, "row"), memory=memories.get(first, ""))
+            choice = choices_of(program, lane_kinds, orders, memories)[program.nodes[0].name]  # layers that share an engine have all the same
             shares = None if share is None else parse_shares(share, program, most, choice)
             try:
                 planned = plan_within(
